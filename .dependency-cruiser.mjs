@@ -1,0 +1,156 @@
+/**
+ * The import law: which file may import what (ARCHITECTURE.md says it in words).
+ * Must not hold a rule for which test/law/import-law.test.ts plants no violation.
+ */
+const PURE = '^libs/(units|contracts|posture|reconcile)/';
+const TESTS = '(\\.test\\.ts$|/test/)';
+const npm = (names) => `(^|/)node_modules/(${names})(/|$)`;
+const NEST = npm('@nestjs|reflect-metadata|rxjs');
+/** One dependency, one package that wraps it. */
+const ADAPTERS = {
+  'libs/bus': '@grpc|grpc-health-check',
+  'libs/ledger': 'canonicalize',
+  'libs/runtime': 'pino',
+  'apps/cli': 'commander',
+};
+
+export default {
+  forbidden: [
+    {
+      name: 'pure-imports-no-node',
+      comment: 'A pure library imports no Node API.',
+      severity: 'error',
+      from: { path: PURE, pathNot: TESTS },
+      to: { dependencyTypes: ['core'] },
+    },
+    {
+      name: 'pure-imports-pure-only',
+      comment: 'A pure library imports pure libraries and the schema language, nothing else.',
+      severity: 'error',
+      from: { path: PURE, pathNot: TESTS },
+      to: {
+        pathNot: ['^libs/(units|contracts|posture|reconcile)/', npm('zod'), NEST],
+        dependencyTypesNot: ['core'],
+        couldNotResolve: false,
+      },
+    },
+    ...Object.entries(ADAPTERS).map(([owner, names]) => ({
+      name: `only-${owner.replace('/', '-')}-uses-its-dependency`,
+      comment: `${owner} is the only user of ${names}.`,
+      severity: 'error',
+      from: { pathNot: [`^${owner}/`, PURE] },
+      to: { path: npm(names) },
+    })),
+    {
+      name: 'nest-in-apps-and-runtime-only',
+      comment: 'Domain code runs without NestJS; it lives in apps and in libs/runtime.',
+      severity: 'error',
+      from: { pathNot: '^(apps|libs/runtime)/' },
+      to: { path: NEST },
+    },
+    {
+      name: 'native-loading-in-two-packages-only',
+      comment: 'Machine code enters a process through shared-memory-ipc and dataplane.',
+      severity: 'error',
+      from: {
+        path: '^(apps|libs|plugins|test)/',
+        pathNot: ['^libs/shared-memory-ipc/', '^plugins/dataplane/', PURE, TESTS],
+      },
+      to: { path: '^(node:)?module$', dependencyTypes: ['core'] },
+    },
+    {
+      name: 'nobody-imports-an-app',
+      comment: 'An app is a process: it is started, never imported.',
+      severity: 'error',
+      from: { path: '^([^/]+/[^/]+)/', pathNot: PURE },
+      to: { path: '^apps/([^/]+)/', pathNot: '^$1/' },
+    },
+    {
+      name: 'libs-know-no-plugins',
+      comment: 'A library does not know who extends the product.',
+      severity: 'error',
+      from: { path: '^libs/', pathNot: PURE },
+      to: { path: '^plugins/' },
+    },
+    {
+      name: 'plugins-see-only-their-kit',
+      comment: 'A plugin sees the kit that its kind is given, and no other plugin.',
+      severity: 'error',
+      from: { path: '^plugins/([^/]+)/', pathNot: TESTS },
+      to: {
+        path: '^(libs|plugins)/',
+        pathNot: ['^plugins/$1/', '^libs/(units|contracts|reconcile|shared-memory-ipc)/'],
+      },
+    },
+    {
+      name: 'shipped-code-knows-no-test',
+      comment: 'Nothing that is shipped imports from test/; the command may start the lab.',
+      severity: 'error',
+      from: { path: '^(apps|libs|plugins)/', pathNot: ['^apps/cli/', PURE, TESTS] },
+      to: { path: '^test/' },
+    },
+    {
+      name: 'command-reaches-the-lab-only',
+      comment: 'Of everything under test/ the command may import the lab.',
+      severity: 'error',
+      from: { path: '^apps/cli/', pathNot: TESTS },
+      to: { path: '^test/', pathNot: '^test/lab/' },
+    },
+    {
+      name: 'front-door-only',
+      comment: 'A package is entered by its front door, src/index.ts.',
+      severity: 'error',
+      from: { path: '^((?:apps|libs|plugins)/[^/]+|test/lab)/' },
+      to: {
+        path: '^((libs|plugins)/[^/]+|test/lab)/',
+        pathNot: ['^$1/', '^((libs|plugins)/[^/]+|test/lab)/src/index\\.ts$'],
+      },
+    },
+    {
+      name: 'front-door-only-from-outside',
+      comment: 'Scenarios, benches and laws enter packages by their front doors too.',
+      severity: 'error',
+      from: { path: '^(test|firmware)/', pathNot: '^test/lab/' },
+      to: {
+        path: '^((libs|plugins)/[^/]+|test/lab)/',
+        pathNot: '^((libs|plugins)/[^/]+|test/lab)/src/index\\.ts$',
+      },
+    },
+    {
+      name: 'declared-imports-only',
+      comment: "An import stands in the importing package's own package.json.",
+      severity: 'error',
+      from: {
+        path: '^(apps|libs|plugins|test/lab)/',
+        pathNot: '(\\.test\\.ts$|^(apps|libs|plugins)/[^/]+/test/)',
+      },
+      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },
+    },
+    {
+      name: 'imports-resolve',
+      comment: 'An import that leads nowhere.',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    {
+      name: 'no-cycles',
+      comment: 'Imports form no circle.',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
+  ],
+  options: {
+    doNotFollow: { path: '(^|/)node_modules/' },
+    exclude: { path: '(^|/)(dist|build)/' },
+    tsPreCompilationDeps: true,
+    combinedDependencies: false,
+    detectProcessBuiltinModuleCalls: true,
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['source', 'import', 'node', 'default'],
+      extensions: ['.ts', '.mts', '.js', '.mjs', '.json'],
+    },
+  },
+};
