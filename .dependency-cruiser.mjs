@@ -38,7 +38,8 @@ export default {
       name: `only-${owner.replace('/', '-')}-uses-its-dependency`,
       comment: `${owner} is the only user of ${names}.`,
       severity: 'error',
-      from: { pathNot: [`^${owner}/`, PURE] },
+      // The benches call the peers that they measure against.
+      from: { pathNot: [`^${owner}/`, PURE, '^test/bench/'] },
       to: { path: npm(names) },
     })),
     {
@@ -100,20 +101,20 @@ export default {
       name: 'front-door-only',
       comment: 'A package is entered by its front door, src/index.ts.',
       severity: 'error',
-      from: { path: '^((?:apps|libs|plugins)/[^/]+|test/lab)/' },
+      from: { path: '^((?:apps|libs|plugins)/[^/]+|test/(?:lab|bench))/' },
       to: {
-        path: '^((libs|plugins)/[^/]+|test/lab)/',
-        pathNot: ['^$1/', '^((libs|plugins)/[^/]+|test/lab)/src/index\\.ts$'],
+        path: '^((libs|plugins)/[^/]+|test/(lab|bench))/',
+        pathNot: ['^$1/', '^((libs|plugins)/[^/]+|test/(lab|bench))/src/index\\.ts$'],
       },
     },
     {
       name: 'front-door-only-from-outside',
       comment: 'Scenarios, benches and laws enter packages by their front doors too.',
       severity: 'error',
-      from: { path: '^(test|firmware)/', pathNot: '^test/lab/' },
+      from: { path: '^(test|firmware)/', pathNot: '^test/(lab|bench)/' },
       to: {
-        path: '^((libs|plugins)/[^/]+|test/lab)/',
-        pathNot: '^((libs|plugins)/[^/]+|test/lab)/src/index\\.ts$',
+        path: '^((libs|plugins)/[^/]+|test/(lab|bench))/',
+        pathNot: '^((libs|plugins)/[^/]+|test/(lab|bench))/src/index\\.ts$',
       },
     },
     {
@@ -121,7 +122,7 @@ export default {
       comment: "An import stands in the importing package's own package.json.",
       severity: 'error',
       from: {
-        path: '^(apps|libs|plugins|test/lab)/',
+        path: '^(apps|libs|plugins|test/(lab|bench))/',
         pathNot: '(\\.test\\.ts$|^(apps|libs|plugins)/[^/]+/test/)',
       },
       to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },
