@@ -21,8 +21,10 @@ struct kedge_segment {
   void *base;
   size_t size;
   int fd;           /* kept open: a writer holds its exclusive flock on it */
+  int directory;    /* kept open: where the name is looked up again */
   int writable;
   uint64_t inode;
+  uint64_t device;
   enum kedge_segment_kind kind;
   char name[KEDGE_NAME_BYTES];
 };
@@ -43,8 +45,8 @@ size_t kedge_segment_size(enum kedge_segment_kind kind);
 /*
  * Opens the caller's own segment for writing, taking an exclusive lock, or creates it (written whole
  * under a temporary name, then linked to its own). A valid surviving file of this boot keeps its
- * contents and gets the next incarnation; one that is refused for anything but OWNER, DIRECTORY or BUSY
- * is replaced by a new file and `*replaced` tells why (NONE = kept or newly created). `replaced` may be NULL.
+ * contents and gets the next incarnation, also when its last writer died while renewing the header; one
+ * that is refused for anything but OWNER, DIRECTORY or BUSY is replaced by a new file and `*replaced` tells why (NONE = kept or newly created). `replaced` may be NULL.
  */
 enum kedge_refusal kedge_segment_create(struct kedge_segment *segment, const char *directory, const char *name,
                                         enum kedge_segment_kind kind, enum kedge_refusal *replaced);
@@ -53,7 +55,8 @@ enum kedge_refusal kedge_segment_create(struct kedge_segment *segment, const cha
 enum kedge_refusal kedge_segment_open(struct kedge_segment *segment, const char *directory, const char *name,
                                       enum kedge_segment_kind kind, uid_t owner);
 
-/* False once the file was replaced or removed: close and open again. Cheap (one fstat), not for packet loops. */
+/* False once the name means another file or none, or the file's size changed: close and open again.
+ * Cheap (one fstatat), not for packet loops. */
 bool kedge_segment_current(const struct kedge_segment *segment);
 
 /* Pins the mapping in memory (mlock) and touches every page; returns 0 or errno. Works without privilege as far as limits allow. */
@@ -103,7 +106,8 @@ void kedge_beat(struct kedge_beat *beat, uint64_t now_ns);
 
 /*
  * The tightening store (PO-15): transition line first, then the word, then the stamp, then the bell.
- * `view->decided_at_ns` is stamped here when it is 0. Returns decided_at_ns.
+ * `view->decided_at_ns` is stamped here when it is 0, `stage_at_ns` becomes it when 0, `stage` becomes
+ * KEDGE_STAGE_TIGHTEN. Returns decided_at_ns.
  */
 uint64_t kedge_posture_tighten(struct kedge_posture_segment *posture, struct kedge_transition_view *view, unsigned flags);
 
