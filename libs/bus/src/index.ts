@@ -1,1 +1,39 @@
-export {};
+/**
+ * The front door of the bus: the posture board in shared memory, and gRPC over Unix sockets.
+ * It must not decide anything about the posture; it carries what others decide.
+ */
+export {
+  type CallContext,
+  type CallOptions,
+  type Calls,
+  defineService,
+  type Handlers,
+  type MethodDefinition,
+  type ServiceDefinition,
+  type Streaming,
+  type StreamOptions,
+  type Unary,
+} from './api.js';
+export * from './governance-api.js';
+export * from './posture-api.js';
+export { type SocketLock, socketState, type SocketState, takeLock } from './socket-lock.js';
+export {
+  type Client,
+  type Connection,
+  dialUnix,
+  governanceClient,
+  type GovernanceClient,
+  postureClient,
+  type PostureClient,
+} from './unix-client.js';
+export {
+  type CallFault,
+  MAX_REPLY_BYTES,
+  MAX_REQUEST_BYTES,
+  provide,
+  type ProvidedService,
+  type ServeOptions,
+  serveUnix,
+  type UnixServer,
+  verifySocketDirectory,
+} from './unix-server.js';

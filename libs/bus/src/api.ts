@@ -1,0 +1,131 @@
+/**
+ * What a gRPC service of Kedge looks like from TypeScript: typed calls, handlers and clients, all derived
+ * from its .proto file.
+ * It must not know sockets; servers and clients are in files of their own.
+ */
+import { KedgeError } from '@kedge/units';
+
+import { loadProto, MessageCodec } from './message-codec.js';
+
+/** A call with one request and one reply. */
+export interface Unary<Request, Reply> {
+  readonly kind: 'unary';
+  readonly request: Request;
+  readonly reply: Reply;
+}
+
+/** A call with one request and a stream of replies. */
+export interface Streaming<Request, Reply> {
+  readonly kind: 'streaming';
+  readonly request: Request;
+  readonly reply: Reply;
+}
+
+/** What a handler is told about a call besides its request. */
+export interface CallContext {
+  /** Path of the socket that the call came in by: the proof of channel and tier (PO-3). */
+  readonly socket: string;
+  /**
+   * Aborts when the caller has gone, its deadline has passed, or the server closes; the reason is a KedgeError
+   * (`BUS_CANCELLED`, `BUS_DEADLINE`, `BUS_CLOSING`). Work for nobody stops there.
+   */
+  readonly signal: AbortSignal;
+  /** Milliseconds that were left when the call came in; undefined for a stream without a deadline. */
+  readonly deadlineMs: number | undefined;
+  /** CLOCK_MONOTONIC nanoseconds when the request was taken from the transport. */
+  readonly receivedAtNs: bigint;
+}
+
+/** How a unary call is made. */
+export interface CallOptions {
+  /** Milliseconds, 1 to 600,000. When it passes, the call is cancelled at both ends (PO-15). */
+  readonly deadlineMs: number;
+  /** Cancels the call. */
+  readonly signal?: AbortSignal;
+}
+
+/** How a stream is opened. */
+export interface StreamOptions {
+  /** Milliseconds, 1 to 600,000, until the first message has to be there; after it the stream may be quiet. */
+  readonly deadlineMs: number;
+  /** Ends the stream. Leaving the loop over it ends it as well. */
+  readonly signal?: AbortSignal;
+}
+
+/** The handlers of a service. */
+export type Handlers<Api> = {
+  readonly [Method in keyof Api]: Api[Method] extends Unary<infer Request, infer Reply>
+    ? (request: Request, call: CallContext) => Promise<Reply> | Reply
+    : Api[Method] extends Streaming<infer Request, infer Reply>
+      ? (request: Request, call: CallContext) => AsyncIterable<Reply>
+      : never;
+};
+
+/** The calls of a service as its clients see them. */
+export type Calls<Api> = {
+  readonly [Method in keyof Api]: Api[Method] extends Unary<infer Request, infer Reply>
+    ? (request: Request, options: CallOptions) => Promise<Reply>
+    : Api[Method] extends Streaming<infer Request, infer Reply>
+      ? (request: Request, options: StreamOptions) => AsyncIterable<Reply>
+      : never;
+};
+
+/** One call of a service, ready for the wire. */
+export interface MethodDefinition {
+  /** Name in TypeScript: "set". */
+  readonly name: string;
+  /** Name in the .proto: "Set". */
+  readonly rpc: string;
+  /** "/kedge.posture.v1.Posture/Set". */
+  readonly path: string;
+  readonly streaming: boolean;
+  /** @throws KedgeError `BUS_MESSAGE_INVALID` */
+  readonly encodeRequest: (request: unknown) => Buffer;
+  /** @throws Error on bytes that are no such message. */
+  readonly decodeRequest: (bytes: Buffer) => unknown;
+  /** @throws KedgeError `BUS_MESSAGE_INVALID` */
+  readonly encodeReply: (reply: unknown) => Buffer;
+  /** @throws Error on bytes that are no such message. */
+  readonly decodeReply: (bytes: Buffer) => unknown;
+}
+
+/** A service: its full name and its calls. `Api` maps call names to {@link Unary} and {@link Streaming}. */
+export interface ServiceDefinition<Api> {
+  /** "kedge.posture.v1.Posture". */
+  readonly name: string;
+  readonly methods: readonly MethodDefinition[];
+  readonly codec: MessageCodec;
+  /** Never there; it carries the type. */
+  readonly api?: Api;
+}
+
+/**
+ * Loads a service from a .proto file of this package.
+ *
+ * @throws KedgeError `BUS_API_UNKNOWN` when the file has no such service.
+ */
+export function defineService<Api>(file: string, name: string): ServiceDefinition<Api> {
+  const definition = loadProto(file);
+  const codec = new MessageCodec(definition);
+  const service = definition[name];
+  if (service === undefined || 'format' in service) {
+    throw new KedgeError({ code: 'BUS_API_UNKNOWN', message: `cannot find the service ${name} in ${file}` });
+  }
+  const methods = Object.entries(service).map(([rpc, method]): MethodDefinition => {
+    const requestName = (method.requestType.type as { name: string }).name;
+    const replyName = (method.responseType.type as { name: string }).name;
+    return {
+      name: `${rpc.charAt(0).toLowerCase()}${rpc.slice(1)}`,
+      rpc,
+      path: method.path,
+      streaming: method.responseStream,
+      encodeRequest: (request) => method.requestSerialize(codec.toWire(requestName, request)),
+      decodeRequest: (bytes) =>
+        codec.fromWire(requestName, method.requestDeserialize(bytes) as Record<string, unknown>),
+      encodeReply: (reply) => method.responseSerialize(codec.toWire(replyName, reply)),
+      decodeReply: (bytes) =>
+        codec.fromWire(replyName, method.responseDeserialize(bytes) as Record<string, unknown>),
+    };
+  });
+  return { name, methods, codec };
+}
