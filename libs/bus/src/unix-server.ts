@@ -32,7 +32,7 @@ export interface ProvidedService {
 
 /** Binds handlers to a service, with types. */
 export function provide<Api>(service: ServiceDefinition<Api>, handlers: Handlers<Api>): ProvidedService {
-  return { name: service.name, methods: service.methods, handlers: handlers as ProvidedService['handlers'] };
+  return { name: service.name, methods: service.methods, handlers: handlers };
 }
 
 /** How a socket is served. */
@@ -259,7 +259,7 @@ function addService(
           void answerStream(call, handler, socket, closing, report);
         }
       : (call: grpc.ServerUnaryCall<unknown, unknown>, reply: grpc.sendUnaryData<unknown>) => {
-          void answerUnary(call, reply, method, handler, socket, closing, report);
+          void answerUnary(call, reply, method, handler, socket, report);
         };
   }
   server.addService(definition, implementation);
@@ -274,7 +274,6 @@ async function answerUnary(
   method: MethodDefinition,
   handler: Handler,
   socket: string,
-  closing: AbortSignal,
   report: Report,
 ): Promise<void> {
   if (call.request instanceof Malformed) {
@@ -295,7 +294,6 @@ async function answerUnary(
   context.call.signal.addEventListener('abort', () => {
     answer(statusOf(context.call.signal.reason));
   });
-  void closing;
   try {
     const value = await handler(call.request, context.call);
     method.encodeReply(value);
@@ -418,6 +416,6 @@ function statusOf(error: unknown): grpc.ServerErrorResponse {
       BUS_DEADLINE: grpc.status.DEADLINE_EXCEEDED,
       BUS_CANCELLED: grpc.status.CANCELLED,
       BUS_CLOSING: grpc.status.UNAVAILABLE,
-    }[error.code as string] ?? grpc.status.FAILED_PRECONDITION;
+    }[error.code] ?? grpc.status.FAILED_PRECONDITION;
   return Object.assign(new Error(error.message), { code, details: error.message, metadata });
 }

@@ -37,7 +37,7 @@ export const u64Schema = decimal(U64_MAX, 'an unsigned 64-bit number');
 /** An epoch (48 bits, PO-15) as a decimal string; "0" = before the first decision. */
 export const epochTextSchema = decimal(EPOCH_MAX, 'an epoch');
 /** A posture level 1 to 5. */
-export const levelSchema = z.literal([1, 2, 3, 4, 5]).transform((level) => level as Level);
+export const levelSchema = z.literal([1, 2, 3, 4, 5]) satisfies z.ZodType<Level>;
 /** A name of a service, participant, worker or path: printable ASCII without spaces. */
 const nameSchema = z.string().regex(/^[!-~]{1,64}$/, 'expected 1 to 64 printable characters without spaces');
 /** Text that people wrote, on one line. */

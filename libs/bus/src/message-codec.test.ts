@@ -1,0 +1,168 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { governanceService } from './governance-api.js';
+import { postureService, type PostureState, type SetReply } from './posture-api.js';
+
+const method = (name: string) => {
+  const found = [...postureService.methods, ...governanceService.methods].find((each) => each.name === name);
+  if (found === undefined) throw new Error(`no method ${name}`);
+  return found;
+};
+
+const state: PostureState = {
+  epoch: 281_474_976_710_655n,
+  level: 2,
+  target: 3,
+  transition: {
+    epoch: 7n,
+    from: 2,
+    to: 3,
+    outcome: 'running',
+    source: { channel: 'console', tier: 'site_owner', principal: 'user:ada', reason: 'drill' },
+    receivedAtNs: 1n,
+    decidedAtNs: 9_007_199_254_740_993n,
+    storedAtNs: 3n,
+    journaledAtNs: 4n,
+    completedAtNs: 0n,
+    durable: true,
+    paths: [
+      {
+        path: 'dataplane',
+        budgetNs: 1_000_000n,
+        startNs: 2n,
+        endNs: 0n,
+        outcome: 'running',
+        participants: [
+          {
+            name: 'reference/0',
+            startedAtNs: 2n,
+            finishedAtNs: 0n,
+            outcome: 'running',
+            level: 2,
+            changes: 0,
+          },
+        ],
+      },
+    ],
+    decidedAtWallMs: 1_790_000_000_000n,
+  },
+  failClosed: [{ path: 'dataplane', level: 2, epoch: 6n, setAtNs: 5n }],
+  services: [
+    { name: 'vpp-bridge', beatAgeNs: 4n, stale: false, serving: true, pid: 41, epoch: 7n, level: 2 },
+  ],
+  atNs: 18_446_744_073_709_551_615n,
+  alarms: ['the data plane is late'],
+};
+
+describe('messages', () => {
+  it('a reply comes back as it was sent, 64-bit numbers whole', () => {
+    const get = method('get');
+    expect(get.decodeReply(get.encodeReply(state))).toEqual(state);
+    const show = method('show');
+    const shown = {
+      generation: 3n,
+      builtAtNs: 4n,
+      accordsHash: Buffer.from('ab'.repeat(32), 'hex'),
+      levels: [{ level: 5, valid: true, entries: 12, shapesIp4: 3, shapesIp6: 2, classify: false }],
+      dataplanes: [
+        {
+          name: 'reference',
+          alive: true,
+          safeLevel: 0,
+          telemetryGaps: 0n,
+          workers: [
+            {
+              index: 0,
+              epoch: 7n,
+              level: 2,
+              generation: 3n,
+              received: 2n ** 63n,
+              sent: 1n,
+              dropped: 2n,
+              deprioritised: 3n,
+              reasons: { pair: 2n ** 60n, entry: 1n },
+            },
+          ],
+        },
+      ],
+      zones: [{ id: 1, name: 'management' }],
+      waiting: '',
+    };
+    expect(show.decodeReply(show.encodeReply(shown))).toEqual(shown);
+  });
+
+  it('an absent message is absent, an absent optional number too, and a missing number is 0', () => {
+    const get = method('get');
+    expect(get.decodeReply(get.encodeReply({ level: 5 }))).toEqual({
+      epoch: 0n,
+      level: 5,
+      target: 0,
+      failClosed: [],
+      services: [],
+      atNs: 0n,
+      alarms: [],
+    });
+    const set = method('set');
+    const request = { level: 3, reason: 'why', principal: 'user:ada', idempotencyKey: '12345678' };
+    expect(set.decodeRequest(set.encodeRequest(request))).toEqual(request);
+    expect(set.decodeRequest(set.encodeRequest({ ...request, ifEpoch: 0n }))).toEqual({
+      ...request,
+      ifEpoch: 0n,
+    });
+  });
+
+  it('the outcome of a reply says which of its messages is there', () => {
+    const set = method('set');
+    const reply: SetReply = { outcome: 'waiting', waiting: { behindEpoch: 9n } };
+    expect(set.decodeReply(set.encodeReply(reply))).toEqual(reply);
+    expect(() => set.encodeReply({ outcome: 'decision', waiting: { behindEpoch: 9n } })).toThrow(
+      expect.objectContaining({ code: 'BUS_MESSAGE_INVALID', field: 'outcome' }),
+    );
+  });
+
+  it('every field that goes out is checked against the .proto and named by its path', () => {
+    const get = method('get');
+    const wrong: [unknown, string][] = [
+      [{ ...state, epoch: 7 }, 'epoch'],
+      [{ ...state, epoch: -1n }, 'epoch'],
+      [{ ...state, epoch: 2n ** 64n }, 'epoch'],
+      [{ ...state, level: 2n }, 'level'],
+      [{ ...state, level: 2.5 }, 'level'],
+      [{ ...state, level: -1 }, 'level'],
+      [{ ...state, level: 2 ** 32 }, 'level'],
+      [{ ...state, alarms: 'late' }, 'alarms'],
+      [{ ...state, alarms: [1] }, 'alarms[0]'],
+      [{ ...state, transition: 'none' }, 'transition'],
+      [{ ...state, failClosed: [{ path: 7 }] }, 'failClosed[0].path'],
+      [{ ...state, services: [{ serving: 1 }] }, 'services[0].serving'],
+      [{ ...state, colour: 'red' }, 'colour'],
+    ];
+    for (const [message, field] of wrong) {
+      expect(() => get.encodeReply(message)).toThrow(
+        expect.objectContaining({ code: 'BUS_MESSAGE_INVALID', field }),
+      );
+    }
+    expect(wrong).toHaveLength(13);
+    expect(() => method('show').encodeReply({ accordsHash: 'ab' })).toThrow(
+      expect.objectContaining({ field: 'accordsHash' }),
+    );
+    expect(() =>
+      method('show').encodeReply({ dataplanes: [{ workers: [{ reasons: { pair: 1 } }] }] }),
+    ).toThrow(expect.objectContaining({ field: 'dataplanes[0].workers[0].reasons["pair"]' }));
+  });
+
+  it('bytes at random are a message or an error, never anything else', () => {
+    const every = [...postureService.methods, ...governanceService.methods];
+    expect(every).toHaveLength(8);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(7), (bytes, index) => {
+        try {
+          expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
+        } catch (error) {
+          expect(error).toBeInstanceOf(Error);
+        }
+      }),
+    );
+  });
+});
