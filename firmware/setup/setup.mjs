@@ -20,7 +20,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const NODE_FLOOR = [20, 19];
 /** Exit codes as in docs/errors.md. */
 const EXIT = { failed: 1, usage: 2, notReady: 4 };
-const NATIVE = ['libs/shared-memory-ipc', 'plugins/dataplane', 'plugins/warden'];
+const NATIVE = ['libs/shared-memory-ipc', 'plugins/dataplane', 'plugins/warden', 'test/lab'];
 
 /** What has to be on the system: a command, or a file, the Debian package that brings it, and who needs it. */
 const SYSTEM = [
@@ -204,9 +204,10 @@ function nativeInputs() {
 async function nativeCode() {
   const inputs = nativeInputs();
   const stamp = join(ROOT, 'node_modules/.cache/kedge/native');
-  const built = NATIVE.every((directory) => existsSync(join(ROOT, directory, 'build')));
+  const directories = NATIVE.filter((directory) => existsSync(join(ROOT, directory, 'Makefile')));
+  const built = directories.every((directory) => existsSync(join(ROOT, directory, 'build')));
   if (built && existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs) return 'unchanged';
-  for (const directory of NATIVE.filter((path) => existsSync(join(ROOT, path, 'Makefile')))) {
+  for (const directory of directories) {
     process.stdout.write(`${directory} `);
     await run('make', ['-C', directory, '-j2']);
   }

@@ -146,8 +146,10 @@ function signalGroup(child, signal) {
 function followed(child, boundMs, onText = () => undefined) {
   let text = '';
   const take = (chunk) => {
+    const fresh = text === '' || text.endsWith('\n');
+    const lines = String(chunk).replace(/\n(?=.)/g, '\n    ');
+    process.stdout.write(fresh ? `    ${lines}` : lines);
     text += chunk;
-    process.stdout.write(String(chunk).replace(/^(?=.)/gm, '    '));
     onText(text);
   };
   child.stdout.on('data', take);
@@ -207,7 +209,7 @@ async function startInside(root, how) {
   if (answer.status !== 0) throw new Stop(`kedge lab status ended with ${answer.signal ?? answer.status}`);
   signalGroup(child, how);
   const deadline = performance.now() + BOUND_MS.down;
-  let left = [];
+  let left;
   do {
     await new Promise((resolve) => setTimeout(resolve, 200));
     left = remains(root).filter((item) => !before.includes(item));
