@@ -269,7 +269,8 @@ static enum kedge_refusal header_judge_constant(const struct kedge_segment_heade
  * checksum where the copy straddles the renewal: both are looked at again, a bounded number of times.
  */
 static enum kedge_refusal header_judge(const struct kedge_segment_header *shared, const char *name,
-                                       enum kedge_segment_kind kind, uid_t owner, const uint8_t boot[16])
+                                       enum kedge_segment_kind kind, uid_t owner, const uint8_t boot[16],
+                                       struct kedge_segment_header *whole)
 {
   enum kedge_refusal refusal = KEDGE_REFUSAL_OPENING;
   for (unsigned i = 0; i < HEADER_TRIES; i++) {
@@ -288,8 +289,11 @@ static enum kedge_refusal header_judge(const struct kedge_segment_header *shared
     }
     if (refusal != KEDGE_REFUSAL_NONE)
       return refusal;
-    if (header_checksum(&copy) == copy.checksum)
+    if (header_checksum(&copy) == copy.checksum) {
+      if (whole != NULL)
+        header_copy(whole, &copy);
       return KEDGE_REFUSAL_NONE;
+    }
     refusal = KEDGE_REFUSAL_CHECKSUM;
   }
   return refusal;
@@ -374,7 +378,7 @@ enum kedge_refusal kedge_segment_open(struct kedge_segment *segment, const char 
     refusal = KEDGE_REFUSAL_SYSTEM;
     goto refuse;
   }
-  refusal = header_judge(base, name, kind, st.st_uid, boot);
+  refusal = header_judge(base, name, kind, st.st_uid, boot, NULL);
   if (refusal != KEDGE_REFUSAL_NONE)
     goto refuse;
   segment_fill(segment, base, size, fd, dir, 0, &st, kind, name);
@@ -621,6 +625,20 @@ enum kedge_refusal kedge_segment_create(struct kedge_segment *segment, const cha
   return refusal;
 }
 
+enum kedge_refusal kedge_segment_header_read(const struct kedge_segment *segment, struct kedge_segment_header *header)
+{
+  uint8_t boot[16];
+  struct stat st;
+  if (segment->base == NULL)
+    errno = EBADF;
+  if (segment->base == NULL || fstat(segment->fd, &st) != 0 || !boot_id_read(boot))
+    return KEDGE_REFUSAL_SYSTEM;
+  if ((uint64_t)st.st_size != segment->size)
+    return KEDGE_REFUSAL_SIZE;
+  memset(header, 0, sizeof(*header));
+  return header_judge(segment->base, segment->name, segment->kind, st.st_uid, boot, header);
+}
+
 bool kedge_segment_current(const struct kedge_segment *segment)
 {
   struct stat st;
@@ -648,7 +666,10 @@ void kedge_segment_close(struct kedge_segment *segment)
   if (segment->base == NULL)
     return;
   munmap(segment->base, segment->size);
-  close(segment->fd); /* gives a writer's lock back */
+  /* Said aloud: a listener's own mapping of the file, or a forked child, would otherwise keep the lock. */
+  if (segment->writable)
+    flock(segment->fd, LOCK_UN);
+  close(segment->fd);
   close(segment->directory);
   segment_clear(segment);
 }

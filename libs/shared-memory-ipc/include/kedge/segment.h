@@ -55,6 +55,12 @@ enum kedge_refusal kedge_segment_create(struct kedge_segment *segment, const cha
 enum kedge_refusal kedge_segment_open(struct kedge_segment *segment, const char *directory, const char *name,
                                       enum kedge_segment_kind kind, uid_t owner);
 
+/*
+ * A whole copy of the header as it stands now (a restarted writer renews it in place: its incarnation
+ * tells), judged again like at opening. Sleeps a few milliseconds at most before it refuses.
+ */
+enum kedge_refusal kedge_segment_header_read(const struct kedge_segment *segment, struct kedge_segment_header *header);
+
 /* False once the name means another file or none, or the file's size changed: close and open again.
  * Cheap (one fstatat), not for packet loops. */
 bool kedge_segment_current(const struct kedge_segment *segment);
