@@ -1,1 +1,32 @@
-export {};
+/**
+ * The front door of the data plane's governance core.
+ * It must not hold code of its own.
+ */
+export {
+  buildLevelTable,
+  classifyFrame,
+  classifyKey,
+  compileLevelTable,
+  levelTableHolds,
+  markedLe,
+  PACKET_KINDS,
+  parseFrame,
+  REASONS,
+  sizes,
+  stampLevelTable,
+  VERDICTS,
+} from './governance.js';
+export type {
+  BuildReport,
+  EntrySpec,
+  FlowKey,
+  GovernanceSizes,
+  Judgement,
+  LevelFlags,
+  LevelSpec,
+  ParsedFrame,
+  Reason,
+  Verdict,
+} from './governance.js';
+export type { Family } from './address.js';
+export { forwarderPath } from './forwarder.js';

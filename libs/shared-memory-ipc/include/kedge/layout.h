@@ -342,7 +342,7 @@ struct kedge_flow_key {
   uint8_t protocol;          /* IANA protocol number after extension headers */
   uint8_t source_zone;
   uint8_t destination_zone;
-  uint8_t reserved;
+  uint8_t reserved;          /* in a stored entry its enum kedge_family; otherwise 0 */
 };
 KEDGE_STATIC_ASSERT(sizeof(struct kedge_flow_key) == 40, "flow key size");
 

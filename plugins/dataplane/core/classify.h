@@ -1,0 +1,57 @@
+/*
+ * One level's rules applied to one packet: zone pair and allowlist entry to a verdict with its reason.
+ *
+ * It must keep no state, allocate nothing, make no system call, and believe nothing that it reads from a
+ * table without comparing it with its range.
+ */
+#ifndef KEDGE_CLASSIFY_H
+#define KEDGE_CLASSIFY_H
+
+#include "kedge/layout.h"
+#include "packet.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KEDGE_NO_ENTRY UINT32_MAX
+
+struct kedge_judgement {
+  uint8_t verdict;     /* enum kedge_verdict, never NONE */
+  uint8_t reason;      /* enum kedge_reason */
+  uint8_t source_zone; /* the zone pair that was judged; 0 where a zone was out of range */
+  uint8_t destination_zone;
+  uint32_t entry;      /* id of the entry that decided, or KEDGE_NO_ENTRY */
+  uint32_t probes;     /* slots looked at; at most KEDGE_MAX_SHAPES * KEDGE_MAX_PROBES */
+};
+
+/*
+ * Judges a parsed packet that came in by a port of `source_zone` and would leave by a port of
+ * `destination_zone`. `table` NULL, or not marked valid: only the built-in management minimum passes.
+ * The caller answers for the table's checksum (loader.h); a damaged one gives wrong verdicts, nothing worse.
+ *
+ * Order: a port without a zone, malformed, unknown EtherType (all drop); ARP, neighbour discovery and
+ * ICMP errors by the level's flags alone; then of all matching entries the highest rank, among equals
+ * the tighter verdict, then the lower id; then the zone pair. A fragment other than the first matches
+ * entries that need no ports and otherwise drops: the pair does not speak for it (DP-6).
+ *
+ * The management minimum: from zone KEDGE_ZONE_MANAGEMENT to any TCP 22 and UDP 161, from any to it the
+ * answers (source ports), both ways ICMP and ICMPv6 echo, ARP and neighbour discovery.
+ */
+void kedge_classify(const struct kedge_level_table *table, const struct kedge_packet *packet, unsigned source_zone,
+                    unsigned destination_zone, struct kedge_judgement *judgement);
+
+/*
+ * The parts that the builder shares with the lookup. `key->reserved` carries the family in stored entries
+ * and in masked keys, so that an IPv4 entry and an IPv6 entry with equal bytes stay apart.
+ */
+void kedge_key_masked(const struct kedge_flow_key *key, const struct kedge_shape *shape, unsigned family,
+                      struct kedge_flow_key *masked);
+uint32_t kedge_key_hash(const struct kedge_flow_key *masked, unsigned shape, uint32_t seed);
+/* True where `a` goes before `b`, both matching the same packet. */
+bool kedge_entry_before(const struct kedge_entry *a, const struct kedge_entry *b);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
