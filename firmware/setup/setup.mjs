@@ -15,6 +15,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const ROOT = join(import.meta.dirname, '../..');
 const NODE_FLOOR = [20, 19];
@@ -69,7 +70,7 @@ function isThere(probe) {
 }
 
 /** The last lines of what a command said, without the hosts that it spoke to. */
-function told(output) {
+export function told(output) {
   return output
     .replace(/\b[a-z]+:\/\/[^\s'"]+/g, '<address>')
     .split('\n')
@@ -149,8 +150,8 @@ async function systemPackages(purpose) {
 }
 
 /** True when node_modules holds exactly the versions that package-lock.json names. */
-function modulesFollowLock() {
-  const read = (path) => JSON.parse(readFileSync(join(ROOT, path), 'utf8')).packages;
+export function modulesFollowLock(root = ROOT) {
+  const read = (path) => JSON.parse(readFileSync(join(root, path), 'utf8')).packages;
   let installed;
   try {
     installed = read('node_modules/.package-lock.json');
@@ -163,7 +164,7 @@ function modulesFollowLock() {
     const here = installed[path];
     // What belongs to another platform is optional and may be missing.
     if (here === undefined) return item.optional === true || item.peer === true;
-    if (item.link === true) return here.link === true && existsSync(join(ROOT, path));
+    if (item.link === true) return here.link === true && existsSync(join(root, path));
     return here.version === item.version && here.integrity === item.integrity;
   });
 }
@@ -251,10 +252,12 @@ async function setUp() {
   console.log(`Set up in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 }
 
-try {
-  await setUp();
-} catch (error) {
-  if (!(error instanceof Stop)) throw error;
-  console.error(`\nset-up: ${error.message}`);
-  process.exitCode = error.code;
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await setUp();
+  } catch (error) {
+    if (!(error instanceof Stop)) throw error;
+    console.error(`\nset-up: ${error.message}`);
+    process.exitCode = error.code;
+  }
 }

@@ -1,0 +1,2 @@
+export function told(output: string): string;
+export function modulesFollowLock(root?: string): boolean;
