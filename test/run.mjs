@@ -21,7 +21,6 @@ const CHECKS = [
   ]),
   ['lint', [bin('eslint/bin/eslint.js'), '--max-warnings', '0', '.']],
   ['format', [bin('prettier/bin/prettier.cjs'), '--check', '--log-level', 'warn', '.']],
-  ['trace', ['test/law/trace.mjs']],
 ];
 
 function run(args, { show = false, env = {} } = {}) {

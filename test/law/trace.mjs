@@ -101,12 +101,17 @@ export function trace(root = ROOT) {
 
 function print({ ids, owed, untested, unknown }) {
   for (const { id, tests } of ids) {
-    const later = owed.filter((item) => item.id === id);
     if (tests.length > 0) console.log(`${id}  ${tests.length} ${tests.length === 1 ? 'test' : 'tests'}`);
     for (const test of tests) console.log(`    ${test}`);
-    for (const item of later.filter((part) => part.clause !== undefined || tests.length === 0)) {
-      console.log(`${id}  not yet owed${item.clause === undefined ? '' : ` (${item.clause})`}: ${item.why}`);
+    for (const { clause, why } of owed.filter((item) => item.id === id && item.clause !== undefined)) {
+      console.log(`    not yet owed: ${clause}: ${why}`);
     }
+  }
+  // What is owed later for one reason stands on one line.
+  const whole = owed.filter((item) => item.clause === undefined);
+  for (const why of new Set(whole.map((item) => item.why))) {
+    const of = whole.filter((item) => item.why === why).map((item) => item.id);
+    console.log(`not yet owed: ${of.join(' ')}: ${why}`);
   }
   for (const id of unknown) console.log(`${id}  is named but is no requirement`);
   for (const id of untested) console.log(`${id}  UNTESTED`);
