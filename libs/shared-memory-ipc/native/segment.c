@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include "kedge/segment.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,14 +17,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define SEGMENT_MODE 0644u
-#define CREATE_TRIES 16u         /* somebody else of our uid creates or removes the file at the same time */
+#define LOCK_TRIES 16u           /* somebody removes our lock file again and again */
 #define HEADER_TRIES 20u         /* a writer renews its header: microseconds, seen by a reader at worst a few times */
 #define HEADER_PAUSE_NS 200000   /* between two of those tries */
 #define FALLBACK_SLICE_NS UINT64_C(1000000) /* several bells on a kernel without futex_waitv */
@@ -308,6 +306,7 @@ static void segment_fill(struct kedge_segment *segment, void *base, size_t size,
   segment->base = base;
   segment->size = size;
   segment->fd = fd;
+  segment->lock = -1;
   segment->directory = directory;
   segment->writable = writable;
   segment->inode = st->st_ino;
@@ -320,6 +319,7 @@ static void segment_clear(struct kedge_segment *segment)
 {
   memset(segment, 0, sizeof(*segment));
   segment->fd = -1;
+  segment->lock = -1;
   segment->directory = -1;
 }
 
@@ -418,61 +418,77 @@ static void header_renew(struct kedge_segment_header *shared, uint64_t incarnati
 }
 
 /*
- * Removes temporary files that a writer of ours, killed between creating and linking, left behind:
- * ".NAME.xxxxxxxx", owned by us, locked by nobody. One that another creator is just making and has not
- * locked yet may go too; its link then fails and it starts over.
+ * The writer's lock is a flock on a file of its own, ".NAME.lock" with mode 0600: anybody who may read a
+ * file may flock it, so a lock on the segment itself could be held against its writer by any reader. It also
+ * outlives the segment file: a writer whose file was removed still keeps a second one out.
  */
-static void temporaries_sweep(int dir, const char *name)
+static enum kedge_refusal lock_take(int dir, const char *name, int *lock)
 {
-  size_t n = strlen(name);
-  int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  DIR *list = copy < 0 ? NULL : fdopendir(copy);
-  if (list == NULL) {
-    if (copy >= 0)
-      close(copy);
-    return;
-  }
-  struct dirent *e;
-  while ((e = readdir(list)) != NULL) {
-    if (e->d_name[0] != '.' || strncmp(e->d_name + 1, name, n) != 0 || e->d_name[n + 1] != '.' ||
-        strlen(e->d_name) != n + 10)
-      continue;
-    int fd = openat(dir, e->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    struct stat st;
-    if (fd < 0)
-      continue;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0)
-      unlinkat(dir, e->d_name, 0);
+  char lock_name[KEDGE_NAME_BYTES + 8];
+  snprintf(lock_name, sizeof(lock_name), ".%s.lock", name);
+  for (unsigned i = 0; i < LOCK_TRIES; i++) {
+    struct stat st, now;
+    enum kedge_refusal refusal = KEDGE_REFUSAL_SYSTEM;
+    int fd = openat(dir, lock_name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+    if (fd < 0) {
+      int why = errno;
+      if (fstatat(dir, lock_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        refusal = st.st_uid != geteuid()  ? KEDGE_REFUSAL_OWNER
+                  : !S_ISREG(st.st_mode) ? KEDGE_REFUSAL_NOT_REGULAR
+                                         : KEDGE_REFUSAL_SYSTEM;
+      errno = why;
+      return refusal;
+    }
+    if (fstat(fd, &st) != 0)
+      refusal = KEDGE_REFUSAL_SYSTEM;
+    else if (!S_ISREG(st.st_mode))
+      refusal = KEDGE_REFUSAL_NOT_REGULAR;
+    else if (st.st_uid != geteuid())
+      refusal = KEDGE_REFUSAL_OWNER;
+    else if ((st.st_mode & 07777u) != 0600u && fchmod(fd, 0600) != 0)
+      refusal = KEDGE_REFUSAL_SYSTEM;
+    else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+      refusal = errno == EWOULDBLOCK ? KEDGE_REFUSAL_BUSY : KEDGE_REFUSAL_SYSTEM;
+    else if (fstatat(dir, lock_name, &now, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == now.st_ino)
+      refusal = KEDGE_REFUSAL_NONE;
+    else
+      refusal = KEDGE_REFUSAL_MISSING; /* removed between open and lock: nobody else would see our lock */
+    if (refusal == KEDGE_REFUSAL_NONE) {
+      *lock = fd;
+      return refusal;
+    }
+    int saved = errno;
     close(fd);
+    errno = saved;
+    if (refusal != KEDGE_REFUSAL_MISSING)
+      return refusal;
   }
-  closedir(list);
+  return KEDGE_REFUSAL_BUSY;
 }
 
 /*
- * Makes a new file whole under a temporary name, locks it, and gives it its name: by link where there
- * must be none yet, by rename over the one that is replaced. MISSING: somebody was quicker, look again.
+ * Makes a new file whole under a temporary name and gives it its own: by link where there must be none yet,
+ * by rename over the one that is replaced. Under the writer's lock, so the temporary name can be fixed; one
+ * that stands there was left by a writer that died in the middle.
  */
 static enum kedge_refusal segment_make(struct kedge_segment *segment, int dir, const char *name,
                                        enum kedge_segment_kind kind, const uint8_t boot[16], bool replace)
 {
   size_t size = kedge_segment_size(kind);
   enum kedge_refusal refusal = KEDGE_REFUSAL_SYSTEM;
-  char temporary[KEDGE_NAME_BYTES + 16];
+  char temporary[KEDGE_NAME_BYTES + 8];
   void *base = MAP_FAILED;
   struct stat st;
-  uint32_t random;
 
-  temporaries_sweep(dir, name);
-  if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+  snprintf(temporary, sizeof(temporary), ".%s.new", name);
+  if (unlinkat(dir, temporary, 0) != 0 && errno != ENOENT)
     return KEDGE_REFUSAL_SYSTEM;
-  snprintf(temporary, sizeof(temporary), ".%s.%08x", name, random);
   int fd = openat(dir, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0)
-    return errno == EEXIST ? KEDGE_REFUSAL_MISSING : KEDGE_REFUSAL_SYSTEM;
+    return KEDGE_REFUSAL_SYSTEM;
   /* Every page is allocated now: a full file system is an error here and not a SIGBUS at a store. */
   int full = 0;
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fchmod(fd, SEGMENT_MODE) != 0 ||
-      (full = posix_fallocate(fd, 0, (off_t)size)) != 0 || fstat(fd, &st) != 0) {
+  if (fchmod(fd, SEGMENT_MODE) != 0 || (full = posix_fallocate(fd, 0, (off_t)size)) != 0 || fstat(fd, &st) != 0) {
     if (full != 0)
       errno = full;
     goto fail;
@@ -489,9 +505,7 @@ static enum kedge_refusal segment_make(struct kedge_segment *segment, int dir, c
   memcpy(header->name, name, strlen(name) + 1);
   header_renew(header, 1);
   if (replace ? renameat(dir, temporary, dir, name) != 0 : linkat(dir, temporary, dir, name, 0) != 0) {
-    if (errno == EEXIST || errno == ENOENT)
-      refusal = KEDGE_REFUSAL_MISSING;
-    else if (errno == EISDIR)
+    if (errno == EISDIR)
       refusal = KEDGE_REFUSAL_NOT_REGULAR;
     goto fail;
   }
@@ -511,51 +525,39 @@ fail:;
 }
 
 /*
- * One try at the existing file. NONE: `segment` holds it. MISSING: there is none, make one.
- * OWNER, BUSY, SYSTEM: give up. Anything else: it is to be replaced; `*held` is then the descriptor that
- * keeps the old file's lock until the new one has the name, or -1.
+ * Tries the existing file, under the writer's lock. NONE: `segment` holds it. MISSING: there is none, make
+ * one. OWNER, SYSTEM: give up. Anything else: it is to be replaced.
  */
 static enum kedge_refusal segment_take(struct kedge_segment *segment, int dir, const char *name,
-                                       enum kedge_segment_kind kind, const uint8_t boot[16], int *held)
+                                       enum kedge_segment_kind kind, const uint8_t boot[16])
 {
   size_t size = kedge_segment_size(kind);
-  struct stat st, now;
-  *held = -1;
+  struct stat st;
   if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
     return errno == ENOENT ? KEDGE_REFUSAL_MISSING : KEDGE_REFUSAL_SYSTEM;
-  if (st.st_uid != geteuid())
-    return KEDGE_REFUSAL_OWNER;
-  if (!S_ISREG(st.st_mode))
-    return KEDGE_REFUSAL_NOT_REGULAR;
+  /* A link or a pipe of ours is replaced, somebody else's is not ours to touch. */
+  enum kedge_refusal refusal = st.st_uid != geteuid() ? KEDGE_REFUSAL_OWNER : file_judge(&st, kind, geteuid());
+  if (refusal != KEDGE_REFUSAL_NONE)
+    return refusal;
   int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0)
-    return errno == EACCES ? KEDGE_REFUSAL_MODE : errno == ENOENT ? KEDGE_REFUSAL_MISSING : KEDGE_REFUSAL_SYSTEM;
-  enum kedge_refusal refusal = KEDGE_REFUSAL_SYSTEM;
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    refusal = errno == EWOULDBLOCK ? KEDGE_REFUSAL_BUSY : KEDGE_REFUSAL_SYSTEM;
-    goto close_it;
-  }
-  /* The lock counts only on the file that still has the name. */
-  if (fstat(fd, &st) != 0 || fstatat(dir, name, &now, AT_SYMLINK_NOFOLLOW) != 0 || st.st_ino != now.st_ino ||
-      st.st_dev != now.st_dev) {
-    refusal = KEDGE_REFUSAL_MISSING; /* exchanged meanwhile: making a new one finds out and looks again */
-    goto close_it;
-  }
+    return KEDGE_REFUSAL_SYSTEM;
+  void *base = MAP_FAILED;
+  int full = 0;
+  refusal = KEDGE_REFUSAL_SYSTEM;
+  if (fstat(fd, &st) != 0)
+    goto fail;
   refusal = file_judge(&st, kind, geteuid());
-  if (refusal == KEDGE_REFUSAL_OWNER)
-    goto close_it;
-  if (refusal != KEDGE_REFUSAL_NONE) {
-    *held = fd;
-    return refusal;
+  if (refusal != KEDGE_REFUSAL_NONE)
+    goto fail;
+  refusal = KEDGE_REFUSAL_SYSTEM;
+  if ((full = posix_fallocate(fd, 0, (off_t)size)) != 0) {
+    errno = full;
+    goto fail;
   }
-  int full = posix_fallocate(fd, 0, (off_t)size);
-  void *base = full != 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (base == MAP_FAILED) {
-    if (full != 0)
-      errno = full;
-    refusal = KEDGE_REFUSAL_SYSTEM;
-    goto close_it;
-  }
+  base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (base == MAP_FAILED)
+    goto fail;
   /* We hold the lock, so `opening` can only be what a writer left that died while renewing: only the
    * renewed fields may be wrong then, and the contents are good. */
   struct kedge_segment_header copy;
@@ -564,17 +566,18 @@ static enum kedge_refusal segment_take(struct kedge_segment *segment, int dir, c
   if (refusal == KEDGE_REFUSAL_NONE && atomic_load_explicit(&copy.opening, memory_order_relaxed) == 0 &&
       header_checksum(&copy) != copy.checksum)
     refusal = KEDGE_REFUSAL_CHECKSUM;
-  if (refusal != KEDGE_REFUSAL_NONE) {
-    munmap(base, size);
-    *held = fd;
-    return refusal;
-  }
+  if (refusal == KEDGE_REFUSAL_OWNER)
+    refusal = KEDGE_REFUSAL_CHECKSUM; /* the file is ours, so the header lies: damaged, not foreign */
+  if (refusal != KEDGE_REFUSAL_NONE)
+    goto fail;
   header_renew(base, copy.incarnation + 1);
   segment_fill(segment, base, size, fd, dir, 1, &st, kind, name);
   return KEDGE_REFUSAL_NONE;
 
-close_it:;
+fail:;
   int saved = errno;
+  if (base != MAP_FAILED)
+    munmap(base, size);
   close(fd);
   errno = saved;
   return refusal;
@@ -591,37 +594,30 @@ enum kedge_refusal kedge_segment_create(struct kedge_segment *segment, const cha
   if (!name_is_good(name))
     return KEDGE_REFUSAL_NAME;
   uint8_t boot[16];
-  int dir;
+  int dir, lock = -1;
   enum kedge_refusal refusal = directory_open(directory, &dir);
   if (refusal != KEDGE_REFUSAL_NONE)
     return refusal;
-  if (!boot_id_read(boot)) {
-    refusal = KEDGE_REFUSAL_SYSTEM;
-  } else {
-    for (unsigned i = 0; i < CREATE_TRIES; i++) {
-      int held;
-      refusal = segment_take(segment, dir, name, kind, boot, &held);
-      if (refusal == KEDGE_REFUSAL_NONE || refusal == KEDGE_REFUSAL_OWNER || refusal == KEDGE_REFUSAL_BUSY ||
-          refusal == KEDGE_REFUSAL_SYSTEM)
-        break;
-      enum kedge_refusal why = refusal;
-      refusal = segment_make(segment, dir, name, kind, boot, why != KEDGE_REFUSAL_MISSING);
-      int saved = errno;
-      if (held >= 0)
-        close(held);
-      errno = saved;
-      if (refusal == KEDGE_REFUSAL_NONE && replaced != NULL && why != KEDGE_REFUSAL_MISSING)
+  refusal = boot_id_read(boot) ? lock_take(dir, name, &lock) : KEDGE_REFUSAL_SYSTEM;
+  if (refusal == KEDGE_REFUSAL_NONE) {
+    enum kedge_refusal why = segment_take(segment, dir, name, kind, boot);
+    refusal = why;
+    if (why != KEDGE_REFUSAL_NONE && why != KEDGE_REFUSAL_OWNER && why != KEDGE_REFUSAL_SYSTEM) {
+      bool replace = why != KEDGE_REFUSAL_MISSING;
+      refusal = segment_make(segment, dir, name, kind, boot, replace);
+      if (refusal == KEDGE_REFUSAL_NONE && replace && replaced != NULL)
         *replaced = why;
-      if (refusal != KEDGE_REFUSAL_MISSING)
-        break;
-      refusal = KEDGE_REFUSAL_BUSY; /* what it is if the last try ends here: others keep making the file */
     }
   }
-  if (refusal != KEDGE_REFUSAL_NONE) {
-    int saved = errno;
-    close(dir);
-    errno = saved;
+  if (refusal == KEDGE_REFUSAL_NONE) {
+    segment->lock = lock;
+    return refusal;
   }
+  int saved = errno;
+  if (lock >= 0)
+    close(lock);
+  close(dir);
+  errno = saved;
   return refusal;
 }
 
@@ -666,10 +662,11 @@ void kedge_segment_close(struct kedge_segment *segment)
   if (segment->base == NULL)
     return;
   munmap(segment->base, segment->size);
-  /* Said aloud: a listener's own mapping of the file, or a forked child, would otherwise keep the lock. */
-  if (segment->writable)
-    flock(segment->fd, LOCK_UN);
   close(segment->fd);
+  if (segment->lock >= 0) {
+    flock(segment->lock, LOCK_UN); /* said aloud: a child forked meanwhile would otherwise keep the lock */
+    close(segment->lock);
+  }
   close(segment->directory);
   segment_clear(segment);
 }

@@ -46,7 +46,7 @@ export function listen(options: {
 }): Listener {
   const { segments, onRing, timeoutMs, realtime = false } = options;
   const most = layout.limits.maxBells - 1;
-  if (!Array.isArray(segments) || segments.length < 1 || segments.length > most)
+  if (!Array.isArray(options.segments) || segments.length < 1 || segments.length > most)
     throw argumentError('segments', `an array of 1..${most.toString()} segments`, segments);
   if (typeof onRing !== 'function') throw argumentError('onRing', 'a function', onRing);
   if (timeoutMs !== undefined && !(timeoutMs >= 1 && timeoutMs <= 86_400_000))

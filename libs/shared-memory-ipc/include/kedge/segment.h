@@ -20,7 +20,8 @@ extern "C" {
 struct kedge_segment {
   void *base;
   size_t size;
-  int fd;           /* kept open: a writer holds its exclusive flock on it */
+  int fd;           /* kept open */
+  int lock;         /* a writer's exclusive flock, on ".NAME.lock"; -1 in a reader */
   int directory;    /* kept open: where the name is looked up again */
   int writable;
   uint64_t inode;
@@ -43,10 +44,11 @@ enum kedge_refusal kedge_directory_verify(const char *directory);
 size_t kedge_segment_size(enum kedge_segment_kind kind);
 
 /*
- * Opens the caller's own segment for writing, taking an exclusive lock, or creates it (written whole
- * under a temporary name, then linked to its own). A valid surviving file of this boot keeps its
- * contents and gets the next incarnation, also when its last writer died while renewing the header; one
- * that is refused for anything but OWNER, DIRECTORY or BUSY is replaced by a new file and `*replaced` tells why (NONE = kept or newly created). `replaced` may be NULL.
+ * Opens the caller's own segment for writing, taking the exclusive lock of its name, or creates it (written
+ * whole under a temporary name, then linked to its own). A valid surviving file of this boot keeps its
+ * contents and gets the next incarnation, also when its last writer died while renewing the header; one that
+ * is refused for anything but OWNER, DIRECTORY or BUSY is replaced by a new file and `*replaced` tells why
+ * (NONE = kept or newly created). `replaced` may be NULL.
  */
 enum kedge_refusal kedge_segment_create(struct kedge_segment *segment, const char *directory, const char *name,
                                         enum kedge_segment_kind kind, enum kedge_refusal *replaced);
