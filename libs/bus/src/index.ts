@@ -14,8 +14,30 @@ export {
   type StreamOptions,
   type Unary,
 } from './api.js';
+export {
+  ACK_OUTCOMES,
+  type Acknowledgement,
+  type AckOutcome,
+  type BoardFault,
+  type PerPath,
+  type Stage,
+  STAGES,
+  type Transition,
+  type Violation,
+  type WorkerLines,
+} from './board-lines.js';
+export {
+  type BoardFile,
+  type BoardSnapshot,
+  type DataplaneState,
+  type Disagreement,
+  type ParticipantState,
+} from './board-snapshot.js';
 export * from './governance-api.js';
+export { type ParticipantAck, ParticipantSlot } from './participant-slot.js';
 export * from './posture-api.js';
+export * from './posture-board.js';
+export { type PostureWord, readWord, wordOf } from './posture-word.js';
 export { type SocketLock, socketState, type SocketState, takeLock } from './socket-lock.js';
 export {
   type Client,
