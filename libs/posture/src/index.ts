@@ -3,3 +3,27 @@
  * It must not touch the outside world: clocks, files and memory are somebody else's.
  */
 export * from './journal-record.js';
+export {
+  type AccordSet,
+  type Accords,
+  type Authority,
+  authorityOf,
+  compileAccords,
+  type CompiledAccords,
+  type EntryLabel,
+  type EntrySpec,
+  findLoosenings,
+  isLooserVerdict,
+  type LevelAccord,
+  type LevelAuthority,
+  type LevelSpec,
+  LOCKDOWN_EXITS,
+  type LockdownExit,
+  parseAccords,
+  TABLE_LIMITS,
+  validateAccords,
+  type Verdict,
+  VERDICTS,
+} from './accords.js';
+export { type AllowlistEntry, type Fault, type Protocol, PROTOCOLS, type Zone, type Zones } from './zones.js';
+export { type Family, type Prefix, prefixOf } from './zones-prefix.js';
