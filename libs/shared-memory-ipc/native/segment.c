@@ -466,9 +466,19 @@ static enum kedge_refusal lock_take(int dir, const char *name, int *lock)
   return KEDGE_REFUSAL_BUSY;
 }
 
+/* Renames, but never over something; with link and unlink on a file system that cannot do it in one. */
+static int name_give(int dir, const char *temporary, const char *name)
+{
+  if (renameat2(dir, temporary, dir, name, RENAME_NOREPLACE) == 0)
+    return 0;
+  if (errno != EINVAL && errno != ENOSYS)
+    return -1;
+  return linkat(dir, temporary, dir, name, 0) == 0 ? unlinkat(dir, temporary, 0) : -1;
+}
+
 /*
- * Makes a new file whole under a temporary name and gives it its own: by link where there must be none yet,
- * by rename over the one that is replaced. Under the writer's lock, so the temporary name can be fixed; one
+ * Makes a new file whole under a temporary name and gives it its own: by a rename that replaces nothing where
+ * there must be none yet, by a plain one over the file that is replaced. Under the writer's lock, so the temporary name can be fixed; one
  * that stands there was left by a writer that died in the middle.
  */
 static enum kedge_refusal segment_make(struct kedge_segment *segment, int dir, const char *name,
@@ -504,13 +514,11 @@ static enum kedge_refusal segment_make(struct kedge_segment *segment, int dir, c
   memcpy(header->boot_id, boot, 16);
   memcpy(header->name, name, strlen(name) + 1);
   header_renew(header, 1);
-  if (replace ? renameat(dir, temporary, dir, name) != 0 : linkat(dir, temporary, dir, name, 0) != 0) {
+  if (replace ? renameat(dir, temporary, dir, name) != 0 : name_give(dir, temporary, name) != 0) {
     if (errno == EISDIR)
       refusal = KEDGE_REFUSAL_NOT_REGULAR;
     goto fail;
   }
-  if (!replace)
-    unlinkat(dir, temporary, 0);
   segment_fill(segment, base, size, fd, dir, 1, &st, kind, name);
   return KEDGE_REFUSAL_NONE;
 
