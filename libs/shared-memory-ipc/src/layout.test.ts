@@ -55,7 +55,9 @@ describe('the layout', () => {
     for (const kind of segmentKinds) expect([layout[kind].header, layout[kind].beat]).toEqual([0, 128]);
     expect(layout.tables.size).toBe(layout.tables.bank + layout.limits.banks * layout.bank.size);
     expect(layout.bank.size).toBe(layout.bank.level + layout.limits.levels * layout.levelTable.size);
-    expect(layout.dataplane.size).toBe(layout.dataplane.worker + layout.limits.maxWorkers * layout.worker.size);
+    expect(layout.dataplane.size).toBe(
+      layout.dataplane.worker + layout.limits.maxWorkers * layout.worker.size,
+    );
     expect(layout.worker.size % layout.limits.cacheLine).toBe(0);
   });
 
@@ -80,7 +82,11 @@ describe('refusals', () => {
     const codes = new Set<string>();
     for (const [name, refusal] of Object.entries(enums.refusal)) {
       if (name === 'NONE') continue;
-      const error = refusalError('open segment', '/x/y', { refusal, errno: name === 'SYSTEM' ? 28 : 0, text: 'why' });
+      const error = refusalError('open segment', '/x/y', {
+        refusal,
+        errno: name === 'SYSTEM' ? 28 : 0,
+        text: 'why',
+      });
       expect(error).toBeInstanceOf(SegmentError);
       expect(error.code).toBe(`SEGMENT_${name}`);
       expect(error.message).toMatch(/^cannot open segment \/x\/y: why.*; expected .+/);

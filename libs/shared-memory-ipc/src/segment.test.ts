@@ -163,7 +163,9 @@ describe('creating and opening', () => {
   it('PO-16 lets only one writer hold a segment', () => {
     const first = coordinator();
     expect(refusal(coordinator)).toBe('SEGMENT_BUSY');
-    expect(refusal(() => createSegment({ directory, name: 'posture', kind: 'posture' }))).toBe('SEGMENT_BUSY');
+    expect(refusal(() => createSegment({ directory, name: 'posture', kind: 'posture' }))).toBe(
+      'SEGMENT_BUSY',
+    );
     unlinkSync(file());
     expect(refusal(coordinator)).toBe('SEGMENT_BUSY');
     first.close();
@@ -338,14 +340,19 @@ describe('reading and writing', () => {
     const shown = reader(uid, 'tables', 'tables');
     const at = layout.tables.bank + layout.bank.level;
     fc.assert(
-      fc.property(fc.bigInt(0n, (1n << 64n) - 1n), fc.nat(0xffff_ffff), fc.uint8Array(), (big, small, bytes) => {
-        writer.store64(at, big);
-        writer.store32(at + 8, small);
-        writer.write(at + 13, bytes);
-        expect(shown.load64(at)).toBe(big);
-        expect(shown.load32(at + 8)).toBe(small);
-        expect(shown.bytes(at + 13, bytes.length)).toEqual(Buffer.from(bytes));
-      }),
+      fc.property(
+        fc.bigInt(0n, (1n << 64n) - 1n),
+        fc.nat(0xffff_ffff),
+        fc.uint8Array(),
+        (big, small, bytes) => {
+          writer.store64(at, big);
+          writer.store32(at + 8, small);
+          writer.write(at + 13, bytes);
+          expect(shown.load64(at)).toBe(big);
+          expect(shown.load32(at + 8)).toBe(small);
+          expect(shown.bytes(at + 13, bytes.length)).toEqual(Buffer.from(bytes));
+        },
+      ),
       { numRuns: 200 },
     );
   });

@@ -91,7 +91,7 @@ struct kedge_journal_record {
   uint8_t tier;              /* enum kedge_journal_tier */
   uint8_t flags;             /* enum kedge_journal_flag */
   uint8_t reserved0[2];
-  uint8_t hold[8];           /* per channel number: tightest level that its source asked for and that nobody of
+  uint8_t hold[8];           /* of the last record but RESERVE: per channel number, the tightest level that its source asked for and that nobody of
                               * equal or higher authority has loosened since; 0 = none (PO-4) */
   uint8_t reserved1[20];
   uint32_t checksum;         /* CRC-32 (IEEE, as zlib's crc32) of the bytes before it */

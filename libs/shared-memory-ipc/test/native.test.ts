@@ -1,0 +1,87 @@
+/**
+ * The native tests, and the front door's own tests over an addon with sanitizers built in.
+ */
+import { execFile, execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+
+const home = fileURLToPath(new URL('..', import.meta.url));
+const run = promisify(execFile);
+
+/** One target of the Makefile; its standard output, and everything in the message when it fails. */
+async function make(target: string): Promise<string> {
+  const { stdout } = await run('make', ['-s', '-C', home, target], { maxBuffer: 1 << 24 });
+  return stdout;
+}
+
+const everyTest = [
+  'transition-is-never-torn',
+  'ack-is-never-torn',
+  'stuck-writer-is-bounded',
+  'values-out-of-range-are-refused',
+  'line-stands-before-word',
+  'bells-lose-nothing',
+  'one-writer-per-name',
+  'readers-survive-renewal',
+  'readers-cannot-hold-off-the-writer',
+  'removed-file-still-keeps-a-second-writer-out',
+  'mapping-is-read-only',
+  'crashed-writers-leave-a-usable-board',
+  'interrupted-renewal-keeps-contents',
+  'random-bytes-are-refused-or-in-range',
+  'directory-rules',
+  'nothing-leaks',
+  'crc-agrees-with-the-bitwise-one',
+];
+
+function passed(output: string): string[] {
+  expect(output).toContain(`${everyTest.length.toString()} tests passed`);
+  return [...output.matchAll(/^ok ([a-z-]+): ./gm)].map((match) => match[1] ?? '');
+}
+
+describe('the C implementation', () => {
+  it('PO-15 PO-16 keeps its promises natively: order of the tightening store, whole lines, one writer', async () => {
+    expect(passed(await make('test'))).toEqual(everyTest);
+  });
+
+  it('PO-15 has no data race under ThreadSanitizer', async () => {
+    expect(passed(await make('tsan'))).toEqual(everyTest);
+  }, 60_000);
+
+  it('PO-16 does nothing undefined under AddressSanitizer and UndefinedBehaviorSanitizer', async () => {
+    expect(passed(await make('asan'))).toEqual(everyTest);
+  }, 60_000);
+});
+
+describe('the addon', () => {
+  it('PO-16 passes the front door’s tests under AddressSanitizer and UndefinedBehaviorSanitizer in Node', async () => {
+    await make('sanitized-addon');
+    const asan = execFileSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
+    const root = `${home}build/sanitized`;
+    const vitest = fileURLToPath(new URL('../../../node_modules/vitest/vitest.mjs', import.meta.url));
+    const args = [
+      vitest,
+      'run',
+      '--config',
+      `${home}test/sanitized.config.mjs`,
+      '--root',
+      root,
+      '--reporter=json',
+    ];
+    const { stdout } = await run(process.execPath, args, {
+      cwd: root,
+      maxBuffer: 1 << 24,
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        LD_PRELOAD: asan,
+        ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
+        UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+      },
+    });
+    const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Record<string, number>;
+    expect(report['numFailedTests']).toBe(0);
+    expect(report['numPassedTests']).toBeGreaterThanOrEqual(35);
+    expect(report['numPassedTests']).toBe(report['numTotalTests']);
+  }, 60_000);
+});
