@@ -27,3 +27,6 @@ export {
 } from './accords.js';
 export { type AllowlistEntry, type Fault, type Protocol, PROTOCOLS, type Zone, type Zones } from './zones.js';
 export { type Family, type Prefix, prefixOf } from './zones-prefix.js';
+export * from './recovery.js';
+export * from './transition-machine.js';
+export * from './transition-state.js';

@@ -238,8 +238,8 @@ export function recoverJournal(bytes: Uint8Array): JournalSummary {
     reservedUpTo = record.reservedUpTo;
     if (record.kind === 'decision' && record.keyHash !== undefined) keyed.push(record);
     const decided = record.kind === 'checkpoint' || (record.kind === 'decision' && !record.carried);
+    if (!record.carried && record.kind !== 'reserve') holds = record.holds;
     if (decided) {
-      holds = record.holds;
       const { epoch, from, to, completed } = record;
       last =
         from === undefined || to === undefined
