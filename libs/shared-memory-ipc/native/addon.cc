@@ -6,6 +6,8 @@
  * so that it works in any number of worker threads.
  */
 #define NAPI_VERSION 8
+/* A thread that is being terminated cannot be thrown at; the process must not end for it. */
+#define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
 #include <pthread.h>
@@ -442,7 +444,6 @@ public:
   uint64_t timeout_ns = UINT64_MAX;
   std::thread thread;
   napi_threadsafe_function deliver = nullptr;
-  napi_env env = nullptr;
   napi_ref self = nullptr;
 
   std::mutex guard; /* of what follows */
@@ -559,18 +560,24 @@ void listener_deliver(napi_env raw, napi_value callback, void *context, void *)
     return;
   bool rang = false;
   uint64_t mask = listener->take(rang);
-  Napi::Env env(raw);
-  Napi::HandleScope scope(env);
-  Napi::Array changed = Napi::Array::New(env);
-  for (uint32_t i = 0, n = 0; i < KEDGE_MAX_BELLS; i++)
+  /* In plain C calls, each of which may fail when this thread is just being terminated: then nobody is left
+   * to be told, and an exception thrown through here would end the whole process. */
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(raw, &scope) != napi_ok)
+    return;
+  napi_value undefined, changed, index, result;
+  bool good = napi_get_undefined(raw, &undefined) == napi_ok && napi_create_array(raw, &changed) == napi_ok;
+  for (uint32_t i = 0, n = 0; good && i < KEDGE_MAX_BELLS; i++)
     if ((mask >> i & 1) != 0)
-      changed.Set(n++, Napi::Number::New(env, i));
-  napi_value undefined = env.Undefined(), argument = changed, result;
-  if (napi_call_function(raw, undefined, callback, 1, &argument, &result) == napi_pending_exception) {
+      good = napi_create_uint32(raw, i, &index) == napi_ok && napi_set_element(raw, changed, n++, index) == napi_ok;
+  if (good && napi_call_function(raw, undefined, callback, 1, &changed, &result) == napi_pending_exception) {
+    bool pending = false;
     napi_value thrown;
-    napi_get_and_clear_last_exception(raw, &thrown);
-    napi_fatal_exception(raw, thrown); /* like any throw in an event handler: uncaughtException */
+    if (napi_is_exception_pending(raw, &pending) == napi_ok && pending &&
+        napi_get_and_clear_last_exception(raw, &thrown) == napi_ok)
+      napi_fatal_exception(raw, thrown); /* like any throw in an event handler: uncaughtException */
   }
+  napi_close_handle_scope(raw, scope);
 }
 
 /* (handles, onRing, timeoutMs | -1, realtime) → handle */
@@ -602,7 +609,6 @@ Napi::Value listen(const Napi::CallbackInfo &info)
     owned->timeout_ns = static_cast<uint64_t>(timeout * 1e6);
 
   Listener *listener = owned.get();
-  listener->env = env;
   if (napi_create_threadsafe_function(env, info[1], nullptr, Napi::String::New(env, "kedge listener"), 2, 1, nullptr,
                                       nullptr, listener, listener_deliver, &listener->deliver) != napi_ok)
     fail(env, "SEGMENT_ADDON", "the addon could not make a thread-safe function");

@@ -215,4 +215,16 @@ describe('in worker threads', () => {
     );
     expect(threads).not.toContain('kedge-listener');
   });
+
+  it('survives threads that are terminated in the middle of deliveries, and callbacks that throw', () => {
+    const script = fileURLToPath(new URL('terminate.mjs', import.meta.url));
+    const done = spawnSync(process.execPath, [script, directory], { encoding: 'utf8', timeout: 25_000 });
+    expect([done.stderr, done.signal, done.status]).toEqual(['', null, 0]);
+    expect(JSON.parse(done.stdout)).toEqual({
+      terminated: 25,
+      thrown: 'thrown by onRing',
+      threads: 0,
+      mappings: 1,
+    });
+  });
 });
