@@ -1,0 +1,720 @@
+/*
+ * The world around a forwarder, for the tests: network namespaces as zones, real packets with sequence
+ * numbers and send stamps, and the writers of the board's segments. One command per line on standard
+ * input, one line of JSON per command on standard output.
+ *
+ * It must be started as pid 1 of private network, mount and pid namespaces, so that nothing is left; it
+ * leaves when its standard input ends.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kedge/segment.h"
+
+#define BOARD "/run/kedge/board"
+#define ZONES 5
+
+static const char *const ZONE_NAME[ZONES] = {"management", "branch", "servers", "uplink", "guest"};
+static int zone_netns[ZONES], own_netns;
+static struct kedge_segment posture, warden, tables;
+static struct kedge_segment dataplane;
+static KEDGE_ATOMIC(int) beating[2] = {1, 1};
+static pid_t forwarder;
+
+static void fail(const char *what)
+{
+  printf("{\"error\":\"%s: %s\"}\n", what, strerror(errno));
+  fflush(stdout);
+}
+
+static void pause_us(long us)
+{
+  struct timespec t = {us / 1000000, us % 1000000 * 1000};
+  nanosleep(&t, NULL);
+}
+
+static int zone_of(const char *name)
+{
+  for (int z = 0; z < ZONES; z++)
+    if (strcmp(ZONE_NAME[z], name) == 0)
+      return z;
+  return -1;
+}
+
+/* ---------------------------------------------------------------- network */
+
+static int run(const char *format, ...)
+{
+  char command[1024];
+  va_list list;
+  va_start(list, format);
+  vsnprintf(command, sizeof(command), format, list);
+  va_end(list);
+  int status = system(command);
+  if (status != 0)
+    fprintf(stderr, "scenario: '%s' ended with %d\n", command, status);
+  return status;
+}
+
+static void put(const char *path, const char *text)
+{
+  int fd = open(path, O_WRONLY);
+  if (fd >= 0) {
+    if (write(fd, text, strlen(text)) < 0)
+      perror(path);
+    close(fd);
+  }
+}
+
+static int network_make(void)
+{
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("none", "/run", "tmpfs", 0, NULL) != 0)
+    return -1;
+  mkdir("/run/kedge", 0755);
+  mkdir(BOARD, 01775);
+  if (chown(BOARD, 0, 64700) != 0 || chmod(BOARD, 01775) != 0)
+    return -1;
+  own_netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+  put("/proc/sys/net/ipv4/ip_forward", "0");
+  put("/proc/sys/net/ipv6/conf/all/forwarding", "0");
+  put("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+  FILE *batch = fopen("/run/outside", "w");
+  for (int z = 0; z < ZONES; z++) {
+    if (run("ip netns add kz-%s", ZONE_NAME[z]) != 0)
+      return -1;
+    fprintf(batch, "link add kp-%s type veth peer name eth0 address 02:00:00:00:00:%d0 netns kz-%s\n", ZONE_NAME[z], z + 1,
+            ZONE_NAME[z]);
+    fprintf(batch, "link set kp-%s up\n", ZONE_NAME[z]);
+    char path[64];
+    snprintf(path, sizeof(path), "/run/netns/kz-%s", ZONE_NAME[z]);
+    zone_netns[z] = open(path, O_RDONLY | O_CLOEXEC);
+  }
+  fclose(batch);
+  if (run("ip -batch /run/outside") != 0)
+    return -1;
+  for (int z = 0; z < ZONES; z++) {
+    FILE *inside = fopen("/run/inside", "w");
+    fprintf(inside, "link set lo up\naddr add 10.77.0.%d0/24 dev eth0\naddr add fd77::%d0/64 dev eth0 nodad\nlink set eth0 up\n",
+            z + 1, z + 1);
+    for (int other = 0; other < ZONES; other++)
+      if (other != z)
+        fprintf(inside,
+                "neigh replace 10.77.0.%d0 lladdr 02:00:00:00:00:%d0 dev eth0 nud permanent\n"
+                "neigh replace fd77::%d0 lladdr 02:00:00:00:00:%d0 dev eth0 nud permanent\n",
+                other + 1, other + 1, other + 1, other + 1);
+    fclose(inside);
+    if (run("ip -n kz-%s -batch /run/inside", ZONE_NAME[z]) != 0)
+      return -1;
+  }
+  return 0;
+}
+
+static int socket_in(int zone, int domain, int type, int protocol)
+{
+  setns(zone_netns[zone], CLONE_NEWNET);
+  int fd = socket(domain, type | SOCK_CLOEXEC, protocol);
+  setns(own_netns, CLONE_NEWNET);
+  return fd;
+}
+
+static socklen_t address_of(struct sockaddr_storage *to, int zone, int family, int port)
+{
+  char text[64];
+  memset(to, 0, sizeof(*to));
+  if (family == 4) {
+    struct sockaddr_in *in = (void *)to;
+    snprintf(text, sizeof(text), "10.77.0.%d0", zone + 1);
+    in->sin_family = AF_INET;
+    in->sin_port = htons((uint16_t)port);
+    inet_pton(AF_INET, text, &in->sin_addr);
+    return sizeof(*in);
+  }
+  struct sockaddr_in6 *in6 = (void *)to;
+  snprintf(text, sizeof(text), "fd77::%d0", zone + 1);
+  in6->sin6_family = AF_INET6;
+  in6->sin6_port = htons((uint16_t)port);
+  inet_pton(AF_INET6, text, &in6->sin6_addr);
+  return sizeof(*in6);
+}
+
+/* A UDP socket in a zone, bound to that zone's address; reports the traffic class of what it gets. */
+static int udp_in(int zone, int family, int port)
+{
+  struct sockaddr_storage address;
+  int on = 1, bytes = 4 << 20;
+  int fd = socket_in(zone, family == 4 ? AF_INET : AF_INET6, SOCK_DGRAM, 0);
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
+  if (family == 4)
+    setsockopt(fd, IPPROTO_IP, IP_RECVTOS, &on, sizeof(on));
+  else
+    setsockopt(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, &on, sizeof(on));
+  if (bind(fd, (void *)&address, address_of(&address, zone, family, port)) != 0) {
+    close(fd);
+    return -1;
+  }
+  return fd;
+}
+
+struct stamp {
+  uint64_t sequence, sent_ns;
+};
+
+/* One datagram with its stamp and traffic class; false when none came in time. */
+static bool take(int fd, int timeout_ms, struct stamp *stamp, int *class)
+{
+  struct pollfd p = {.fd = fd, .events = POLLIN};
+  if (poll(&p, 1, timeout_ms) <= 0)
+    return false;
+  char control[128];
+  struct iovec part = {stamp, sizeof(*stamp)};
+  struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+  if (recvmsg(fd, &m, MSG_DONTWAIT) < (ssize_t)sizeof(*stamp))
+    return false;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
+    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS)
+      *class = *(uint8_t *)CMSG_DATA(c);
+    if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)
+      memcpy(class, CMSG_DATA(c), sizeof(*class));
+  }
+  return true;
+}
+
+/* send FROM TO FAMILY SOURCEPORT PORT COUNT → what arrived, and with which DSCP */
+static void command_send(char *args)
+{
+  char from[32], to[32];
+  int family, source_port, port, count;
+  if (sscanf(args, "%31s %31s %d %d %d %d", from, to, &family, &source_port, &port, &count) != 6 || zone_of(from) < 0 ||
+      zone_of(to) < 0) {
+    printf("{\"error\":\"send FROM TO FAMILY SOURCEPORT PORT COUNT\"}\n");
+    return;
+  }
+  struct sockaddr_storage address;
+  socklen_t length = address_of(&address, zone_of(to), family, port);
+  int out = udp_in(zone_of(from), family, source_port);
+  int in = udp_in(zone_of(to), family, port);
+  int sent = 0, received = 0, marked = 0, class = 0;
+  for (int i = 0; i < count; i++) {
+    struct stamp s = {(uint64_t)i, kedge_now_ns()};
+    sent += sendto(out, &s, sizeof(s), 0, (void *)&address, length) == sizeof(s);
+  }
+  struct stamp s;
+  while (received < count && take(in, 120, &s, &class)) {
+    received++;
+    marked += class >> 2 == 1;
+  }
+  close(out);
+  close(in);
+  printf("{\"sent\":%d,\"received\":%d,\"le\":%d}\n", sent, received, marked);
+}
+
+/* ------------------------------------------------------------- raw frames */
+
+static int unhex(const char *text, uint8_t *to, int most)
+{
+  int n = 0;
+  unsigned v;
+  while (n < most && sscanf(text + 2 * n, "%2x", &v) == 1)
+    to[n++] = (uint8_t)v;
+  return n;
+}
+
+/* raw FROM TO HEX → how many copies of exactly this frame arrive at TO, and the first one as it arrived */
+static void command_raw(char *args)
+{
+  static char text[40000];
+  static uint8_t frame[20000], got[70000];
+  char from[32], to[32];
+  if (sscanf(args, "%31s %31s %39999s", from, to, text) != 3 || zone_of(from) < 0 || zone_of(to) < 0) {
+    printf("{\"error\":\"raw FROM TO HEX\"}\n");
+    return;
+  }
+  int length = unhex(text, frame, sizeof(frame));
+  int fd[2];
+  for (int i = 0; i < 2; i++) {
+    int on = 1;
+    fd[i] = socket_in(zone_of(i == 0 ? from : to), AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+    setns(zone_netns[zone_of(i == 0 ? from : to)], CLONE_NEWNET);
+    struct sockaddr_ll a = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = (int)if_nametoindex("eth0")};
+    if (bind(fd[i], (void *)&a, sizeof(a)) != 0)
+      perror("bind");
+    setns(own_netns, CLONE_NEWNET);
+    setsockopt(fd[i], SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on));
+  }
+  if (send(fd[0], frame, (size_t)length, 0) != length) {
+    fail("send raw");
+    goto done;
+  }
+  int copies = 0, other = 0, vlan = -1;
+  uint8_t first[256] = {0};
+  int first_length = 0;
+  struct pollfd p = {.fd = fd[1], .events = POLLIN};
+  while (poll(&p, 1, 80) > 0) {
+    char control[128];
+    struct sockaddr_ll a;
+    struct iovec part = {got, sizeof(got)};
+    struct msghdr m = {.msg_name = &a, .msg_namelen = sizeof(a), .msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+                       .msg_controllen = sizeof(control)};
+    ssize_t n = recvmsg(fd[1], &m, MSG_DONTWAIT);
+    if (n < 14 || a.sll_pkttype == PACKET_OUTGOING)
+      continue;
+    if (memcmp(got, frame, 12) != 0) {
+      other++;
+      continue;
+    }
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
+      struct tpacket_auxdata aux;
+      if (c->cmsg_level == SOL_PACKET && c->cmsg_type == PACKET_AUXDATA) {
+        memcpy(&aux, CMSG_DATA(c), sizeof(aux));
+        if ((aux.tp_status & TP_STATUS_VLAN_VALID) != 0)
+          vlan = aux.tp_vlan_tci & 0xfff;
+      }
+    }
+    if (copies++ == 0) {
+      first_length = n < (ssize_t)sizeof(first) ? (int)n : (int)sizeof(first);
+      memcpy(first, got, (size_t)first_length);
+    }
+  }
+  printf("{\"copies\":%d,\"other\":%d,\"vlan\":%d,\"frame\":\"", copies, other, vlan);
+  for (int i = 0; i < first_length; i++)
+    printf("%02x", first[i]);
+  printf("\"}\n");
+done:
+  close(fd[0]);
+  close(fd[1]);
+}
+
+/* ------------------------------------------------------------------ board */
+
+static struct kedge_segment *segment_of(const char *name)
+{
+  return strcmp(name, "posture") == 0 ? &posture : strcmp(name, "warden") == 0 ? &warden : strcmp(name, "tables") == 0 ? &tables : NULL;
+}
+
+static void *beat(void *context)
+{
+  (void)context;
+  for (;;) {
+    uint64_t now = kedge_now_ns();
+    if (atomic_load(&beating[0]) && posture.base != NULL)
+      kedge_beat(&((struct kedge_posture_segment *)posture.base)->beat, now);
+    if (atomic_load(&beating[1]) && warden.base != NULL)
+      kedge_beat(&((struct kedge_warden_segment *)warden.base)->beat, now);
+    pause_us(20000);
+  }
+  return NULL;
+}
+
+static void command_create(const char *name)
+{
+  struct kedge_segment *s = segment_of(name);
+  enum kedge_segment_kind kind = s == &posture ? KEDGE_SEGMENT_POSTURE : s == &warden ? KEDGE_SEGMENT_WARDEN : KEDGE_SEGMENT_TABLES;
+  if (s == NULL || s->base != NULL) {
+    printf("{\"error\":\"create posture|warden|tables, once\"}\n");
+    return;
+  }
+  enum kedge_refusal replaced, refusal = kedge_segment_create(s, BOARD, name, kind, &replaced);
+  printf("{\"refusal\":%d,\"replaced\":%d}\n", (int)refusal, (int)replaced);
+}
+
+static struct kedge_worker *worker(void)
+{
+  if (dataplane.base != NULL && !kedge_segment_current(&dataplane))
+    kedge_segment_close(&dataplane);
+  if (dataplane.base == NULL &&
+      kedge_segment_open(&dataplane, BOARD, "dataplane-reference", KEDGE_SEGMENT_DATAPLANE, KEDGE_ANY_OWNER) != KEDGE_REFUSAL_NONE)
+    return NULL;
+  return &((struct kedge_dataplane_segment *)dataplane.base)->worker[0];
+}
+
+static uint64_t word_store(uint64_t epoch, unsigned level)
+{
+  struct kedge_transition_view line = {.epoch = epoch, .from = level, .to = level};
+  return kedge_posture_tighten(posture.base, &line, 0);
+}
+
+static void print_state(void)
+{
+  struct kedge_worker *w = worker();
+  struct kedge_ack_view ack = {0};
+  if (w == NULL) {
+    printf("{\"present\":false}\n");
+    return;
+  }
+  struct kedge_dataplane_segment *d = dataplane.base;
+  kedge_ack_read(&w->ack, &ack);
+  printf("{\"present\":true,\"epoch\":%llu,\"level\":%u,\"startedNs\":%llu,\"finishedNs\":%llu,\"outcome\":%u,"
+         "\"stage\":%u,\"generation\":%llu,\"live\":%u,\"serving\":%u,\"safeLevel\":%u,\"failClosed\":%llu,\"tid\":%u,\"received\":%llu,"
+         "\"sent\":%llu,\"beatAgeMs\":%.1f,\"loopAgeMs\":%.1f,\"telemetry\":%llu,\"uid\":%u,\"incarnation\":%llu}\n",
+         (unsigned long long)ack.epoch, ack.level, (unsigned long long)ack.started_at_ns, (unsigned long long)ack.finished_at_ns,
+         ack.outcome, ack.stage, (unsigned long long)atomic_load(&w->generation), atomic_load(&w->live), atomic_load(&d->beat.serving),
+         atomic_load(&d->safe_level), (unsigned long long)atomic_load(&w->fail_closed_seen), atomic_load(&w->tid),
+         (unsigned long long)atomic_load(&w->received), (unsigned long long)atomic_load(&w->sent),
+         (double)(int64_t)(kedge_now_ns() - atomic_load(&d->beat.at_ns)) / 1e6,
+         (double)(int64_t)(kedge_now_ns() - atomic_load(&w->loop_at_ns)) / 1e6,
+         (unsigned long long)atomic_load(&w->telemetry_written), d->header.writer_uid, (unsigned long long)d->header.incarnation);
+}
+
+/* Waits for `test` of the worker; at most `ms`. */
+static bool await_ack(uint64_t epoch, unsigned level, int ms)
+{
+  uint64_t end = kedge_now_ns() + (uint64_t)ms * 1000000;
+  for (;;) {
+    struct kedge_ack_view ack;
+    struct kedge_worker *w = worker();
+    if (w != NULL && atomic_load(&w->live) != 0 && kedge_ack_read(&w->ack, &ack) && ack.epoch >= epoch && ack.finished_at_ns != 0 &&
+        (level == 0 || ack.level == level))
+      return true;
+    if (kedge_now_ns() > end)
+      return false;
+    pause_us(200);
+  }
+}
+
+/* load GENERATION DIRECTORY: five files, one per level, each a level table stamped with the generation */
+static void command_load(char *args)
+{
+  unsigned long long generation;
+  char directory[512], path[600];
+  struct kedge_tables_segment *t = tables.base;
+  if (t == NULL || sscanf(args, "%llu %511s", &generation, directory) != 2) {
+    printf("{\"error\":\"load GENERATION DIRECTORY, after create tables\"}\n");
+    return;
+  }
+  struct kedge_bank *bank = &t->bank[generation % KEDGE_BANKS];
+  /* The bank is written only after the worker has left it. */
+  uint64_t end = kedge_now_ns() + UINT64_C(2000000000);
+  for (struct kedge_worker *w; (w = worker()) != NULL && atomic_load(&w->live) != 0;) {
+    uint64_t used = atomic_load(&w->generation);
+    if (used == 0 || used % KEDGE_BANKS != generation % KEDGE_BANKS || kedge_now_ns() > end)
+      break;
+    pause_us(500);
+  }
+  atomic_store(&bank->generation, 0);
+  int read_levels = 0;
+  for (unsigned level = 1; level <= KEDGE_LEVELS; level++) {
+    snprintf(path, sizeof(path), "%s/%u", directory, level);
+    int fd = open(path, O_RDONLY);
+    if (fd >= 0 && read(fd, &bank->level[level - 1], sizeof(struct kedge_level_table)) == (ssize_t)sizeof(struct kedge_level_table))
+      read_levels++;
+    if (fd >= 0)
+      close(fd);
+  }
+  atomic_store(&bank->generation, generation);
+  atomic_store(&t->generation, generation);
+  kedge_bell_ring(&t->beat.bell);
+  printf("{\"levels\":%d}\n", read_levels);
+}
+
+/* poke NAME OFFSET HEX: damages a segment in place; truncate NAME SIZE; unlink NAME; release NAME */
+static void command_damage(const char *what, char *args)
+{
+  char name[64], text[256] = "";
+  unsigned long offset = 0;
+  uint8_t bytes[128];
+  char path[256];
+  if (sscanf(args, "%63s %lu %255s", name, &offset, text) < 1)
+    return;
+  snprintf(path, sizeof(path), "%s/%s", BOARD, name);
+  struct kedge_segment *s = segment_of(name);
+  int result = 0;
+  if (strcmp(what, "poke") == 0) {
+    int n = unhex(text, bytes, sizeof(bytes));
+    int fd = open(path, O_WRONLY);
+    result = fd < 0 || pwrite(fd, bytes, (size_t)n, (off_t)offset) != n ? -1 : 0;
+    close(fd);
+  } else if (strcmp(what, "truncate") == 0) {
+    result = truncate(path, (off_t)offset);
+  } else if (strcmp(what, "chown") == 0) {
+    result = chown(path, (uid_t)offset, (gid_t)-1);
+  } else if (strcmp(what, "unlink") == 0) {
+    result = unlink(path);
+  }
+  if (s != NULL && (strcmp(what, "release") == 0 || strcmp(what, "unlink") == 0)) {
+    struct kedge_segment held = *s;
+    memset(s, 0, sizeof(*s));
+    pause_us(30000); /* the beating thread may hold the base for a moment */
+    kedge_segment_close(&held);
+  }
+  printf("{\"result\":%d}\n", result);
+}
+
+/* The ring as a reader sees it that starts at event FROM. */
+static void command_telemetry(char *args)
+{
+  struct kedge_worker *w = worker();
+  unsigned long long next = strtoull(args, NULL, 10), gaps = 0;
+  if (w == NULL) {
+    printf("{\"present\":false}\n");
+    return;
+  }
+  uint64_t written = atomic_load(&w->telemetry_written);
+  bool comma = false;
+  printf("{\"events\":[");
+  for (; next < written; next++) {
+    struct kedge_telemetry *t = &w->telemetry[next % KEDGE_TELEMETRY_SLOTS];
+    uint64_t before = atomic_load(&t->sequence);
+    struct kedge_telemetry copy;
+    memcpy((void *)&copy, t, sizeof(copy));
+    atomic_thread_fence(memory_order_acquire);
+    if (before != 2 * next + 2 || atomic_load(&t->sequence) != before) {
+      gaps++;
+      continue;
+    }
+    printf("%s{\"kind\":%u,\"old\":%u,\"new\":%u,\"epoch\":%llu,\"value\":%llu,\"droppedPair\":%llu,\"droppedEntry\":%llu}", comma ? "," : "",
+           copy.kind, copy.old_level, copy.new_level, (unsigned long long)copy.epoch, (unsigned long long)copy.value,
+           (unsigned long long)copy.dropped_pair, (unsigned long long)copy.dropped_entry);
+    comma = true;
+  }
+  printf("],\"next\":%llu,\"gaps\":%llu}\n", (unsigned long long)written, gaps);
+}
+
+/* Counters that are not zero: "reason:verdict", "from>to:verdict", "entry". */
+static void command_counters(void)
+{
+  struct kedge_worker *w = worker();
+  if (w == NULL) {
+    printf("{\"present\":false}\n");
+    return;
+  }
+  bool comma = false;
+  printf("{");
+  for (unsigned r = 0; r < KEDGE_REASONS; r++)
+    for (unsigned v = 1; v < 4; v++)
+      if (atomic_load(&w->counters.reason[r][v]) != 0)
+        printf("%s\"%u:%u\":%llu", comma ? "," : "", r, v, (unsigned long long)atomic_load(&w->counters.reason[r][v])), comma = true;
+  for (unsigned p = 0; p < KEDGE_MAX_ZONES * KEDGE_MAX_ZONES * 4; p++) {
+    uint64_t n = atomic_load(&w->counters.pair[p / 64][p / 4 % 16][p % 4]);
+    if (n != 0)
+      printf("%s\"%u>%u:%u\":%llu", comma ? "," : "", p / 64, p / 4 % 16, p % 4, (unsigned long long)n), comma = true;
+  }
+  for (unsigned e = 0; e < KEDGE_MAX_ENTRIES; e++)
+    if (atomic_load(&w->counters.hit[e]) != 0)
+      printf("%s\"entry %u\":%llu", comma ? "," : "", e, (unsigned long long)atomic_load(&w->counters.hit[e])), comma = true;
+  printf("}\n");
+}
+
+/* -------------------------------------------------------------- forwarder */
+
+static void command_start(char *args)
+{
+  char *argv[64];
+  int n = 0;
+  for (char *p = strtok(args, " "); p != NULL && n < 63; p = strtok(NULL, " "))
+    argv[n++] = p;
+  argv[n] = NULL;
+  forwarder = fork();
+  if (forwarder == 0) {
+    int null = open("/dev/null", O_RDWR);
+    int log = open("/run/forwarder.log", O_WRONLY | O_CREAT | O_APPEND, 0644);
+    dup2(null, 0);
+    dup2(null, 1);
+    dup2(log, 2);
+    execv(argv[0], argv);
+    _exit(127);
+  }
+  printf("{\"pid\":%d}\n", (int)forwarder);
+}
+
+/* end SIGNAL MS: signal 0 only waits */
+static void command_end(char *args)
+{
+  int signal = 0, ms = 2000, status = 0;
+  sscanf(args, "%d %d", &signal, &ms);
+  if (signal != 0)
+    kill(forwarder, signal);
+  for (int i = 0; i < ms; i++) {
+    if (waitpid(forwarder, &status, WNOHANG) == forwarder) {
+      printf("{\"ended\":true,\"code\":%d,\"signal\":%d}\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+             WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+      return;
+    }
+    pause_us(1000);
+  }
+  printf("{\"ended\":false}\n");
+}
+
+static void command_log(void)
+{
+  FILE *f = fopen("/run/forwarder.log", "r");
+  int c;
+  printf("{\"log\":\"");
+  while (f != NULL && (c = fgetc(f)) != EOF) {
+    if (c == '\n')
+      printf("\\n");
+    else if (c >= 32 && c < 127 && c != '"' && c != '\\')
+      putchar(c);
+  }
+  if (f != NULL)
+    fclose(f);
+  printf("\"}\n");
+}
+
+/* ----------------------------------------------------------------- oracle */
+
+struct flood {
+  int out;
+  struct sockaddr_storage to;
+  socklen_t length;
+  KEDGE_ATOMIC(int) stop;
+  KEDGE_ATOMIC(uint64_t) sent;
+};
+
+static void *flood_run(void *context)
+{
+  struct flood *f = context;
+  uint64_t sequence = 0;
+  while (!atomic_load(&f->stop)) {
+    struct stamp s = {sequence++, kedge_now_ns()};
+    if (sendto(f->out, &s, sizeof(s), MSG_DONTWAIT, (void *)&f->to, f->length) == sizeof(s))
+      atomic_fetch_add(&f->sent, 1);
+    pause_us(50);
+  }
+  return NULL;
+}
+
+/* oracle FROM TO PORT EPOCH ROUNDS LOOSE TIGHT: between loose and tight, is anything received that was sent
+ * after the acknowledgement of tight? */
+static void command_oracle(char *args)
+{
+  char from[32], to[32];
+  int port, rounds;
+  unsigned loose, tight;
+  unsigned long long epoch;
+  if (sscanf(args, "%31s %31s %d %llu %d %u %u", from, to, &port, &epoch, &rounds, &loose, &tight) != 7)
+    return;
+  struct flood flood = {.out = udp_in(zone_of(from), 4, 0)};
+  flood.length = address_of(&flood.to, zone_of(to), 4, port);
+  int in = udp_in(zone_of(to), 4, port);
+  pthread_t sender;
+  pthread_create(&sender, NULL, flood_run, &flood);
+  unsigned long long allowed = 0, late = 0, unacknowledged = 0, worst = 0;
+  for (int r = 0; r < rounds; r++) {
+    struct stamp s;
+    int class;
+    word_store(epoch++, loose);
+    unacknowledged += !await_ack(epoch - 1, loose, 1000);
+    uint64_t until = kedge_now_ns() + 15000000;
+    while (kedge_now_ns() < until)
+      allowed += take(in, 5, &s, &class);
+    uint64_t decided = word_store(epoch++, tight);
+    unacknowledged += !await_ack(epoch - 1, tight, 1000);
+    struct kedge_ack_view ack = {0};
+    kedge_ack_read(&worker()->ack, &ack);
+    if (ack.finished_at_ns - decided > worst)
+      worst = ack.finished_at_ns - decided;
+    until = kedge_now_ns() + 15000000;
+    while (kedge_now_ns() < until)
+      if (take(in, 5, &s, &class)) {
+        if (s.sent_ns > ack.finished_at_ns)
+          late++;
+        else
+          allowed++;
+      }
+  }
+  atomic_store(&flood.stop, 1);
+  pthread_join(sender, NULL);
+  close(flood.out);
+  close(in);
+  printf("{\"sent\":%llu,\"received\":%llu,\"late\":%llu,\"unacknowledged\":%llu,\"worstUs\":%llu,\"epoch\":%llu}\n",
+         (unsigned long long)atomic_load(&flood.sent), allowed, late, unacknowledged, worst / 1000, epoch);
+}
+
+int main(void)
+{
+  static char line[65536];
+  signal(SIGPIPE, SIG_IGN);
+  if (network_make() != 0) {
+    fail("network");
+    return 1;
+  }
+  pthread_t beater;
+  pthread_create(&beater, NULL, beat, NULL);
+  printf("{\"ready\":true}\n");
+  fflush(stdout);
+  while (fgets(line, sizeof(line), stdin) != NULL) {
+    line[strcspn(line, "\n")] = '\0';
+    char *args = strchr(line, ' ');
+    if (args != NULL)
+      *args++ = '\0';
+    else
+      args = line + strlen(line);
+    unsigned long long epoch = 0;
+    unsigned level = 0;
+    int ms = 0;
+    if (strcmp(line, "create") == 0)
+      command_create(args);
+    else if (strcmp(line, "word") == 0 && sscanf(args, "%llu %u", &epoch, &level) == 2)
+      printf("{\"decidedNs\":%llu}\n", (unsigned long long)word_store(epoch, level));
+    else if (strcmp(line, "line") == 0 && sscanf(args, "%llu %u", &epoch, &level) == 2) {
+      struct kedge_warden_segment *w = warden.base;
+      atomic_store(&w->fail_closed[KEDGE_PATH_DATAPLANE].word, level == 0 ? 0 : kedge_word_of(epoch, 0, level));
+      kedge_bell_ring(&w->beat.bell);
+      printf("{\"word\":%llu}\n", level == 0 ? 0ULL : (unsigned long long)kedge_word_of(epoch, 0, level));
+    } else if (strcmp(line, "await") == 0 && sscanf(args, "%llu %u %d", &epoch, &level, &ms) == 3) {
+      if (await_ack(epoch, level, ms))
+        print_state();
+      else
+        printf("{\"timeout\":true}\n");
+    } else if (strcmp(line, "beat") == 0) {
+      int on = strstr(args, "off") == NULL;
+      if (strstr(args, "posture") != NULL)
+        atomic_store(&beating[0], on);
+      if (strstr(args, "warden") != NULL)
+        atomic_store(&beating[1], on);
+      printf("{\"on\":%d}\n", on);
+    } else if (strcmp(line, "sleep") == 0) {
+      pause_us(strtol(args, NULL, 10) * 1000);
+      printf("{}\n");
+    } else if (strcmp(line, "sh") == 0)
+      printf("{\"status\":%d}\n", run("%s", args));
+    else if (strcmp(line, "state") == 0)
+      print_state();
+    else if (strcmp(line, "load") == 0)
+      command_load(args);
+    else if (strcmp(line, "poke") == 0 || strcmp(line, "truncate") == 0 || strcmp(line, "unlink") == 0 ||
+             strcmp(line, "release") == 0 || strcmp(line, "chown") == 0)
+      command_damage(line, args);
+    else if (strcmp(line, "telemetry") == 0)
+      command_telemetry(args);
+    else if (strcmp(line, "counters") == 0)
+      command_counters();
+    else if (strcmp(line, "start") == 0)
+      command_start(args);
+    else if (strcmp(line, "end") == 0)
+      command_end(args);
+    else if (strcmp(line, "log") == 0)
+      command_log();
+    else if (strcmp(line, "send") == 0)
+      command_send(args);
+    else if (strcmp(line, "raw") == 0)
+      command_raw(args);
+    else if (strcmp(line, "oracle") == 0)
+      command_oracle(args);
+    else
+      printf("{\"error\":\"unknown command\"}\n");
+    fflush(stdout);
+  }
+  return 0;
+}
