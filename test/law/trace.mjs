@@ -10,8 +10,8 @@ import ts from 'typescript';
 
 const ROOT = join(import.meta.dirname, '../..');
 const EXIT = { usage: 2, untested: 6 };
-/** One or more ids at the very start of a title: `PO-7 …`, `PO-7, PO-22 …`. */
-const IDS = /^[A-Z]{2}-\d+(?:, ?[A-Z]{2}-\d+)*(?=[ :])/;
+/** One or more ids at the very start of a title: `PO-7 …`, `PO-7, PO-22 …`, `PO-7 PO-22 …`. */
+const IDS = /^[A-Z]{2}-\d+(?:,? [A-Z]{2}-\d+)*(?=[ :])/;
 
 /** All requirement ids in their order, each with its line. */
 export function requirements(root = ROOT) {
@@ -65,7 +65,7 @@ export function titlesIn(text, name = 'some.test.ts') {
 
 /** The ids that a title claims to prove. */
 export function idsOf(title) {
-  return IDS.exec(title)?.[0].split(/, ?/) ?? [];
+  return IDS.exec(title)?.[0].split(/,? /) ?? [];
 }
 
 /** Every test that names an id: { file, title, ids }. */

@@ -7,9 +7,10 @@ import { mutants, occurrences } from './mutants.mjs';
 import { idsOf, namedTests, owedList, requirements, titlesIn, trace } from './trace.mjs';
 
 describe('requirement ids in titles', () => {
-  it('counts ids at the start of a title only, several of them when separated by commas', () => {
+  it('counts ids at the start of a title only, several of them too', () => {
     expect(idsOf('PO-7 stores the word first')).toEqual(['PO-7']);
     expect(idsOf('PO-7, PO-22 store first and wait for nothing')).toEqual(['PO-7', 'PO-22']);
+    expect(idsOf('PO-15 PO-16 keep their promises')).toEqual(['PO-15', 'PO-16']);
     expect(idsOf('stores the word as PO-7 says')).toEqual([]);
     expect(idsOf('PO-7')).toEqual([]);
   });
