@@ -1,0 +1,57 @@
+/**
+ * The coordinator's configuration file.
+ * It must not read it; the runtime does, once.
+ */
+import { isLevel, type Level } from '@kedge/units';
+import { z } from 'zod';
+
+const path = z.string().regex(/^\/[^\0]*$/, 'expected an absolute path');
+
+export const configSchema = z.strictObject({
+  /** Name of this appliance in records. */
+  appliance: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$/, 'expected an appliance id'),
+  board: z.strictObject({
+    /** The board directory. */
+    directory: path,
+    /** Files of others that count, by name, with the uid that owns each: warden, participant-NAME, dataplane-NAME. */
+    owners: z.record(
+      z.string().regex(/^(warden|tables|participant-[a-z0-9-]{1,19}|dataplane-[a-z0-9-]{1,21})$/, 'expected a file of the board'),
+      z.int().min(0).max(4_294_967_294),
+    ),
+  }),
+  /** Root of the socket directories: console/, local/TIER/. They exist already. */
+  sockets: path,
+  /** Directory of journal, reports and records. Exists already, is this service's own. */
+  state: path,
+  /** Accords (RFC 7951 JSON). Absent or unreadable: the tightest authority holds, and an alarm says so. */
+  accords: path.optional(),
+  /** Zones that the accords name. */
+  zones: path.optional(),
+  /** Level of the very first start. */
+  provisioningLevel: z
+    .int()
+    .min(1)
+    .max(5)
+    .transform((level): Level => (isLevel(level) ? level : 1))
+    .default(2),
+  /** Participants of the overlay that are the session layer, by name without "participant-": they move before the rest when tightening, after it when loosening. */
+  sessionParticipants: z.array(z.string().regex(/^[a-z0-9-]{1,19}$/)).default([]),
+  /** How long a transition is verified before it ends as late, milliseconds. */
+  verifyMs: z.int().min(50).max(60_000).default(2_000),
+  /** Budgets where no warden says one, milliseconds: for reports only, the warden holds its own. */
+  budgetsMs: z
+    .strictObject({
+      dataplane: z.number().positive().default(1),
+      overlay: z.number().positive().default(5_000),
+      underlay: z.number().positive().default(10_000),
+    })
+    .prefault({}),
+  /** Records that the journal holds before it is written anew; 128 bytes each. */
+  journalRecords: z.int().min(64).max(1_048_576).default(8_192),
+  /** Reports that are kept. */
+  reports: z.int().min(10).max(10_000).default(1_000),
+  logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+});
+
+/** See {@link configSchema}. */
+export type CoordinatorConfig = z.output<typeof configSchema>;
