@@ -50,6 +50,7 @@ export interface ShowReply {
   readonly dataplanes: readonly DataPlaneReport[];
   readonly zones: readonly ZoneReport[];
   readonly waiting: string;
+  readonly alarms: readonly string[];
 }
 
 export interface PlanRequest {

@@ -88,6 +88,7 @@ describe('messages', () => {
       ],
       zones: [{ id: 1, name: 'management' }],
       waiting: '',
+      alarms: ['accords refused'],
     };
     expect(show.decodeReply(show.encodeReply(shown))).toEqual(shown);
   });

@@ -40,13 +40,12 @@ export const epochTextSchema = decimal(EPOCH_MAX, 'an epoch');
 export const levelSchema = z.literal([1, 2, 3, 4, 5]) satisfies z.ZodType<Level>;
 /** A name of a service, participant, worker or path: printable ASCII without spaces. */
 const nameSchema = z.string().regex(/^[!-~]{1,64}$/, 'expected 1 to 64 printable characters without spaces');
-/** Text that people wrote, on one line. */
+/** Text that people wrote, on one line. Lone surrogates have no canonical form (RFC 8785). */
 const lineSchema = (max: number) =>
   z
     .string()
     .max(max)
-    // eslint-disable-next-line no-control-regex -- a record is one line for whoever greps it
-    .regex(/^[^\u0000-\u001f\u007f]*$/, 'expected one line without control characters');
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'expected one line of text without control characters');
 
 const head = {
   /**
@@ -161,11 +160,38 @@ export const authorisationDecisionSchema = z.strictObject({
   askedAtNs: u64Schema,
 });
 
+/** What a packet worker told through its telemetry ring; the names of `enum kedge_telemetry_kind`. */
+export const DATAPLANE_EVENT_KINDS = ['posture', 'tables', 'safe-level', 'segment'] as const;
+
+/** A packet worker changed its level, its tables, or went to or left its safe level; or refused a segment (DP-8). */
+export const dataplaneEventSchema = z.strictObject({
+  schema: z.literal('kedge.dataplane-event/1'),
+  ...head,
+  /** Name of the data plane. */
+  dataplane: nameSchema,
+  worker: z.int().min(0).max(15),
+  kind: z.enum(DATAPLANE_EVENT_KINDS),
+  /** Null where it was none, as before the first. */
+  oldLevel: levelSchema.nullable(),
+  newLevel: levelSchema.nullable(),
+  /** By kind: table generation in use; 0 for refused tables; why a segment was refused. */
+  value: u64Schema,
+  /** When the worker saw the change, and when it told. */
+  seenAtNs: u64Schema,
+  toldAtNs: u64Schema,
+  /** Packets that the worker had dropped so far, by the verdict of a zone pair and of an entry. */
+  droppedByPair: u64Schema,
+  droppedByEntry: u64Schema,
+  /** Events of this worker that were overwritten unread directly before this one. */
+  gap: u64Schema,
+});
+
 /** Every record that exists so far, told apart by `schema`. */
 export const ledgerRecordSchema = z.discriminatedUnion('schema', [
   postureTransitionRecordSchema,
   budgetViolationSchema,
   authorisationDecisionSchema,
+  dataplaneEventSchema,
 ]);
 
 /** See {@link postureTransitionRecordSchema}. */
@@ -174,6 +200,8 @@ export type PostureTransitionRecord = z.infer<typeof postureTransitionRecordSche
 export type BudgetViolation = z.infer<typeof budgetViolationSchema>;
 /** See {@link authorisationDecisionSchema}. */
 export type AuthorisationDecision = z.infer<typeof authorisationDecisionSchema>;
+/** See {@link dataplaneEventSchema}. */
+export type DataplaneEvent = z.infer<typeof dataplaneEventSchema>;
 /** See {@link ledgerRecordSchema}. */
 export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;
 
@@ -182,6 +210,7 @@ export const RECORD_SCHEMAS = [
   'kedge.posture-transition/1',
   'kedge.budget-violation/1',
   'kedge.authorisation-decision/1',
+  'kedge.dataplane-event/1',
 ] as const satisfies readonly LedgerRecord['schema'][];
 
 /** Proof that a record is on stable storage. */

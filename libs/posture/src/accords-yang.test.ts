@@ -26,7 +26,7 @@ function yanglint(file: string): Promise<string | undefined> {
     execFile('yanglint', ['-t', 'config', '-p', YANG, ...MODULES, file], (error, _out, complaint) => {
       if (error === null) resolve(undefined);
       else if (typeof error.code === 'number') resolve(complaint.split('\n')[0] ?? 'refused');
-      else reject(error);
+      else reject(new Error('cannot run yanglint', { cause: error }));
     });
   });
 }
