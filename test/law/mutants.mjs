@@ -25,7 +25,8 @@ const EXIT = { usage: 2, survived: 6 };
 /**
  * One mutant: `find` (exact text, once in `file`) becomes `replace`; `test` is the vitest file and a part of the
  * title that has to fail; `build` says what the test uses besides sources: make targets as
- * "directory" or "directory target", and "tsc" where it starts child processes from dist.
+ * "directory" or "directory target", and "tsc" where it starts child processes from dist. With `atLoad` the break is
+ * one that the product itself refuses at load, so that the test file cannot even start.
  */
 export function mutants(root = ROOT) {
   return JSON.parse(readFileSync(join(root, 'test/law/mutants.json'), 'utf8')).mutants;
@@ -116,7 +117,10 @@ function runTest(at, { file, title }) {
   }
   const tests = results.flatMap((result) => result.assertionResults);
   const titles = (status) => tests.filter((test) => test.status === status).map((test) => test.title);
-  return { passed: titles('passed'), failed: titles('failed'), output };
+  const refused = results.find(
+    (result) => result.status === 'failed' && result.assertionResults.length === 0,
+  );
+  return { passed: titles('passed'), failed: titles('failed'), refused: refused?.message, output };
 }
 
 /** Plants a mutant in the copy; the function that undoes it. */
@@ -148,6 +152,9 @@ function verdictOn(at, mutant) {
     const after = runTest(at, mutant.test);
     const catcher = after.failed.find((title) => idsOf(title).includes(mutant.id));
     if (catcher !== undefined) return { verdict: 'caught', why: catcher };
+    if (mutant.atLoad === true && after.refused !== undefined) {
+      return { verdict: 'caught', why: after.refused };
+    }
     if (after.passed.length + after.failed.length === 0) {
       return { verdict: 'does not build', why: after.output.slice(-2000) };
     }

@@ -35,7 +35,7 @@ function head(path: string): string {
 describe('files', () => {
   it('are named in kebab-case, for a thing and not for a role', () => {
     const stems = sources.map((path) => ({ path, stem: basename(path).replace(/(\.test)?\.[a-z]+$/, '') }));
-    const role = /(^|[-_])(service|manager|helper|helpers|util|utils|impl|base|common|shared)$/;
+    const role = /(^|[-_])(manager|helpers?|utils?|impl|common|shared)$|[-_](service|base)$/;
     const wrong = stems.filter(({ path, stem }) => {
       const shape = /\.(c|cc|cpp|h|hpp)$/.test(path)
         ? /^[a-z0-9]+([-_][a-z0-9]+)*$/
