@@ -1,1 +1,63 @@
-export {};
+/**
+ * The front door of the lab: one appliance on this machine, and the drills on it.
+ * It must not be used by anything that is shipped, except by the command that starts it.
+ */
+export {
+  armStrike,
+  type ArmedStrike,
+  BoardTrace,
+  type BoardState,
+  type Step,
+  type Strike,
+  type Struck,
+} from './board-watch.js';
+export {
+  CHAOS_ACTS,
+  type ChaosAct,
+  chaosDrill,
+  type ChaosOptions,
+  type ChaosReport,
+  type ChaosViolation,
+  STEPS,
+  STRUCK_SERVICES,
+} from './chaos.js';
+export { serviceFiles, wardenFile } from './config.js';
+export {
+  drill,
+  DRILL_RATES,
+  type DrillOptions,
+  type DrillPath,
+  type DrillReport,
+  type DrillStep,
+  type DrillTraffic,
+  FULL_COURSE,
+  type Violation,
+  type ViolationKind,
+} from './drill.js';
+export { EXPECTED, type Treatment } from './expectations.js';
+export { type Allowance, allowances, type ClosedSpan, closedSpans } from './judge.js';
+export {
+  connectLab,
+  type Lab,
+  LAB_SERVICES,
+  labDown,
+  labIsUp,
+  labPlace,
+  type LabService,
+  labStatus,
+  type LabStatus,
+  labUp,
+  type LabUpOptions,
+} from './lab.js';
+export { PROGRAMS } from './paths.js';
+export { processesWith, type SeenProcess, startTimeOf } from './processes.js';
+export {
+  DEFAULT_NAME,
+  FULL_BUDGETS,
+  type LabBudgets,
+  labSettings,
+  type LabSettings,
+  SHORT_BUDGETS,
+} from './settings.js';
+export * from './topology.js';
+export { type CountReport, type EndReport, type ForbiddenReport, Traffic } from './traffic.js';

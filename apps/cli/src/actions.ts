@@ -1,0 +1,277 @@
+/**
+ * What the commands do: ask, show, and say how it ended.
+ * It must not parse the command line; program.ts does.
+ */
+import type { Level } from '@kedge/units';
+import { KedgeError } from '@kedge/units';
+import { randomUUID } from 'node:crypto';
+import { userInfo } from 'node:os';
+
+import { EXIT, exitOf } from './exit-status.js';
+import { refusalError } from './failure.js';
+import {
+  governanceText,
+  historyText,
+  planText,
+  stateLine,
+  stateText,
+  transitionText,
+} from './posture-text.js';
+import { jsonText, levelText } from './render.js';
+import { type TargetOptions, withGovernance, withPosture } from './target.js';
+
+export interface CommandOptions extends TargetOptions {
+  readonly timeout: number;
+  readonly json?: boolean;
+}
+
+export interface SetOptions extends CommandOptions {
+  readonly reason: string;
+  readonly principal?: string;
+  readonly idempotencyKey?: string;
+  readonly ifEpoch?: bigint;
+  readonly wait?: boolean;
+}
+
+export interface WatchOptions extends CommandOptions {
+  readonly count?: number;
+}
+
+export interface DrillCommandOptions {
+  readonly lab: string;
+  readonly chaos?: boolean;
+  readonly shortBudgets?: boolean;
+  readonly only?: string;
+  readonly dwell: number;
+  readonly json?: boolean;
+}
+
+export interface LabCommandOptions {
+  readonly name: string;
+  readonly foreground?: boolean;
+  readonly shortBudgets?: boolean;
+  readonly json?: boolean;
+}
+
+const PRINCIPAL_LENGTH = 128;
+const WAIT_MS = 60_000;
+
+function show(value: unknown, text: string, json: boolean | undefined): void {
+  process.stdout.write(`${json === true ? jsonText(value) : text}\n`);
+}
+
+function principal(): string {
+  try {
+    return `user:${userInfo().username}`.slice(0, PRINCIPAL_LENGTH);
+  } catch {
+    return `user:${process.getuid?.() ?? 'unknown'}`;
+  }
+}
+
+/** Ends when the user wants to leave: Ctrl-C, or the terminal goes away. */
+export function leaving(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(name, () => {
+      controller.abort(new KedgeError({ code: 'CLI_STOPPED', message: `stopped by ${name}` }));
+    });
+  }
+  return controller.signal;
+}
+
+export function postureGet(options: CommandOptions): Promise<number> {
+  return withPosture(options, async (client) => {
+    const state = await client.get({}, { deadlineMs: options.timeout });
+    show(state, stateText(state), options.json);
+    return EXIT.ok;
+  });
+}
+
+export function postureSet(level: Level, options: SetOptions): Promise<number> {
+  return withPosture(options, async (client) => {
+    const call = { deadlineMs: options.timeout };
+    const reply = await client.set(
+      {
+        level,
+        reason: options.reason,
+        principal: options.principal ?? principal(),
+        idempotencyKey: options.idempotencyKey ?? randomUUID(),
+        ...(options.ifEpoch === undefined ? {} : { ifEpoch: options.ifEpoch }),
+      },
+      call,
+    );
+    switch (reply.outcome) {
+      case 'refusal':
+        throw refusalError(reply.refusal);
+      case 'waiting':
+        show(
+          reply,
+          `waiting: it is looked at again when the transition of epoch ${reply.waiting.behindEpoch} is finished`,
+          options.json,
+        );
+        return EXIT.ok;
+      case 'decision': {
+        const { epoch, from, to, durable } = reply.decision;
+        if (options.wait !== true) {
+          const note = durable ? '' : ' (applied, NOT DURABLE: the journal could not be written)';
+          show(reply, `${levelText(from)} → ${levelText(to)}, epoch ${epoch}${note}`, options.json);
+          return EXIT.ok;
+        }
+        for (const until = performance.now() + WAIT_MS; ;) {
+          const found = await client.transition({ epoch }, call);
+          if (found.outcome === 'refusal') throw refusalError(found.refusal);
+          if (found.report.outcome !== 'running' && found.report.completedAtNs > 0n) {
+            show(found.report, transitionText(found.report), options.json);
+            return EXIT.ok;
+          }
+          if (performance.now() > until) {
+            throw new KedgeError({
+              code: 'CLI_TIMEOUT',
+              message: `the transition of epoch ${epoch} has not ended within ${WAIT_MS / 1000} s`,
+              help: `kedge transition show ${epoch}`,
+            });
+          }
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+      }
+    }
+  });
+}
+
+export function postureWatch(options: WatchOptions): Promise<number> {
+  const signal = leaving();
+  return withPosture(options, async (client) => {
+    let count = 0;
+    try {
+      for await (const state of client.watch({}, { deadlineMs: options.timeout, signal })) {
+        const line = options.json === true ? JSON.stringify(JSON.parse(jsonText(state))) : stateLine(state);
+        process.stdout.write(`${line}\n`);
+        count += 1;
+        if (count === options.count) break;
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    return EXIT.ok;
+  });
+}
+
+export function postureHistory(
+  options: CommandOptions & { readonly limit: number; readonly before?: bigint },
+): Promise<number> {
+  return withPosture(options, async (client) => {
+    const reply = await client.history(
+      { limit: options.limit, beforeEpoch: options.before ?? 0n },
+      { deadlineMs: options.timeout },
+    );
+    show(reply, historyText(reply.transitions), options.json);
+    return EXIT.ok;
+  });
+}
+
+export function posturePlan(
+  level: Level,
+  options: CommandOptions & { readonly window: number },
+): Promise<number> {
+  return withGovernance(options, async (client) => {
+    const plan = await client.plan({ level, windowS: options.window }, { deadlineMs: options.timeout });
+    show(plan, planText(plan), options.json);
+    return EXIT.ok;
+  });
+}
+
+export function transitionShow(epoch: bigint | undefined, options: CommandOptions): Promise<number> {
+  return withPosture(options, async (client) => {
+    const reply = await client.transition({ epoch: epoch ?? 0n }, { deadlineMs: options.timeout });
+    if (reply.outcome === 'refusal') throw refusalError(reply.refusal);
+    show(reply.report, transitionText(reply.report), options.json);
+    return EXIT.ok;
+  });
+}
+
+export function governanceShow(options: CommandOptions): Promise<number> {
+  return withGovernance(options, async (client) => {
+    const reply = await client.show({}, { deadlineMs: options.timeout });
+    show(reply, governanceText(reply), options.json);
+    return EXIT.ok;
+  });
+}
+
+function progress(): (line: string) => void {
+  return process.stderr.isTTY ? (line) => process.stderr.write(`${line}\n`) : () => undefined;
+}
+
+export async function drillRun(options: DrillCommandOptions): Promise<number> {
+  const { chaosDrill, connectLab, drill, SHORT_BUDGETS } = await import('@kedge/lab');
+  const { chaosText, drillText } = await import('./lab-text.js');
+  const signal = leaving();
+  const tell = progress();
+  if (options.chaos === true) {
+    const report = await chaosDrill({
+      ...(options.shortBudgets === true ? { budgets: SHORT_BUDGETS, name: 'chaos' } : { name: options.lab }),
+      ...(options.only === undefined ? {} : { only: options.only }),
+      progress: tell,
+      signal,
+    });
+    show(report, chaosText(report), options.json);
+    return report.ok ? EXIT.ok : EXIT.failedCheck;
+  }
+  const lab = connectLab(options.lab);
+  try {
+    const report = await drill(lab, { dwellMs: options.dwell, progress: tell, signal });
+    show(report, drillText(report), options.json);
+    return report.ok ? EXIT.ok : EXIT.failedCheck;
+  } finally {
+    lab.close();
+  }
+}
+
+export async function labUpRun(options: LabCommandOptions): Promise<number> {
+  const { FULL_BUDGETS, labUp, SHORT_BUDGETS } = await import('@kedge/lab');
+  const { labPlacesText, tryText } = await import('./lab-text.js');
+  const foreground = options.foreground === true;
+  const signal = leaving();
+  const lab = await labUp({
+    name: options.name,
+    foreground,
+    budgets: options.shortBudgets === true ? SHORT_BUDGETS : FULL_BUDGETS,
+    out: (line) => {
+      if (options.json !== true) process.stdout.write(`  ${line} …\n`);
+    },
+    signal,
+  });
+  try {
+    show(
+      { name: lab.name, pid: lab.pid, root: lab.reach('/run/kedge') },
+      `${labPlacesText(lab)}\n\n${tryText(lab.name, foreground)}`,
+      options.json,
+    );
+    if (foreground) {
+      const { watchLab } = await import('./lab-watch.js');
+      await watchLab(lab, signal);
+    }
+    return EXIT.ok;
+  } finally {
+    if (foreground) await lab.down();
+    else lab.close();
+  }
+}
+
+export async function labDownRun(options: LabCommandOptions): Promise<number> {
+  const { labDown } = await import('@kedge/lab');
+  const ended = await labDown(options.name);
+  show(
+    { name: options.name, ended },
+    ended ? `the lab "${options.name}" has ended` : `the lab "${options.name}" was not up`,
+    options.json,
+  );
+  return EXIT.ok;
+}
+
+export async function labStatusRun(options: LabCommandOptions): Promise<number> {
+  const { labStatus } = await import('@kedge/lab');
+  const { statusText } = await import('./lab-text.js');
+  const status = labStatus(options.name);
+  show(status, statusText(status), options.json);
+  return status.state === 'up' ? EXIT.ok : exitOf('LAB_NOT_UP');
+}

@@ -1,0 +1,26 @@
+/**
+ * Where the programs and files of the checkout are that the lab starts or reads.
+ * It must hold places only.
+ */
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const at = (path: string): string => `${root}${path}`;
+
+/** The checkout, with a slash at its end. */
+export const ROOT = root;
+
+export const PROGRAMS = {
+  warden: at('plugins/warden/build/kedge-warden'),
+  forwarder: at('plugins/dataplane/build/kedge-forwarder'),
+  traffic: at('test/lab/build/kedge-traffic'),
+  boardWatch: at('test/lab/build/kedge-board-watch'),
+  coordinator: at('apps/posture-coordinator/dist/main.js'),
+  bridge: at('apps/vpp-bridge/dist/main.js'),
+  prepare: at('test/lab/dist/prepare.js'),
+} as const;
+
+export const FILES = {
+  accords: at('yang/defaults/accords.json'),
+  zones: at('yang/defaults/zones.json'),
+} as const;

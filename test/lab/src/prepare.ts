@@ -1,0 +1,85 @@
+/**
+ * Runs once inside the lab's own namespaces, as root, before any service: directories, configuration files,
+ * network. Given the lab's settings as one argument.
+ * It must not be run outside of a private mount and network namespace, and refuses to.
+ */
+import { execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
+
+import { serviceFiles } from './config.js';
+import { forwarderPlan, type NamespacePlan, OFFLOADS, wiring, zonePlans } from './network.js';
+import type { LabSettings } from './settings.js';
+import { BOARD, ETC, GID, LOG, RUN, SOCKET_DIRECTORIES, SOCKETS, STATE, TRAFFIC, UIDS } from './topology.js';
+
+function directory(path: string, mode: number, uid = 0, gid = 0): void {
+  mkdirSync(path, { recursive: true });
+  chownSync(path, uid, gid);
+  chmodSync(path, mode);
+}
+
+function directories(): void {
+  directory(RUN, 0o755);
+  directory(BOARD, 0o1775, 0, GID);
+  directory(SOCKETS, 0o755);
+  directory(`${SOCKETS}/local`, 0o755);
+  for (const name of SOCKET_DIRECTORIES) directory(`${SOCKETS}/${name}`, 0o750, UIDS.coordinator, GID);
+  directory(`${SOCKETS}/internal`, 0o750, UIDS.bridge, GID);
+  directory(STATE, 0o755);
+  directory(`${STATE}/posture-coordinator`, 0o700, UIDS.coordinator, GID);
+  directory(`${STATE}/vpp-bridge`, 0o700, UIDS.bridge, GID);
+  directory(LOG, 0o755);
+  directory(ETC, 0o755);
+  directory(TRAFFIC, 0o755);
+}
+
+function files(settings: LabSettings): void {
+  for (const [name, content] of Object.entries(serviceFiles(settings))) {
+    writeFileSync(`${ETC}/${name}`, content, { mode: 0o644 });
+  }
+}
+
+function ip(args: readonly string[], batch: readonly string[]): void {
+  execFileSync('ip', [...args, '-batch', '-'], {
+    input: `${batch.join('\n')}\n`,
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
+}
+
+/** Everything that a namespace needs beside `ip` goes through one shell in it; nothing in it comes from outside. */
+function lay({ namespace, settings, batch, plain }: NamespacePlan): void {
+  const script = [
+    'set -e',
+    ...settings.map(([path, value]) => `echo ${value} > /proc/sys/net/${path}`),
+    ...plain.map(
+      (port) =>
+        `ethtool -K ${port} ${OFFLOADS.map((offload) => `${offload} off`).join(' ')} > /dev/null 2>&1 || ethtool -K ${port} tx off`,
+    ),
+  ].join('\n');
+  execFileSync('ip', ['netns', 'exec', namespace, 'sh', '-c', script], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  ip(['-n', namespace], batch);
+}
+
+function isPrivate(): boolean {
+  // Nobody but the lab's init is process 1 of a namespace in which this could run by mistake.
+  try {
+    return readlinkSync('/proc/1/exe').endsWith('/kedge-warden');
+  } catch {
+    return false;
+  }
+}
+
+function main(): void {
+  const [encoded] = process.argv.slice(2);
+  if (encoded === undefined || !isPrivate()) {
+    throw new Error('the network is prepared by the init of a lab only');
+  }
+  const settings = JSON.parse(Buffer.from(encoded, 'base64url').toString()) as LabSettings;
+  directories();
+  files(settings);
+  ip([], wiring());
+  for (const plan of [forwarderPlan(), ...zonePlans()]) lay(plan);
+}
+
+main();

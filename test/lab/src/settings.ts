@@ -1,0 +1,89 @@
+/**
+ * What can be chosen about a lab, with its defaults, and how it travels into the lab's own namespaces.
+ * It must not look at the machine.
+ */
+import { KedgeError } from '@kedge/units';
+
+import { CLASS_NAMES, type ClassName } from './topology.js';
+
+/** Budgets and limits of a lab. */
+export interface LabBudgets {
+  readonly dataplaneMs: number;
+  readonly overlayMs: number;
+  readonly underlayMs: number;
+  /** A data plane silent this long past its deadline is killed. */
+  readonly silenceKillMs: number;
+  /** A heartbeat older than this is stale. */
+  readonly beatStaleMs: number;
+  /** No staleness verdict this long after a start. */
+  readonly startGraceMs: number;
+  readonly restartMinMs: number;
+  readonly restartMaxMs: number;
+}
+
+/** The budgets of the contract (PO-12). */
+export const FULL_BUDGETS: LabBudgets = {
+  dataplaneMs: 1,
+  overlayMs: 5_000,
+  underlayMs: 10_000,
+  silenceKillMs: 50,
+  beatStaleMs: 1_000,
+  startGraceMs: 10_000,
+  restartMinMs: 20,
+  restartMaxMs: 2_000,
+};
+
+/** Everything that is waited for is shorter; what the data plane is held to stays the same. */
+export const SHORT_BUDGETS: LabBudgets = {
+  ...FULL_BUDGETS,
+  overlayMs: 500,
+  underlayMs: 1_000,
+  beatStaleMs: 400,
+  startGraceMs: 4_000,
+  restartMaxMs: 200,
+};
+
+export interface LabSettings {
+  /** Name of the lab, [a-z0-9-], at most 20; two labs of different names can run at once. */
+  readonly name: string;
+  readonly budgets: LabBudgets;
+  /** Packets per second of each flow (a class has one flow per address family). */
+  readonly rates: Readonly<Record<ClassName, number>>;
+  /** The forwarder to run instead of the shipped one; tests plant a mutant here. */
+  readonly forwarder?: string;
+}
+
+/** Packets per second and flow when nobody measures. */
+export const GENTLE_RATE = 10;
+
+export const DEFAULT_NAME = 'lab';
+
+/**
+ * Settings with every default filled in.
+ *
+ * @throws KedgeError `LAB_NAME`
+ */
+export function labSettings(given: {
+  readonly name?: string;
+  readonly budgets?: LabBudgets;
+  readonly rates?: Partial<Record<ClassName, number>>;
+  readonly forwarder?: string;
+}): LabSettings {
+  const name = given.name ?? DEFAULT_NAME;
+  if (!/^[a-z0-9][a-z0-9-]{0,19}$/.test(name)) {
+    throw new KedgeError({
+      code: 'LAB_NAME',
+      message: `cannot name a lab ${JSON.stringify(name.slice(0, 40))}`,
+      field: 'name',
+      expected: '1 to 20 characters of a-z, 0-9 and -, not starting with -',
+    });
+  }
+  return {
+    name,
+    budgets: given.budgets ?? FULL_BUDGETS,
+    rates: Object.fromEntries(
+      CLASS_NAMES.map((name) => [name, given.rates?.[name] ?? GENTLE_RATE]),
+    ) as Record<ClassName, number>,
+    ...(given.forwarder === undefined ? {} : { forwarder: given.forwarder }),
+  };
+}
