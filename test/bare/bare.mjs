@@ -29,7 +29,7 @@ const CLONE = '/opt/kedge';
 const EXIT = { failed: 1, usage: 2, notReady: 4, check: 6 };
 const BOUND_MS = { bootstrap: 10 * 60_000, test: 40 * 60_000, up: 10 * 60_000, down: 20_000 };
 /** What `npm start` says once traffic flows. */
-const UP = /lab is up/i;
+const UP = /The lab "[^"]+" is up:/;
 const CA_FILE = '/etc/ssl/certs/ca-certificates.crt';
 
 class Stop extends Error {
