@@ -633,6 +633,8 @@ Napi::Value listen(const Napi::CallbackInfo &info)
     fail(env, "SEGMENT_SYSTEM", std::string("the listener thread could not be started: ") + error.what());
   }
   if (want_realtime) {
+    for (void *page : listener->pages)
+      mlock(page, Listener::PAGE); /* as far as limits allow: a fault would cost what the priority gains */
     sched_param priority{};
     priority.sched_priority = LISTENER_PRIORITY;
     listener->realtime = pthread_setschedparam(listener->thread.native_handle(), SCHED_FIFO, &priority) == 0;
