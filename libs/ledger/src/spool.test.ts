@@ -1,0 +1,263 @@
+import { copyFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import type { AuthorisationDecision, LedgerRecord } from '@kedge/contracts';
+import type { KedgeError } from '@kedge/units';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { encodeRecord } from './canonical.js';
+import { openSpool, type Spool, type SpoolOptions } from './spool.js';
+
+let directory: string;
+let open: Spool[];
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'kedge-spool-'));
+  open = [];
+});
+afterEach(async () => {
+  for (const spool of open) await spool.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const record = (number: number, more: Partial<AuthorisationDecision> = {}): LedgerRecord => ({
+  schema: 'kedge.authorisation-decision/1',
+  id: `authorisation/box/${number}`,
+  appliance: 'box',
+  at: '2026-11-22T18:00:00.000Z',
+  epoch: '7',
+  allow: false,
+  rule: 'default-deny',
+  reason: 'no rule allows it',
+  principal: 'user:ada',
+  tier: 'apprentice',
+  channel: 'local',
+  action: 'posture.set',
+  resource: 'posture/5',
+  level: 3,
+  askedAtNs: '18446744073709551615',
+  ...more,
+});
+
+async function spoolOf(more: Partial<SpoolOptions> = {}): Promise<Spool> {
+  const spool = await openSpool({ directory, ...more });
+  open.push(spool);
+  return spool;
+}
+async function idsOf(spool: Spool, after?: bigint): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const each of spool.drain(after)) ids.push(each.record.id);
+  return ids;
+}
+const logs = async () => (await readdir(directory)).filter((name) => name.endsWith('.log'));
+
+describe('records in the spool', () => {
+  it('are canonical JSON: sorted, without spaces, 64-bit numbers as strings', () => {
+    expect(encodeRecord(record(1)).bytes.toString()).toBe(
+      '{"action":"posture.set","allow":false,"appliance":"box","askedAtNs":"18446744073709551615",' +
+        '"at":"2026-11-22T18:00:00.000Z","channel":"local","epoch":"7","id":"authorisation/box/1","level":3,' +
+        '"principal":"user:ada","reason":"no rule allows it","resource":"posture/5","rule":"default-deny",' +
+        '"schema":"kedge.authorisation-decision/1","tier":"apprentice"}',
+    );
+  });
+
+  it('come back in order, also after closing and opening, and go on where they ended', async () => {
+    const first = await spoolOf();
+    const receipts = await Promise.all([1, 2, 3].map((number) => first.append(record(number))));
+    expect(receipts.map(({ sequence, duplicate }) => [sequence, duplicate])).toEqual([
+      [1n, false],
+      [2n, false],
+      [3n, false],
+    ]);
+    await first.close();
+    const second = await spoolOf();
+    expect(second.recovery).toEqual({ records: 3, cutBytes: 0 });
+    expect((await second.append(record(4))).sequence).toBe(4n);
+    expect(await idsOf(second)).toEqual([1, 2, 3, 4].map((number) => `authorisation/box/${number}`));
+    expect(await idsOf(second, 2n)).toEqual([3, 4].map((number) => `authorisation/box/${number}`));
+  });
+
+  it('with the same id and content are one record, also while the first is under way and after a restart', async () => {
+    const spool = await spoolOf();
+    const [a, b] = await Promise.all([spool.append(record(1)), spool.append(record(1))]);
+    expect([a, b]).toEqual([
+      { id: 'authorisation/box/1', sequence: 1n, duplicate: false },
+      { id: 'authorisation/box/1', sequence: 1n, duplicate: true },
+    ]);
+    await spool.close();
+    const again = await spoolOf();
+    expect(await again.append(record(1))).toMatchObject({ sequence: 1n, duplicate: true });
+    await expect(again.append(record(1, { reason: 'another' }))).rejects.toMatchObject({
+      code: 'LEDGER_ID_REUSED',
+      field: 'id',
+    });
+    expect(await idsOf(again)).toEqual(['authorisation/box/1']);
+  });
+
+  it('that break their schema are refused by the field', async () => {
+    const spool = await spoolOf();
+    for (const [more, field] of [
+      [{ level: 6 }, 'level'],
+      [{ epoch: 7 }, 'epoch'],
+      [{ reason: 'two\nlines' }, 'reason'],
+      [{ reason: '\ud800' }, 'reason'],
+      [{ schema: 'kedge.authorisation-decision/2' }, 'schema'],
+    ] as const) {
+      await expect(spool.append(record(1, more as never))).rejects.toMatchObject({
+        code: 'LEDGER_RECORD_INVALID',
+        field,
+      });
+    }
+    expect(spool.status()).toMatchObject({ records: 0, durable: 0n });
+  });
+});
+
+describe('a torn end', () => {
+  it('is cut at every byte of the last record; what was whole before stays, and the next one follows', async () => {
+    const spool = await spoolOf();
+    for (const number of [1, 2]) await spool.append(record(number));
+    await spool.close();
+    const [name = ''] = await logs();
+    const whole = join(directory, name);
+    const bytes = await readFile(whole);
+    const last = bytes.lastIndexOf('Krec');
+    expect(last).toBeGreaterThan(16);
+    const saved = `${whole}.saved`;
+    await copyFile(whole, saved);
+    let visited = 0;
+    for (let length = last; length < bytes.length; length++) {
+      await copyFile(saved, whole);
+      await truncate(whole, length);
+      const cut = await openSpool({ directory });
+      expect(cut.recovery).toEqual({ records: 1, cutBytes: length - last });
+      if (length % 16 === 0) {
+        expect((await cut.append(record(3))).sequence).toBe(2n);
+        expect(await idsOf(cut)).toEqual(['authorisation/box/1', 'authorisation/box/3']);
+      }
+      await cut.close();
+      visited += 1;
+    }
+    expect(visited).toBe(bytes.length - last);
+    // Garbage of every byte's own: a record that was never wholly written does not come back to life.
+    for (let at = last; at < bytes.length; at++) {
+      const broken = Buffer.from(bytes);
+      broken[at] = (broken[at] ?? 0) ^ 0x40;
+      await writeFile(whole, broken);
+      const cut = await openSpool({ directory });
+      expect(cut.recovery).toEqual({ records: 1, cutBytes: bytes.length - last });
+      await cut.close();
+    }
+    await rm(saved);
+  });
+
+  it('behind which whole records lie is cut as well, but kept aside to be looked at', async () => {
+    const spool = await spoolOf();
+    for (const number of [1, 2, 3]) await spool.append(record(number));
+    await spool.close();
+    const [name = ''] = await logs();
+    const bytes = await readFile(join(directory, name));
+    const second = bytes.indexOf('Krec', bytes.indexOf('Krec') + 1);
+    bytes[second + 30] = (bytes[second + 30] ?? 0) ^ 1;
+    await writeFile(join(directory, name), bytes);
+    const cut = await spoolOf();
+    expect(cut.recovery).toMatchObject({ records: 1, cutBytes: bytes.length - second });
+    expect(await readFile(cut.recovery.keptAside ?? '')).toEqual(bytes.subarray(second));
+  });
+
+  it('of a file that was just begun holds nothing', async () => {
+    const spool = await spoolOf({ fileBytes: 1 });
+    await spool.append(record(1));
+    await spool.close();
+    for (let length = 0; length < 16; length++) {
+      await writeFile(
+        join(directory, 'spool-00000000000000000002.log'),
+        Buffer.from('Kedge spool 1\n\0\0').subarray(0, length),
+      );
+      const again = await openSpool({ directory });
+      expect(again.recovery).toEqual({ records: 1, cutBytes: length });
+      await again.close();
+    }
+    const last = await spoolOf();
+    expect((await last.append(record(2))).sequence).toBe(2n);
+  });
+
+  it('anywhere but at the end is damage, and is said by file and byte', async () => {
+    const spool = await spoolOf({ fileBytes: 1 });
+    for (const number of [1, 2, 3]) await spool.append(record(number));
+    await spool.close();
+    const names = await logs();
+    expect(names).toHaveLength(3);
+    const first = join(directory, names[0] ?? '');
+    const bytes = await readFile(first);
+    await truncate(first, bytes.length - 1);
+    await expect(openSpool({ directory })).rejects.toMatchObject({ code: 'LEDGER_SPOOL_DAMAGED' });
+    await writeFile(first, bytes);
+    await rm(join(directory, names[1] ?? ''));
+    await expect(openSpool({ directory })).rejects.toMatchObject({ code: 'LEDGER_SPOOL_DAMAGED' });
+  });
+});
+
+describe('a bounded spool', () => {
+  it('refuses what does not fit, says so once, and takes again after it was drained', async () => {
+    const trouble: KedgeError[] = [];
+    const spool = await spoolOf({
+      maxBytes: 65_536,
+      fileBytes: 8_192,
+      onTrouble: (error) => trouble.push(error),
+    });
+    let taken = 0;
+    const fill = async () => {
+      for (;;) {
+        try {
+          await spool.append(record(taken + 1));
+          taken += 1;
+        } catch (error) {
+          return error;
+        }
+      }
+    };
+    expect(await fill()).toMatchObject({ code: 'LEDGER_SPOOL_FULL' });
+    await expect(spool.append(record(taken + 1))).rejects.toMatchObject({ code: 'LEDGER_SPOOL_FULL' });
+    expect(trouble.map(({ code }) => code)).toEqual(['LEDGER_SPOOL_FULL']);
+    expect(spool.status()).toMatchObject({ state: 'full', records: taken });
+    expect(spool.status().bytes).toBeLessThanOrEqual(65_536);
+    expect(await idsOf(spool)).toHaveLength(taken);
+    const before = (await logs()).length;
+    await spool.release(BigInt(taken) / 2n);
+    expect((await logs()).length).toBeLessThan(before);
+    const more = taken;
+    expect(await fill()).toMatchObject({ code: 'LEDGER_SPOOL_FULL' });
+    expect(taken).toBeGreaterThan(more);
+    expect(trouble).toHaveLength(2);
+    const left = await idsOf(spool);
+    expect(left.at(-1)).toBe(`authorisation/box/${taken}`);
+    await spool.close();
+    expect(await idsOf(await spoolOf({ maxBytes: 65_536 }))).toEqual(left);
+  });
+
+  it('keeps counting after everything was released', async () => {
+    const spool = await spoolOf({ fileBytes: 1 });
+    for (const number of [1, 2, 3]) await spool.append(record(number));
+    await spool.release(3n);
+    await spool.close();
+    const again = await spoolOf();
+    expect((await again.append(record(4))).sequence).toBe(4n);
+  });
+
+  it('takes nothing after it was closed, and finishes what was under way', async () => {
+    const spool = await spoolOf();
+    const pending = spool.append(record(1));
+    await spool.close();
+    expect(await pending).toMatchObject({ sequence: 1n });
+    await expect(spool.append(record(2))).rejects.toMatchObject({ code: 'LEDGER_SPOOL_CLOSED' });
+    for (const options of [{ maxBytes: 1 }, { directory: 'here' }, { fileBytes: 0 }]) {
+      await expect(openSpool({ directory, ...options })).rejects.toMatchObject({
+        code: 'LEDGER_SPOOL_OPTIONS',
+      });
+    }
+    await writeFile(join(directory, 'file'), '');
+    await expect(openSpool({ directory: join(directory, 'file') })).rejects.toMatchObject({
+      code: 'LEDGER_SPOOL_FAILED',
+    });
+  });
+});

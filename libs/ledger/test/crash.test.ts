@@ -1,0 +1,90 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { openSpool } from '../src/index.js';
+
+const script = join(import.meta.dirname, 'append.mjs');
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'kedge-spool-'));
+});
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function sequencesOf(path: string): Promise<bigint[]> {
+  const spool = await openSpool({ directory: path });
+  const found: bigint[] = [];
+  for await (const { sequence } of spool.drain()) found.push(sequence);
+  await spool.close();
+  return found;
+}
+
+describe('a spool after a crash', () => {
+  it('everything that was acknowledged before kill -9 is there, in one unbroken row', async () => {
+    const path = join(directory, 'spool');
+    let acknowledged = 0n;
+    for (let round = 0; round < 6; round++) {
+      const child = spawn(process.execPath, [script, path, '7'], { stdio: ['ignore', 'pipe', 'inherit'] });
+      let out = '';
+      child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+      await once(child.stdout, 'data');
+      await new Promise((resolve) => setTimeout(resolve, 20 + 31 * round));
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      const lines = out.split('\n').slice(0, -1).map(BigInt);
+      const newest = lines.reduce((most, each) => (each > most ? each : most), acknowledged);
+      expect(newest).toBeGreaterThan(acknowledged);
+      acknowledged = newest;
+      const found = await sequencesOf(path);
+      expect(found).toEqual(found.map((_, index) => BigInt(index + 1)));
+      expect(found.length).toBeGreaterThanOrEqual(Number(acknowledged));
+    }
+  });
+
+  it('a full disk refuses, loses nothing that was acknowledged, and leaves whole records', async () => {
+    const out = execFileSync(
+      '/usr/bin/unshare',
+      [
+        '--mount',
+        'sh',
+        '-c',
+        'mount -t tmpfs -o size=96k none "$1" && "$2" "$3" "$1/spool" 5 && cp -r "$1/spool" "$4"',
+        'sh',
+        directory,
+        process.execPath,
+        script,
+        `${directory}.kept`,
+      ],
+      { encoding: 'utf8' },
+    );
+    try {
+      const lines = out.trimEnd().split('\n');
+      expect(lines.pop()).toBe('refused LEDGER_SPOOL_FULL then LEDGER_SPOOL_FULL');
+      expect(lines.length).toBeGreaterThan(50);
+      const newest = lines.map(BigInt).reduce((most, each) => (each > most ? each : most));
+      expect((await sequencesOf(`${directory}.kept`)).length).toBe(Number(newest));
+    } finally {
+      await rm(`${directory}.kept`, { recursive: true, force: true });
+    }
+  });
+
+  it('after a failed fsync nothing is appended to the spool again', async () => {
+    const shim = join(directory, 'fsync-fails.so');
+    execFileSync('gcc', ['-shared', '-fPIC', '-o', shim, join(import.meta.dirname, 'fsync-fails.c')]);
+    const path = join(directory, 'spool');
+    const out = execFileSync(process.execPath, [script, path, '3'], {
+      encoding: 'utf8',
+      env: { ...process.env, LD_PRELOAD: shim },
+    });
+    const lines = out.trimEnd().split('\n');
+    expect(lines.pop()).toBe('refused LEDGER_SPOOL_FAILED then LEDGER_SPOOL_FAILED');
+    const newest = lines.map(BigInt).reduce((most, each) => (each > most ? each : most));
+    expect((await sequencesOf(path)).length).toBeGreaterThanOrEqual(Number(newest));
+  });
+});
