@@ -9,7 +9,7 @@
  *   kedge-board-watch strike --board DIR --dataplane NAME --after EPOCH --when STEP [--journal FILE]
  *                            --signal STOP|KILL --pid PID [--pid PID ...] [--timeout MS]
  *     prints {"armed":true}, waits until the step is seen of an epoch above EPOCH, signals, and says so.
- *     STEP: decided (the transition line names it), journaled (FILE changed), stored (the word carries it),
+ *     STEP: decided (the transition line names it), journaled (a decision stands in FILE), stored (the word carries it),
  *     acknowledged (every live worker has it), verified (the line has reached VERIFY), complete, stage:N, now.
  *   Exit: 0 done, 2 usage, 4 no such board or process, 5 the step was not seen in time.
  */
@@ -23,12 +23,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <kedge/journal.h>
 #include <kedge/segment.h>
 
 #define MAX_PIDS 16u
@@ -221,23 +223,51 @@ static bool acknowledged(const struct state *s, uint64_t after)
   return live > 0;
 }
 
-/* True when two looks at a file differ: the journal is written in place, so size alone would not do. */
-static bool journal_differs(const struct stat *was)
+/* The journal as it lies in the page cache: what was written is seen at once, flushed or not. */
+struct journal {
+  const struct kedge_journal_record *record;
+  size_t records, next; /* everything before `next` was looked at */
+};
+
+static struct journal journal_open(void)
 {
-  struct stat is;
-  if (stat(journal, &is) != 0)
-    return false;
-  return is.st_size != was->st_size || is.st_mtim.tv_sec != was->st_mtim.tv_sec || is.st_mtim.tv_nsec != was->st_mtim.tv_nsec ||
-         is.st_ino != was->st_ino;
+  struct journal j = {0};
+  struct stat st;
+  int fd = open(journal, O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || fstat(fd, &st) != 0 || st.st_size < (off_t)KEDGE_JOURNAL_RECORD_BYTES)
+    stop(4, "cannot look at %s: %s", journal, strerror(errno));
+  void *base = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+  if (base == MAP_FAILED)
+    stop(4, "cannot map %s: %s", journal, strerror(errno));
+  close(fd);
+  j.record = base;
+  j.records = (size_t)st.st_size / KEDGE_JOURNAL_RECORD_BYTES;
+  return j;
 }
 
-static bool reached(const char *when, uint64_t after, const struct stat *was)
+/* True once a decision with an epoch above `after` has been appended. */
+static bool journal_has(struct journal *j, uint64_t after)
+{
+  while (j->next < j->records) {
+    const volatile struct kedge_journal_record *r = &j->record[j->next];
+    if (r->checksum == 0 && r->magic == 0)
+      return false;
+    if (r->magic != KEDGE_JOURNAL_MAGIC || r->checksum == 0)
+      return false; /* being written: look again */
+    if (r->kind == KEDGE_JOURNAL_DECISION && r->epoch > after)
+      return true;
+    j->next++;
+  }
+  return false;
+}
+
+static bool reached(const char *when, uint64_t after, struct journal *j)
 {
   struct state s;
   if (strcmp(when, "now") == 0)
     return true;
   if (strcmp(when, "journaled") == 0)
-    return journal_differs(was);
+    return journal_has(j, after);
   state_read(&s);
   if (strcmp(when, "decided") == 0)
     return s.line.epoch > after;
@@ -266,14 +296,14 @@ static int strike(const char *when, uint64_t after, int number, const int *pidfd
   look_all();
   if (posture.base == NULL)
     stop(4, "there is no posture segment in %s", board);
-  struct stat was = {0};
-  if (journal != NULL && stat(journal, &was) != 0)
-    stop(4, "cannot look at %s: %s", journal, strerror(errno));
+  struct journal j = {0};
+  if (journal != NULL && strcmp(when, "journaled") == 0)
+    j = journal_open();
   uint64_t start = kedge_now_ns();
   printf("{\"armed\":true,\"at\":\"%" PRIu64 "\"}\n", start);
   fflush(stdout);
   /* The steps stand close together, so this looks without sleeping; it lives for one transition only. */
-  while (!reached(when, after, &was)) {
+  while (!reached(when, after, &j)) {
     if (ending || kedge_now_ns() - start > timeout_ns)
       return 5;
   }

@@ -20,7 +20,6 @@ import {
   SENDING_ZONES,
   SOCKETS,
   STATE,
-  TIERS,
   trafficSocket,
   UIDS,
   ZONES,
@@ -134,9 +133,31 @@ export function wardenFile(settings: LabSettings, node: string): string {
 /** Configuration files of the services by name, as they stand in the lab's `etc`. */
 export function serviceFiles(settings: LabSettings): Readonly<Record<string, string>> {
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
-  void [FILES, SOCKETS, STATE, TIERS, settings];
+  const appliance = settings.name;
+  const owners = { warden: 0, [`dataplane-${DATAPLANE}`]: UIDS.dataplane };
   return {
-    'posture-coordinator.json': json({}),
-    'vpp-bridge.json': json({}),
+    'posture-coordinator.json': json({
+      appliance,
+      board: { directory: BOARD, owners: { ...owners, tables: UIDS.bridge } },
+      sockets: SOCKETS,
+      state: `${STATE}/posture-coordinator`,
+      accords: FILES.accords,
+      zones: FILES.zones,
+      provisioningLevel: 5,
+      budgetsMs: {
+        dataplane: settings.budgets.dataplaneMs,
+        overlay: settings.budgets.overlayMs,
+        underlay: settings.budgets.underlayMs,
+      },
+    }),
+    'vpp-bridge.json': json({
+      appliance,
+      board: BOARD,
+      sockets: SOCKETS,
+      accords: FILES.accords,
+      zones: FILES.zones,
+      spool: `${STATE}/vpp-bridge/records`,
+      owners: { ...owners, posture: UIDS.coordinator },
+    }),
   };
 }
