@@ -332,10 +332,7 @@ describe('sockets', () => {
   it('PO-15 the socket file that a killed service left is replaced, and its lock is free', async () => {
     await leaveSocketBehind();
     expect(await socketState(path)).toBe('leftover');
-    const holder = spawn('/usr/bin/flock', ['-x', `${path}.lock`, 'sleep', '60'], {
-      stdio: 'ignore',
-      detached: true,
-    });
+    const holder = spawn('/usr/bin/flock', ['-x', '-F', `${path}.lock`, 'sleep', '60'], { stdio: 'ignore' });
     await expect
       .poll(() =>
         takeLock(`${path}.lock`).then(
@@ -347,7 +344,7 @@ describe('sockets', () => {
         code: 'BUS_BUSY',
       });
     await expect(serve()).rejects.toMatchObject({ code: 'BUS_BUSY' });
-    process.kill(-(holder.pid ?? 0), 'SIGKILL');
+    holder.kill('SIGKILL');
     await once(holder, 'exit');
     await serve();
     expect(await client().get({}, { deadlineMs: 1_000 })).toEqual(state);

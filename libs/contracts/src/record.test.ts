@@ -1,0 +1,212 @@
+import { describe, expect, it } from 'vitest';
+
+import { levelOfPostureResource, postureResource } from './authorisation.js';
+import { type PluginManifest, pluginManifestSchema } from './plugin.js';
+import { type LedgerRecord, ledgerRecordSchema, RECORD_SCHEMAS } from './record.js';
+
+const head = {
+  id: 'x/box/000001',
+  appliance: 'box',
+  at: '2026-11-22T18:00:00.000Z',
+  epoch: '281474976710655',
+};
+const examples: { readonly [Schema in LedgerRecord['schema']]: Extract<LedgerRecord, { schema: Schema }> } = {
+  'kedge.posture-transition/1': {
+    schema: 'kedge.posture-transition/1',
+    ...head,
+    from: 5,
+    to: 2,
+    outcome: 'completed',
+    source: { channel: 'console', tier: 'site_owner', principal: 'user:ada', reason: 'drill' },
+    receivedAtNs: '1',
+    decidedAtNs: '2',
+    storedAtNs: '3',
+    journaledAtNs: '0',
+    completedAtNs: '18446744073709551615',
+    durable: false,
+    paths: [
+      {
+        path: 'dataplane',
+        budgetNs: '1000000',
+        startNs: '2',
+        endNs: '9',
+        outcome: 'applied',
+        participants: [
+          {
+            name: 'reference/0',
+            startedAtNs: '3',
+            finishedAtNs: '8',
+            outcome: 'applied',
+            level: 2,
+            changes: 0,
+          },
+        ],
+      },
+    ],
+  },
+  'kedge.budget-violation/1': {
+    schema: 'kedge.budget-violation/1',
+    ...head,
+    kind: 'budget',
+    path: 'overlay',
+    subject: 'overlay',
+    seenAtNs: '5',
+    deadlineNs: '4',
+    actedAtNs: '6',
+    level: 2,
+    outcome: -1,
+  },
+  'kedge.authorisation-decision/1': {
+    schema: 'kedge.authorisation-decision/1',
+    ...head,
+    allow: false,
+    rule: 'default-deny',
+    reason: 'no rule allows it',
+    principal: '',
+    tier: 'apprentice',
+    channel: 'local',
+    action: 'posture.set',
+    resource: 'posture/5',
+    level: 3,
+    askedAtNs: '7',
+  },
+  'kedge.dataplane-event/1': {
+    schema: 'kedge.dataplane-event/1',
+    ...head,
+    dataplane: 'reference',
+    worker: 15,
+    kind: 'posture',
+    oldLevel: 5,
+    newLevel: 2,
+    value: '3',
+    seenAtNs: '4',
+    toldAtNs: '5',
+    droppedByPair: '18446744073709551615',
+    droppedByEntry: '0',
+    gap: '1',
+  },
+};
+
+type Path = readonly (string | number)[];
+
+/** Every leaf of a record, by its path. */
+function leavesOf(value: unknown, path: Path = []): Path[] {
+  if (typeof value !== 'object' || value === null) return [path];
+  return Object.entries(value).flatMap(([key, part]) =>
+    leavesOf(part, [...path, Array.isArray(value) ? Number(key) : key]),
+  );
+}
+
+function withChange(value: unknown, [key, ...rest]: Path, change: (old: unknown) => unknown): unknown {
+  if (key === undefined) return change(value);
+  if (Array.isArray(value))
+    return value.map((item, at) => (at === key ? withChange(item, rest, change) : (item as unknown)));
+  const old = value as Record<string, unknown>;
+  const next = withChange(old[key], rest, change);
+  const { [key]: _, ...others } = old;
+  return next === undefined ? others : { ...old, [key]: next };
+}
+
+const wrongOf = (name: string): readonly unknown[] => {
+  if (name === 'epoch') return ['281474976710656', '-1', '01', '', 7, '7n'];
+  if (/Ns$|^value$|^dropped|^gap$/.test(name))
+    return ['18446744073709551616', '-1', '01', '1.5', '', ' 1', 1, 1n, null];
+  if (name === 'worker') return [-1, 16, 1.5, '1', null];
+  if (/level$/i.test(name) || name === 'from' || name === 'to') return [0, 6, 2.5, '2', 2n];
+  if (name === 'durable' || name === 'allow') return ['true', 1, null];
+  if (name === 'changes') return [-1, 1.5, 2 ** 32, '1'];
+  if (name === 'outcome') return ['done', 1.5, null];
+  if (name === 'at') return ['2026-11-22', '2026-11-22T18:00:00Z', '2026-11-22T18:00:00.000+01:00', 'now', 5];
+  if (name === 'id') return ['short', 'x'.repeat(201), 'with space in it', 7];
+  if (['principal', 'reason', 'resource'].includes(name))
+    return ['x'.repeat(600), 'two\nlines', '\u0007', '\ud800', 7, null];
+  return ['', 'no such thing', 'x'.repeat(300), 7];
+};
+
+describe('records', () => {
+  it('LE-1 each kind has an example that its schema takes as it is', () => {
+    expect(Object.keys(examples)).toEqual([...RECORD_SCHEMAS]);
+    for (const record of Object.values(examples)) expect(ledgerRecordSchema.parse(record)).toEqual(record);
+  });
+
+  it('LE-1 each field of each kind is refused when it is wrong, missing, or there is one more', () => {
+    let visited = 0;
+    for (const record of Object.values(examples)) {
+      for (const path of leavesOf(record)) {
+        const name = String(path.findLast((part) => typeof part === 'string'));
+        for (const wrong of [...wrongOf(name), undefined]) {
+          const result = ledgerRecordSchema.safeParse(withChange(record, path, () => wrong));
+          expect(result.success, `${record.schema} ${path.join('.')} = ${String(wrong)}`).toBe(false);
+          const field = result.error?.issues[0]?.path ?? [];
+          if (name !== 'schema') expect(path.slice(0, field.length)).toEqual(field);
+        }
+        visited += 1;
+      }
+      expect(ledgerRecordSchema.safeParse({ ...record, colour: 'red' }).success).toBe(false);
+    }
+    expect(visited).toBe(28 + 13 + 16 + 16);
+  });
+
+  it('LE-1 what an event may lack is null, never absent', () => {
+    const violation = { ...examples['kedge.budget-violation/1'], path: null, level: null };
+    expect(ledgerRecordSchema.parse(violation)).toEqual(violation);
+    const event = { ...examples['kedge.dataplane-event/1'], oldLevel: null, newLevel: null };
+    expect(ledgerRecordSchema.parse(event)).toEqual(event);
+  });
+});
+
+describe('plugin manifests', () => {
+  const manifest: PluginManifest = {
+    schema: 'kedge.plugin/1',
+    name: 'cisco-catalyst',
+    version: '1.2.3',
+    kind: 'device-driver',
+    description: 'Catalyst switches over SNMP.',
+    entry: 'dist/index.js',
+    capabilities: ['device.read', 'device.write'],
+    api: { min: '1.0.0', max: '1.10.0' },
+    contentHash: 'ab'.repeat(32),
+    signature: `${'A'.repeat(86)}==`,
+  };
+
+  it('a whole one is taken, with and without a signature', () => {
+    expect(pluginManifestSchema.parse(manifest)).toEqual(manifest);
+    const { signature: _, ...unsigned } = manifest;
+    expect(pluginManifestSchema.parse(unsigned)).toEqual(unsigned);
+  });
+
+  it('each field is refused when it is wrong', () => {
+    const wrong: Readonly<Record<keyof PluginManifest, readonly unknown[]>> = {
+      schema: ['kedge.plugin/2', undefined],
+      name: ['', 'Cisco', '9to5', 'x'.repeat(32), 'a b'],
+      version: ['1.2', 'v1.2.3', '01.2.3', 1],
+      kind: ['driver', undefined],
+      description: ['', 'x'.repeat(201)],
+      entry: ['/etc/passwd', '../escape.js', 'a/../b.js', './a.js', '', 'a//b.js'],
+      capabilities: [['device.read', 'device.read'], ['all'], 'device.read'],
+      api: [{ min: '2.0.0', max: '1.9.9' }, { min: '1.10.0', max: '1.9.0' }, { min: '1.0.0' }, {}],
+      contentHash: ['AB'.repeat(32), 'ab'.repeat(31), ''],
+      signature: ['A'.repeat(88), ''],
+    };
+    let visited = 0;
+    for (const [field, values] of Object.entries(wrong)) {
+      for (const value of values) {
+        const result = pluginManifestSchema.safeParse({ ...manifest, [field]: value });
+        expect(result.success, `${field} = ${JSON.stringify(value)}`).toBe(false);
+        expect(result.error?.issues[0]?.path[0]).toBe(field);
+        visited += 1;
+      }
+    }
+    expect(visited).toBe(33);
+  });
+});
+
+describe('resources', () => {
+  it('a posture resource names its level and nothing else does', () => {
+    for (const level of [1, 2, 3, 4, 5] as const)
+      expect(levelOfPostureResource(postureResource(level))).toBe(level);
+    for (const text of ['posture/0', 'posture/6', 'posture/33', 'posture', 'xposture/3', 'posture/3 ']) {
+      expect(levelOfPostureResource(text)).toBeUndefined();
+    }
+  });
+});
