@@ -33,6 +33,7 @@ constexpr napi_type_tag LISTENER_TAG = {0x6b656467656c7374, 0x93b0d7e81a6c4f25};
 
 /* The listener's thread stands above ordinary work and below whatever an operator pins higher. */
 constexpr int LISTENER_PRIORITY = 20;
+constexpr int COMMIT_PRIORITY = 15; /* below the listeners, the data plane and the warden */
 
 [[noreturn]] void fail(Napi::Env env, const char *code, const std::string &message)
 {
@@ -328,6 +329,35 @@ Napi::Value write_transition(const Napi::CallbackInfo &info)
   return info.Env().Undefined();
 }
 
+/*
+ * Lifts the calling thread above ordinary work for as long as it lives, where that is allowed. Between the
+ * decision's stamp and the wake lie a few hundred nanoseconds; on a busy CPU losing it just there would cost
+ * milliseconds of a budget that has one. JavaScript itself never runs raised.
+ */
+class Raised {
+public:
+  Raised()
+  {
+    sched_param priority{};
+    priority.sched_priority = COMMIT_PRIORITY;
+    policy_ = sched_getscheduler(0);
+    if (policy_ != SCHED_FIFO && policy_ != SCHED_RR && sched_getparam(0, &before_) == 0)
+      raised_ = sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &priority) == 0;
+  }
+  ~Raised()
+  {
+    if (raised_)
+      sched_setscheduler(0, policy_, &before_);
+  }
+  Raised(const Raised &) = delete;
+  Raised &operator=(const Raised &) = delete;
+
+private:
+  int policy_ = 0;
+  sched_param before_{};
+  bool raised_ = false;
+};
+
 /* (handle, epoch, from, to, received, b0, b1, b2, flags) → { decidedAtNs, storedAtNs } */
 Napi::Value tighten(const Napi::CallbackInfo &info)
 {
@@ -341,7 +371,11 @@ Napi::Value tighten(const Napi::CallbackInfo &info)
   for (size_t p = 0; p < KEDGE_PATHS; p++)
     v.budget_ns[p] = u64(info, 5 + p);
   uint32_t flags = u32(info, 8);
-  uint64_t decided = kedge_posture_tighten(&segment, &v, flags);
+  uint64_t decided;
+  {
+    Raised raised;
+    decided = kedge_posture_tighten(&segment, &v, flags);
+  }
   Napi::Object result = Napi::Object::New(env);
   result.Set("decidedAtNs", big(env, decided));
   result.Set("storedAtNs", big(env, segment.stored_at_ns.load(std::memory_order_relaxed)));

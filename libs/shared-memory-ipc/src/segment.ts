@@ -118,6 +118,7 @@ export interface PostureWriter extends SegmentWriter {
   /**
    * The tightening store in one native call: decided-at is stamped, the line is written (stage TIGHTEN), then
    * the word, then its stamp, then the bell rings (PO-15).
+   * The calling thread is lifted to real-time priority for just that long, where the process may (CAP_SYS_NICE).
    */
   tighten(t: Tightening): { decidedAtNs: bigint; storedAtNs: bigint };
   /** Writes a whole transition line under its sequence lock and rings: a stage of a loosening, or its end. */
