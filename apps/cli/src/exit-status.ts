@@ -14,58 +14,85 @@ export const EXIT = {
   damaged: 7,
 } as const;
 
-/** Codes by status. What is not here follows its area's rule, see {@link exitOf}. */
+/** Areas all of whose codes have one status, where nothing else is said below. Everywhere else a code is a refusal. */
+const BY_AREA: Readonly<Record<string, number>> = {
+  CONFIG: EXIT.usage,
+  DRILL: EXIT.failedCheck,
+  JOURNAL: EXIT.unexpected,
+  RUNTIME: EXIT.unexpected,
+  UNITS: EXIT.usage,
+};
+
+/** Codes that differ from their area's rule. */
 const STATUS: Readonly<Record<number, readonly string[]>> = {
   [EXIT.unexpected]: [
+    'BUS_ACK_INVALID',
+    'BUS_ACK_ORDER',
     'BUS_API_UNKNOWN',
     'BUS_FAILED',
     'BUS_LOCK_FAILED',
     'BUS_SOCKET_FAILED',
     'BUS_UNIMPLEMENTED',
+    'CLI_STOPPED',
     'CLI_UNEXPECTED',
     'LAB_START',
     'LAB_TRAFFIC',
     'LAB_WATCH',
+    'LEDGER_SPOOL_FAILED',
     'SEGMENT_CLOSED',
     'SEGMENT_SYSTEM',
   ],
   [EXIT.usage]: [
+    'BUS_BOARD_FILES',
     'BUS_DEADLINE_MISSING',
     'BUS_MESSAGE_INVALID',
     'BUS_SOCKET_PATH',
     'CLI_USAGE',
+    'GOVERNANCE_KEY',
     'LAB_NAME',
+    'LEDGER_SPOOL_OPTIONS',
     'SEGMENT_ARGUMENT',
     'SEGMENT_NAME',
     'SEGMENT_RANGE',
-    'UNITS_EPOCH',
-    'UNITS_LEVEL',
   ],
   [EXIT.unreachable]: [
     'BUS_BUSY',
     'BUS_CLOSING',
     'BUS_UNREACHABLE',
+    'GOVERNANCE_ADDON',
     'LAB_FORBIDDEN',
     'LAB_INCOMPLETE',
     'LAB_NOT_ROOT',
     'LAB_NOT_UP',
     'LAB_RUNNING',
+    'LEDGER_SPOOL_CLOSED',
+    'POSTURE_BUSY',
+    'POSTURE_RECOVERING',
     'SEGMENT_ADDON',
     'SEGMENT_BUSY',
     'SEGMENT_MISSING',
   ],
-  [EXIT.timeout]: ['BUS_CANCELLED', 'BUS_DEADLINE', 'LAB_NOT_READY', 'SEGMENT_OPENING'],
-  [EXIT.failedCheck]: ['DRILL_FAILED'],
-  [EXIT.damaged]: ['SEGMENT_BOOT', 'SEGMENT_CHECKSUM', 'SEGMENT_MAGIC', 'SEGMENT_SIZE'],
+  [EXIT.timeout]: ['BUS_CANCELLED', 'BUS_DEADLINE', 'CLI_TIMEOUT', 'LAB_NOT_READY', 'SEGMENT_OPENING'],
+  [EXIT.damaged]: [
+    'ACCORD_TABLES_UNSOUND',
+    'GOVERNANCE_GENERATIONS',
+    'GOVERNANCE_TABLE',
+    'LEDGER_SPOOL_DAMAGED',
+    'SEGMENT_BOOT',
+    'SEGMENT_CHECKSUM',
+    'SEGMENT_MAGIC',
+    'SEGMENT_SIZE',
+  ],
 };
 
 const BY_CODE = new Map(
   Object.entries(STATUS).flatMap(([status, codes]) => codes.map((code) => [code, Number(status)] as const)),
 );
 
-/** Exit status of a code. Refusals of a service that this command does not know by name are refusals. */
+/** Exit status of a code. What is no code of Kedge is unexpected. */
 export function exitOf(code: string): number {
   const known = BY_CODE.get(code);
   if (known !== undefined) return known;
-  return /^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$/.test(code) ? EXIT.refused : EXIT.unexpected;
+  if (!/^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$/.test(code)) return EXIT.unexpected;
+  return BY_AREA[code.split('_')[0] ?? ''] ?? EXIT.refused;
 }

@@ -7,15 +7,23 @@ import { KedgeError } from '@kedge/units';
 import { fail } from './failure.js';
 import { CommanderError, programOf } from './program.js';
 
+const HELP = 'kedge --help, and --help after any command, tell what is expected';
+
 /** What the command line got wrong, as an error of the usual shape. */
 function usageError(error: CommanderError): KedgeError {
-  const message = error.message.replace(/^error: /, '');
-  const option = /(--[a-z-]+)/.exec(message)?.[1];
+  if (error.code === 'commander.help') {
+    return new KedgeError({ code: 'CLI_USAGE', message: 'a command is missing', help: HELP });
+  }
+  const said = error.message.replace(/^error: /, '');
+  // "option '--limit <n>' argument 'x' is invalid. expected a whole number." names field and expectation.
+  const [, what, expected] = /^(.*? is invalid[^.]*)\. expected (.*)\.$/s.exec(said) ?? [];
+  const field = /(--[a-z-]+)/.exec(said)?.[1] ?? /argument '(\w+)'/.exec(said)?.[1];
   return new KedgeError({
     code: 'CLI_USAGE',
-    message,
-    ...(option === undefined ? {} : { field: option }),
-    help: 'kedge --help, and --help after any command, tell what is expected',
+    message: (what ?? said).replace(/^command-argument /, ''),
+    ...(field === undefined ? {} : { field }),
+    ...(expected === undefined ? {} : { expected }),
+    help: HELP,
   });
 }
 

@@ -53,22 +53,25 @@ export async function targetOf(options: TargetOptions): Promise<Target> {
   return { title: 'this appliance', directory: APPLIANCE_SOCKETS };
 }
 
+/** The way in that was asked for, by its whole name. @throws KedgeError `CLI_USAGE` */
+function namedWay(asked: string): WayIn {
+  const found = WAYS_IN.find((way) => way === asked || way === `local/${asked}`);
+  if (found !== undefined) return found;
+  throw new KedgeError({
+    code: 'CLI_USAGE',
+    message: `there is no way in called "${asked}"`,
+    field: '--as',
+    expected: WAYS_IN.join(', '),
+  });
+}
+
 /**
  * The way in to use: the one asked for, or the most trusted local one that this user can reach.
  *
  * @throws KedgeError `CLI_USAGE`
  */
 export function wayInOf(target: Target, asked: string | undefined): WayIn {
-  if (asked !== undefined) {
-    const found = WAYS_IN.find((way) => way === asked || way === `local/${asked}`);
-    if (found !== undefined) return found;
-    throw new KedgeError({
-      code: 'CLI_USAGE',
-      message: `there is no way in called "${asked}"`,
-      field: '--as',
-      expected: WAYS_IN.join(', '),
-    });
-  }
+  if (asked !== undefined) return namedWay(asked);
   const reachable = WAYS_IN.filter((way) => way !== 'console').find((way) => {
     try {
       accessSync(join(target.directory, way), constants.X_OK);
@@ -85,6 +88,8 @@ export async function withPosture<T>(
   options: TargetOptions,
   use: (client: PostureClient, way: WayIn, target: Target) => Promise<T>,
 ): Promise<T> {
+  // What was mistyped is told before anybody is looked for.
+  if (options.as !== undefined) namedWay(options.as);
   const target = await targetOf(options);
   const way = wayInOf(target, options.as);
   const { postureClient } = await import('@kedge/bus');

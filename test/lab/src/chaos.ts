@@ -215,7 +215,7 @@ async function strikeAct(
     timeoutMs: 5_000,
   });
   const key = randomUUID();
-  let asked = true;
+  let asked: boolean;
   if (step === 'received') await armed.struck;
   try {
     const reply = await lab
@@ -306,17 +306,15 @@ async function bridgeGone(stage: Stage): Promise<ChaosAct> {
       [5, 1],
       [1, 5],
     ] as const) {
-      const reply = await lab
-        .posture(wayInFor(from, to))
-        .set(
-          {
-            level: to,
-            reason: `chaos drill: ${name}`,
-            principal: 'service:drill',
-            idempotencyKey: randomUUID(),
-          },
-          { deadlineMs: CALL_MS },
-        );
+      const reply = await lab.posture(wayInFor(from, to)).set(
+        {
+          level: to,
+          reason: `chaos drill: ${name}`,
+          principal: 'service:drill',
+          idempotencyKey: randomUUID(),
+        },
+        { deadlineMs: CALL_MS },
+      );
       const epoch = reply.outcome === 'decision' ? reply.decision.epoch : undefined;
       const there =
         epoch === undefined
@@ -367,17 +365,15 @@ async function wardenStopped(stage: Stage): Promise<ChaosAct> {
     const word = trace.now.word;
     const ask = async (level: Level): Promise<string> => {
       try {
-        const reply = await lab
-          .posture('console')
-          .set(
-            {
-              level,
-              reason: `chaos drill: ${name}`,
-              principal: 'service:drill',
-              idempotencyKey: randomUUID(),
-            },
-            { deadlineMs: CALL_MS },
-          );
+        const reply = await lab.posture('console').set(
+          {
+            level,
+            reason: `chaos drill: ${name}`,
+            principal: 'service:drill',
+            idempotencyKey: randomUUID(),
+          },
+          { deadlineMs: CALL_MS },
+        );
         return reply.outcome;
       } catch (error) {
         return error instanceof KedgeError ? error.code : 'failed';

@@ -1,0 +1,113 @@
+/**
+ * The command line given wrongly, without any appliance: code, field, exit status, and nothing on stdout.
+ * Must not need a lab.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+import { kedge, kedgeError } from './run-command.js';
+
+const NOWHERE = ['--lab', 'not-there'];
+
+const WRONG: readonly (readonly [args: readonly string[], code: string, status: number, field?: string])[] = [
+  [['posture', 'set', '0', '--reason', 'x'], 'CLI_USAGE', 2, 'level'],
+  [['posture', 'set', '6', '--reason', 'x'], 'CLI_USAGE', 2, 'level'],
+  [['posture', 'set', '5.0', '--reason', 'x'], 'CLI_USAGE', 2, 'level'],
+  [['posture', 'set', 'normal', '--reason', 'x'], 'CLI_USAGE', 2, 'level'],
+  [['posture', 'set', '--reason', 'x'], 'CLI_USAGE', 2, 'level'],
+  [['posture', 'set', '2'], 'CLI_USAGE', 2, '--reason'],
+  [['posture', 'set', '2', '--reason', ' '], 'CLI_USAGE', 2, '--reason'],
+  [['posture', 'set', '2', '--reason', 'x'.repeat(513)], 'CLI_USAGE', 2, '--reason'],
+  [['posture', 'set', '2', '--reason', 'x', '--if-epoch', '-1'], 'CLI_USAGE', 2, '--if-epoch'],
+  [['posture', 'set', '2', '--reason', 'x', '--timeout', '0'], 'CLI_USAGE', 2, '--timeout'],
+  [['posture', 'set', '2', '--reason', 'x', '--as', 'local/king'], 'CLI_USAGE', 2, '--as'],
+  [['posture', 'get', '--bogus'], 'CLI_USAGE', 2, '--bogus'],
+  [['posture', 'get', 'extra'], 'CLI_USAGE', 2],
+  [['posture', 'history', '--limit', '1001'], 'CLI_USAGE', 2, '--limit'],
+  [['posture', 'plan', '9'], 'CLI_USAGE', 2, 'level'],
+  [['posture', 'plan', '2', '--window', '0'], 'CLI_USAGE', 2, '--window'],
+  [['transition', 'show', 'last'], 'CLI_USAGE', 2, 'epoch'],
+  [['drill', '--dwell', '10'], 'CLI_USAGE', 2, '--dwell'],
+  [['bogus'], 'CLI_USAGE', 2],
+  [['posture'], 'CLI_USAGE', 2],
+  [[], 'CLI_USAGE', 2],
+  [['lab', 'up', '--name', 'No Name'], 'LAB_NAME', 2, 'name'],
+  [['lab', 'down', '--name', '../x'], 'LAB_NAME', 2, 'name'],
+  [['drill', ...NOWHERE], 'LAB_NOT_UP', 4],
+  [['drill', '--chaos', ...NOWHERE], 'LAB_NOT_UP', 4],
+  [['posture', 'get', ...NOWHERE], 'LAB_NOT_UP', 4],
+  [['governance', 'show', ...NOWHERE], 'LAB_NOT_UP', 4],
+];
+
+describe('the command given wrongly', () => {
+  it.each(WRONG)('%j is answered with %s and ends with %i', async (args, code, status, field) => {
+    const error = await kedgeError(args);
+    expect(error).toMatchObject({ code, status, ...(field === undefined ? {} : { field }) });
+    expect(error.message.length).toBeGreaterThan(5);
+  });
+
+  it('sockets that nobody serves are not reachable, at every command that asks', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'kedge-sockets-'));
+    try {
+      for (const args of [
+        ['posture', 'get'],
+        ['posture', 'history'],
+        ['transition', 'show'],
+        ['governance', 'show'],
+        ['posture', 'plan', '2'],
+        ['posture', 'set', '2', '--reason', 'x'],
+      ]) {
+        expect(await kedgeError([...args, '--socket', directory]), args.join(' ')).toMatchObject({
+          code: 'BUS_UNREACHABLE',
+          status: 4,
+        });
+      }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('without --json a failure is told in plain words, with its code, on stderr alone', async () => {
+    expect(await kedge(['posture', 'set', '7', '--reason', 'x'])).toEqual({
+      status: 2,
+      out: '',
+      err: "kedge: value '7' is invalid for argument 'level' [CLI_USAGE]\n  field: level; expected: a posture level, 1 (lockdown) to 5 (normal); kedge --help, and --help after any command, tell what is expected\n",
+    });
+  });
+
+  it('--help of every command has examples and exit statuses', async () => {
+    const commands = [
+      'posture get',
+      'posture set',
+      'posture watch',
+      'posture history',
+      'posture plan',
+      'transition show',
+      'governance show',
+      'drill',
+      'lab up',
+      'lab down',
+      'lab status',
+    ];
+    let seen = 0;
+    for (const command of commands) {
+      const { status, out } = await kedge([...command.split(' '), '--help']);
+      expect(status, command).toBe(0);
+      expect(out, command).toContain(`  kedge ${command}`);
+      expect(out, command).toContain('Exit status:');
+      seen += 1;
+    }
+    expect(seen).toBe(11);
+  });
+
+  it('a lab that is not up is a status, not an error', async () => {
+    const { status, out, err } = await kedge(['lab', 'status', '--name', 'not-there', '--json']);
+    expect({ status, err, said: JSON.parse(out) as unknown }).toEqual({
+      status: 4,
+      err: '',
+      said: { name: 'not-there', state: 'down' },
+    });
+  });
+});

@@ -1,0 +1,57 @@
+/**
+ * Runs the command `kedge` as people do, as a process of its own.
+ * Must not interpret what it says.
+ */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const COMMAND = fileURLToPath(new URL('../../apps/cli/bin/kedge.js', import.meta.url));
+
+export interface Ended {
+  readonly status: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs `kedge ARGS` to its end; killed after `timeoutMs`. */
+export async function kedge(args: readonly string[], timeoutMs = 60_000): Promise<Ended> {
+  const child = spawn(process.execPath, [COMMAND, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  let out = '';
+  let err = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
+  const status = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  clearTimeout(timer);
+  return { status, out, err };
+}
+
+/** What `kedge ARGS --json` printed. */
+export async function kedgeJson<T>(args: readonly string[], timeoutMs?: number): Promise<T> {
+  const { status, out, err } = await kedge([...args, '--json'], timeoutMs);
+  if (status !== 0) throw new Error(`kedge ${args.join(' ')} ended with ${String(status)}: ${err}${out}`);
+  return JSON.parse(out) as T;
+}
+
+export interface JsonError {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly field?: string;
+    readonly expected?: string;
+    readonly help?: string;
+  };
+}
+
+/** How `kedge ARGS --json` failed. */
+export async function kedgeError(
+  args: readonly string[],
+): Promise<JsonError['error'] & { status: number | null }> {
+  const { status, out, err } = await kedge([...args, '--json']);
+  if (out !== '') throw new Error(`kedge ${args.join(' ')} printed a result beside its error: ${out}`);
+  const { error } = JSON.parse(err) as JsonError;
+  return { ...error, status };
+}
