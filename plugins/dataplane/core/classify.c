@@ -171,7 +171,7 @@ void kedge_classify(const struct kedge_level_table *table, const struct kedge_pa
   struct kedge_flow_key key = packet->key;
   key.source_zone = (uint8_t)source_zone;
   key.destination_zone = (uint8_t)destination_zone;
-  struct kedge_entry best;
+  struct kedge_entry best = {0};
   if (lookup(table, packet, &key, &best, &j->probes)) {
     j->entry = best.id;
     judge(j, best.verdict, KEDGE_REASON_ENTRY);
