@@ -50,6 +50,13 @@ export default {
       to: { path: NEST },
     },
     {
+      name: 'nest-at-the-door-of-an-app',
+      comment: 'In an app only main, its modules and controllers know NestJS; what they wire does not.',
+      severity: 'error',
+      from: { path: '^apps/', pathNot: ['^apps/[^/]+/src/(main|[^/]+\\.(module|controller))\\.ts$', TESTS] },
+      to: { path: NEST },
+    },
+    {
       name: 'native-loading-in-two-packages-only',
       comment: 'Machine code enters a process through shared-memory-ipc and dataplane.',
       severity: 'error',
