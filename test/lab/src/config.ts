@@ -60,6 +60,19 @@ function trafficSection(mode: 'send' | 'receive', zone: ZoneName, settings: LabS
   ]);
 }
 
+/** The words that start the forwarder of a lab. */
+export function forwarderCommand(settings: LabSettings): readonly string[] {
+  return [
+    settings.forwarder ?? PROGRAMS.forwarder,
+    ...['--board', BOARD, '--name', DATAPLANE],
+    ...['--owner', `posture=${UIDS.coordinator}`],
+    ...['--owner', 'warden=0'],
+    ...['--owner', `tables=${UIDS.bridge}`],
+    ...ZONES.flatMap(({ name, id }) => ['--port', `${portOf(name)}=${id}`]),
+    ...['--fifo', '20'],
+  ];
+}
+
 /** The warden's configuration; `node` is the Node program that runs the services. */
 export function wardenFile(settings: LabSettings, node: string): string {
   const { budgets } = settings;
@@ -92,33 +105,37 @@ export function wardenFile(settings: LabSettings, node: string): string {
       ['environment', words(PATH)],
     ]),
     section('[service vpp-bridge]', [
-      ['exec', words(node, PROGRAMS.bridge, '--config', `${ETC}/vpp-bridge.json`)],
+      [
+        'exec',
+        words(
+          ...(settings.commands?.['vpp-bridge'] ?? [
+            node,
+            PROGRAMS.bridge,
+            '--config',
+            `${ETC}/vpp-bridge.json`,
+          ]),
+        ),
+      ],
       ['environment', words(PATH, 'NODE_ENV=production')],
       ...service(UIDS.bridge, 'vpp-bridge', 'tables'),
     ]),
     section('[service posture-coordinator]', [
-      ['exec', words(node, PROGRAMS.coordinator, '--config', `${ETC}/posture-coordinator.json`)],
+      [
+        'exec',
+        words(
+          ...(settings.commands?.['posture-coordinator'] ?? [
+            node,
+            PROGRAMS.coordinator,
+            '--config',
+            `${ETC}/posture-coordinator.json`,
+          ]),
+        ),
+      ],
       ['environment', words(PATH, 'NODE_ENV=production')],
       ...service(UIDS.coordinator, 'posture-coordinator', 'posture'),
     ]),
     section('[service forwarder]', [
-      [
-        'exec',
-        words(
-          settings.forwarder ?? PROGRAMS.forwarder,
-          ...['--board', BOARD, '--name', DATAPLANE],
-          ...[
-            '--owner',
-            `posture=${UIDS.coordinator}`,
-            '--owner',
-            'warden=0',
-            '--owner',
-            `tables=${UIDS.bridge}`,
-          ],
-          ...ZONES.flatMap(({ name, id }) => ['--port', `${portOf(name)}=${id}`]),
-          ...['--fifo', '20'],
-        ),
-      ],
+      ['exec', words(...(settings.commands?.forwarder ?? forwarderCommand(settings)))],
       ...service(UIDS.dataplane, 'forwarder', `dataplane-${DATAPLANE}`).filter(
         ([key]) => key !== 'capabilities',
       ),

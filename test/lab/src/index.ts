@@ -21,7 +21,7 @@ export {
   STEPS,
   STRUCK_SERVICES,
 } from './chaos.js';
-export { serviceFiles, wardenFile } from './config.js';
+export { forwarderCommand, serviceFiles, wardenFile } from './config.js';
 export {
   drill,
   DRILL_RATES,

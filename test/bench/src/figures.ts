@@ -1,0 +1,112 @@
+/**
+ * What a benchmark prints: rows of percentiles, ratios to a peer of the same run, goals met or missed.
+ * Must not measure anything itself.
+ */
+import { cpus, loadavg, release } from 'node:os';
+import { readFileSync } from 'node:fs';
+
+/** One distribution. Percentiles by nearest rank; `unit` says what the numbers are. */
+export interface Row {
+  readonly name: string;
+  readonly n: number;
+  readonly unit: 'us' | 'ms';
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly max: number;
+  /** Samples set apart because the worker was off its CPU or the machine lost time to its host. */
+  readonly setApart?: number;
+  /** Why the row must not be believed, where it must not. */
+  readonly invalid?: string;
+}
+
+export interface Goal {
+  readonly name: string;
+  /** The bound, in the row's unit: measured must be at most this. */
+  readonly goal: number;
+  readonly measured: number;
+  readonly ok: boolean;
+}
+
+export interface BenchReport {
+  readonly bench: string;
+  readonly host: { cpus: string; node: string; kernel: string; load: readonly number[] };
+  readonly rows: readonly Row[];
+  readonly ratios: Readonly<Record<string, number>>;
+  readonly goals: readonly Goal[];
+}
+
+/** Nearest-rank percentile of ascending `sorted`; `q` in 0..1. NaN for none. */
+export function percentile(sorted: readonly number[], q: number): number {
+  if (sorted.length === 0) return Number.NaN;
+  const rank = Math.min(sorted.length, Math.max(1, Math.ceil(q * sorted.length)));
+  return sorted[rank - 1] ?? Number.NaN;
+}
+
+const DIVISOR = { us: 1e3, ms: 1e6 } as const;
+
+/** Turns nanosecond samples into a row; `name` reads as a phrase. */
+export function rowOf(
+  name: string,
+  samplesNs: readonly number[],
+  unit: 'us' | 'ms',
+  more: Partial<Pick<Row, 'setApart' | 'invalid'>> = {},
+): Row {
+  const sorted = [...samplesNs].sort((a, b) => a - b);
+  const at = (q: number) => Math.round((percentile(sorted, q) / DIVISOR[unit]) * 100) / 100;
+  return { name, n: sorted.length, unit, p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1), ...more };
+}
+
+/** A bound that `measured` must not exceed; NaN never passes. */
+export function goalOf(name: string, goal: number, measured: number): Goal {
+  return { name, goal, measured, ok: measured <= goal };
+}
+
+/** What the figures were taken on; figures without it mean little. */
+export function hostOf(): BenchReport['host'] {
+  const list = cpus();
+  return {
+    cpus: `${String(list.length)} x ${list[0]?.model.trim() ?? 'unknown'}`,
+    node: process.version,
+    kernel: release(),
+    load: loadavg().map((l) => Math.round(l * 100) / 100),
+  };
+}
+
+/** Ticks that the hypervisor took from all CPUs so far (/proc/stat, column steal). */
+export function stealTicks(): number {
+  const line = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? '';
+  return Number(line.trim().split(/\s+/)[8] ?? 0);
+}
+
+/** The report as lines for people. */
+export function textOf(report: BenchReport): string {
+  const cells = report.rows.map((r) => [
+    r.name,
+    String(r.n),
+    r.unit,
+    ...[r.p50, r.p99, r.p999, r.max].map((v) => v.toFixed(2)),
+    r.setApart === undefined ? '' : String(r.setApart),
+    r.invalid ?? '',
+  ]);
+  const head = ['figure', 'n', 'unit', 'p50', 'p99', 'p99.9', 'max', 'set apart', ''];
+  const widths = head.map((h, i) => Math.max(h.length, ...cells.map((c) => (c[i] ?? '').length)));
+  const line = (c: readonly string[]) =>
+    c
+      .map((v, i) => (i === 0 || i === 8 ? v.padEnd(widths[i] ?? 0) : v.padStart(widths[i] ?? 0)))
+      .join('  ')
+      .trimEnd();
+  const out = [
+    `${report.bench}   ${report.host.cpus}, node ${report.host.node}, kernel ${report.host.kernel}, load ${report.host.load.join(' ')}`,
+    '',
+    line(head),
+    ...cells.map(line),
+    '',
+    ...Object.entries(report.ratios).map(([name, value]) => `ratio  ${name}: ${value.toFixed(2)}`),
+    '',
+    ...report.goals.map(
+      (g) => `${g.ok ? 'met   ' : 'MISSED'} ${g.name}: ${String(g.measured)} (goal ≤ ${String(g.goal)})`,
+    ),
+  ];
+  return out.join('\n') + '\n';
+}

@@ -1,0 +1,51 @@
+/**
+ * `npm run bench -- NAME [--json] [--samples N]`: runs one benchmark and prints its figures.
+ * Must not know how any figure is taken.
+ */
+import { benches, type BenchOptions } from './index.js';
+import { textOf } from './figures.js';
+
+const USAGE = `usage: npm run bench -- NAME [--json] [--samples N] [--short]
+
+  NAME          ${Object.keys(benches).join(', ')}
+  --json        one JSON object on stdout instead of a table
+  --samples N   samples per row, 1 to 1000000 (each benchmark has its own default)
+
+Exit status: 0 every goal met, 2 wrong usage, 6 a goal missed or a run invalid.
+`;
+
+function optionsOf(argv: readonly string[]): { name: string; json: boolean; options: BenchOptions } | string {
+  let name: string | undefined;
+  let json = false;
+  let samples: number | undefined;
+  for (let i = 0; i < argv.length; i += 1) {
+    const word = argv[i] ?? '';
+    if (word === '--json') json = true;
+    else if (word === '--samples') {
+      samples = Number(argv[(i += 1)]);
+      if (!Number.isInteger(samples) || samples < 1 || samples > 1e6)
+        return '--samples: expected a whole number from 1 to 1000000';
+    } else if (word.startsWith('-')) return `${word}: no such option`;
+    else if (name === undefined) name = word;
+    else return `${word}: only one benchmark at a time`;
+  }
+  if (name === undefined) return 'NAME is missing';
+  if (!(name in benches)) return `${name}: no such benchmark`;
+  return { name, json, options: samples === undefined ? {} : { samples } };
+}
+
+const chosen = optionsOf(process.argv.slice(2));
+if (typeof chosen === 'string') {
+  process.stderr.write(`bench: ${chosen}\n\n${USAGE}`);
+  process.exit(2);
+}
+const run = benches[chosen.name];
+if (run === undefined) process.exit(2);
+const report = await run({
+  ...chosen.options,
+  progress: (line) => {
+    process.stderr.write(`${line}\n`);
+  },
+});
+process.stdout.write(chosen.json ? `${JSON.stringify(report)}\n` : textOf(report));
+process.exit(report.goals.every((g) => g.ok) && report.rows.every((r) => r.invalid === undefined) ? 0 : 6);

@@ -1,0 +1,139 @@
+/**
+ * From decision to the packet worker's acknowledgement, through the native commit with the journal on; beside
+ * it the same primitive in bare C, and a gRPC call that does the same job. Must not judge correctness.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { labUp } from '@kedge/lab';
+import { inArena, type ArenaOptions } from './arena.js';
+import type { PathSample } from './conductor.js';
+import { goalOf, hostOf, rowOf, type BenchReport, type Goal, type Row } from './figures.js';
+import { grpcSamples } from './grpc-peer.js';
+import type { Bench } from './index.js';
+
+const SAMPLES = 20_000;
+const RECEIPTS = 500;
+/** More samples than this share set apart, and the run says nothing. */
+const APART_SHARE = 0.02;
+const floor = fileURLToPath(new URL('../build/floor', import.meta.url));
+
+function floorSamples(samples: number, options: readonly string[]): number[] {
+  return execFileSync(floor, ['--samples', String(samples), ...options], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  })
+    .trim()
+    .split('\n')
+    .map(Number);
+}
+
+async function pathRows(
+  name: string,
+  samples: number,
+  options: Omit<ArenaOptions, 'job' | 'withinMs'>,
+): Promise<Row[]> {
+  const pauseMs = options.busy === true ? 0 : 1;
+  const taken = await inArena<PathSample[]>({
+    ...options,
+    rate: 500, // a class has one flow per address family: 1,000 packets/s
+    job: ['path', String(samples), String(pauseMs), 'journal'],
+    withinMs: 60_000 + samples * 60,
+  });
+  const kept = taken.filter((s) => !s.apart);
+  const setApart = taken.length - kept.length;
+  const more =
+    setApart > taken.length * APART_SHARE
+      ? { setApart, invalid: `more than ${String(APART_SHARE * 100)} % of the samples were set apart` }
+      : { setApart };
+  const stages = (['stored', 'seen', 'acknowledged'] as const).map((stage) =>
+    rowOf(
+      `${name}: decided → ${stage}`,
+      kept.map((s) => s[stage]),
+      'us',
+      more,
+    ),
+  );
+  return stages;
+}
+
+/** Receipt → decision of the shipped coordinator, asked over its console socket. */
+async function receiptRow(samples: number): Promise<Row> {
+  const lab = await labUp({ name: 'bench', out: () => undefined });
+  try {
+    const client = lab.posture('console');
+    const taken: number[] = [];
+    for (let i = 0; taken.length < samples; i += 1) {
+      const reply = await client.set(
+        {
+          level: i % 2 === 0 ? 4 : 5,
+          reason: 'benchmark',
+          principal: 'bench:posture-path',
+          idempotencyKey: `bench-${String(process.pid)}-${String(i)}`,
+        },
+        { deadlineMs: 5_000 },
+      );
+      if (reply.outcome === 'decision' && i % 2 === 0)
+        taken.push(Number(reply.decision.decidedAtNs - reply.decision.receivedAtNs));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return rowOf('coordinator: received → decided', taken, 'us');
+  } finally {
+    await lab.down();
+  }
+}
+
+export const posturePath: Bench = async ({ samples = SAMPLES, progress }): Promise<BenchReport> => {
+  const host = hostOf();
+  progress('the floor: two C processes, same primitive');
+  const floorSleeping = rowOf('floor in C, sleeping', floorSamples(samples, []), 'us');
+  const floorPolling = rowOf('floor in C, polling', floorSamples(samples, ['--poll']), 'us');
+  progress('the same job over gRPC');
+  const scratch = mkdtempSync(join(tmpdir(), 'kedge-bench-'));
+  let grpc: Row;
+  try {
+    grpc = rowOf(
+      'gRPC call: decided → seen',
+      await grpcSamples(join(scratch, 'apply.sock'), Math.min(samples, 5_000), 1),
+      'us',
+    );
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  progress('idle, forwarder asleep between packets');
+  const idle = await pathRows('idle, sleeping', samples, {});
+  progress('idle, forwarder polling');
+  const polling = await pathRows('idle, polling', samples, { poll: true });
+  progress('busy: every event loop full, collecting garbage');
+  const busy = await pathRows('busy', samples, { busy: true, fifo: true });
+  progress('receipt → decision of the coordinator');
+  const receipt = await receiptRow(Math.min(samples, RECEIPTS));
+
+  const acknowledged = (rows: readonly Row[]): Row => {
+    const row = rows[2];
+    if (row === undefined) throw new Error('bench: a run has no acknowledged row');
+    return row;
+  };
+  const [idleAck, pollAck, busyAck] = [acknowledged(idle), acknowledged(polling), acknowledged(busy)];
+  const goals: Goal[] = [
+    goalOf('idle p50, sleeping forwarder, µs', 60, idleAck.p50),
+    goalOf('idle p50, polling forwarder, µs', 2, pollAck.p50),
+    goalOf('busy p99.9, µs', 250, busyAck.p999),
+    goalOf('busy max, µs', 1_000, busyAck.max),
+    goalOf('receipt → decided p99 idle, µs', 10_000, receipt.p99),
+  ];
+  const ratio = (a: number, b: number): number => Math.round((a / b) * 100) / 100;
+  return {
+    bench: 'posture-path',
+    host,
+    rows: [...idle, ...polling, ...busy, floorSleeping, floorPolling, grpc, receipt],
+    ratios: {
+      'idle sleeping p50 / floor in C, sleeping': ratio(idleAck.p50, floorSleeping.p50),
+      'idle polling p50 / floor in C, polling': ratio(pollAck.p50, floorPolling.p50),
+      'gRPC p50 / idle sleeping p50': ratio(grpc.p50, idleAck.p50),
+    },
+    goals,
+  };
+};
