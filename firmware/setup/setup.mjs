@@ -23,7 +23,7 @@ const NODE_FLOOR = [20, 19];
 const EXIT = { failed: 1, usage: 2, notReady: 4 };
 const NATIVE = ['libs/shared-memory-ipc', 'plugins/dataplane', 'plugins/warden', 'test/lab'];
 
-/** What has to be on the system: a command, or a file, the Debian package that brings it, and who needs it. */
+/** What has to be on the system: a command, a file or a look of its own, the Debian package, who needs it. */
 const SYSTEM = [
   { probe: 'gcc', packages: ['gcc'], why: 'native code' },
   { probe: 'g++', packages: ['g++'], why: 'native code' },
@@ -34,6 +34,7 @@ const SYSTEM = [
   { probe: 'unshare', packages: ['util-linux'], why: 'the lab' },
   { probe: 'ps', packages: ['procps'], why: 'tests', test: true },
   { probe: 'clang', packages: ['clang'], why: 'tests of native code', test: true },
+  { probe: clangRuntime, packages: ['libclang-rt-dev'], why: 'tests of native code', test: true },
   { probe: 'yanglint', packages: [yanglintPackage()], why: 'tests of YANG modules', test: true },
 ];
 
@@ -54,7 +55,18 @@ function yanglintPackage() {
   return /^VERSION_ID="?12"?$/m.test(release) ? 'libyang2-tools' : 'libyang3-tools';
 }
 
+/** True when the sanitizers' libraries of some clang are installed. */
+function clangRuntime() {
+  const list = (path) => (existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : []);
+  return list('/usr/lib')
+    .filter((path) => path.startsWith('/usr/lib/llvm-'))
+    .flatMap((llvm) => list(join(llvm, 'lib/clang')))
+    .flatMap((version) => list(join(version, 'lib/linux')))
+    .some((path) => path.includes('libclang_rt.tsan'));
+}
+
 function isThere(probe) {
+  if (typeof probe === 'function') return probe();
   const places = probe.startsWith('/')
     ? ['']
     : [...(process.env.PATH ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
@@ -144,7 +156,10 @@ async function systemPackages(purpose) {
   await run('apt-get', [...options, ...install], { env });
   const still = wanted.filter((item) => !isThere(item.probe));
   if (still.length > 0) {
-    throw new Stop(`installed, yet not found: ${still.map((item) => item.probe).join(', ')}`, EXIT.failed);
+    throw new Stop(
+      `installed, yet not found: ${still.flatMap((item) => item.packages).join(', ')}`,
+      EXIT.failed,
+    );
   }
   return `installed ${packages.length}`;
 }
