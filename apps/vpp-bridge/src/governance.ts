@@ -1,0 +1,425 @@
+/**
+ * The bridge itself: which accords are in force, which wait, what the data planes do with them.
+ * It must not decide the posture, and a data plane must never depend on it being alive (DP-7).
+ */
+import type {
+  DataPlaneReport,
+  PlanReply,
+  PlanRequest,
+  PostureBoard,
+  ReloadReply,
+  ShowReply,
+  WorkerReport,
+} from '@kedge/bus';
+import type { RecordSink } from '@kedge/contracts';
+import { REASONS, VERDICTS } from '@kedge/dataplane';
+import { layout, type SegmentReader } from '@kedge/shared-memory-ipc';
+import { type Clock, KedgeError, levelOf, LEVELS } from '@kedge/units';
+
+import { BankSwap, type Published } from './bank-swap.js';
+import type { BridgeConfig } from './config.js';
+import { DataPlanes, type OpenDataPlane } from './data-planes.js';
+import { type GenerationLabels, HitHistory, MAX_WINDOW_S, readCounters } from './hit-history.js';
+import { planOf } from './plan.js';
+import { type BuiltTables, buildTables, readAccords } from './tables.js';
+import { TelemetryDrain } from './telemetry-drain.js';
+
+const DEFAULT_WINDOW_S = 300;
+/** Generations whose ids are remembered: what is in force, what a slow worker may still use, and one more. */
+const REMEMBERED_GENERATIONS = 3;
+
+/** What the bridge logs with. */
+export interface BridgeLog {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+/** What the bridge is given. */
+export interface GovernanceOptions {
+  readonly config: BridgeConfig;
+  /** For the level in force. Stays the caller's. */
+  readonly board: Pick<PostureBoard, 'snapshot'>;
+  /** Takes the records of the data planes. Stays the caller's. */
+  readonly sink: RecordSink;
+  readonly clock: Clock;
+  /** Whole numbers below its argument. */
+  readonly random: (below: number) => number;
+  readonly log: BridgeLog;
+}
+
+interface Pending {
+  readonly tables: BuiltTables;
+  why: string;
+  readonly settled: Promise<bigint | undefined>;
+  /** Resolves `settled`: the generation, or undefined when newer accords took its place. */
+  readonly settle: (generation: bigint | undefined) => void;
+}
+
+/** The bridge. `start` once, `close` once. */
+export class Governance {
+  readonly #options: GovernanceOptions;
+  readonly #dataplanes: DataPlanes;
+  readonly #swap: BankSwap;
+  readonly #history = new HitHistory();
+  readonly #drain: TelemetryDrain;
+  readonly #labels = new Map<bigint, GenerationLabels>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  /** What the generation in force was compiled from; undefined when only its tables are known. */
+  #inForce: BuiltTables | undefined;
+  #pending: Pending | undefined;
+  readonly #publishedListeners: (() => void)[] = [];
+  /** Why the accords on disk are not in force. */
+  #refusal: KedgeError | undefined;
+
+  /** @throws SegmentError `SEGMENT_BUSY` and others of the tables segment. */
+  constructor(options: GovernanceOptions) {
+    this.#options = options;
+    const { config, clock, log } = options;
+    const owners = Object.entries(config.owners).filter(([file]) => file.startsWith('dataplane-'));
+    this.#dataplanes = new DataPlanes(
+      config.board,
+      new Map(owners.map(([file, uid]) => [file.slice('dataplane-'.length), uid])),
+    );
+    this.#swap = new BankSwap({
+      directory: config.board,
+      bankUsers: () => this.#dataplanes.bankUsers(),
+      now: () => clock.monotonicNs(),
+    });
+    this.#drain = new TelemetryDrain({
+      appliance: config.appliance,
+      sink: options.sink,
+      clock,
+      onUnkept: (error, record) => {
+        log.warn({ err: error, record: record.id }, 'a record of the data plane could not be kept');
+      },
+    });
+  }
+
+  /**
+   * Brings the accords on disk into force, unless the surviving tables are made of them already. Accords that are
+   * refused are an alarm: the surviving tables stay, or there are none and the data plane lets its minimum pass.
+   */
+  start(): void {
+    const { config, log } = this.#options;
+    const { replaced, published } = this.#swap;
+    if (replaced !== undefined) log.warn({ replaced }, 'the tables segment had to be replaced');
+    try {
+      const tables = this.#build();
+      if (published?.hash.equals(tables.hash) === true && published.levels.every(({ valid }) => valid)) {
+        this.#putInForce(tables, published.generation);
+        log.info({ generation: published.generation }, 'the surviving tables stay in force');
+      } else {
+        this.#offer(tables);
+      }
+    } catch (error) {
+      if (!(error instanceof KedgeError)) throw error;
+      this.#refusal = error;
+      log.error(
+        { err: error, field: error.field, generation: published?.generation ?? 0n },
+        published === undefined
+          ? 'accords refused, no tables are in force'
+          : 'accords refused, the surviving tables stay',
+      );
+    }
+    this.#every(config.bankRetryMs, () => {
+      this.#attempt();
+    });
+    this.#every(config.drainMs, () => {
+      this.#dataplanes.refresh();
+      void this.#drain.drain(this.#dataplanes.open());
+    });
+    this.#every(config.sampleMs, () => {
+      this.sample();
+    });
+    this.sample();
+  }
+
+  /** True once there are tables in force that hold at every level. */
+  get serving(): boolean {
+    return this.#swap.published?.levels.every(({ valid }) => valid) === true;
+  }
+
+  /** Calls `listener` after each generation that was put in force. */
+  onPublished(listener: () => void): void {
+    this.#publishedListeners.push(listener);
+  }
+
+  /** Renews the heartbeat in the tables segment. */
+  beat(serving: boolean): void {
+    this.#swap.beat(serving && this.serving);
+  }
+
+  /** Stops the timers, keeps what was read, gives the segment back. */
+  async close(): Promise<void> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    this.#pending?.settle(undefined);
+    this.#dataplanes.refresh();
+    await this.#drain.drain(this.#dataplanes.open());
+    this.#dataplanes.close();
+    this.#swap.close();
+  }
+
+  /** Takes one sample of the hit counters. */
+  sample(): void {
+    this.#dataplanes.refresh();
+    const workers = this.#dataplanes
+      .open()
+      .filter(({ alive }) => alive)
+      .flatMap(({ name, reader }) =>
+        workersOf(reader).map((worker) => {
+          const generation = reader.load64(workerOffset(worker) + layout.worker.generation);
+          return readCounters(reader, name, worker, this.#labels.get(generation)?.labels.length ?? 0);
+        }),
+      );
+    this.#history.sample(this.#options.clock.monotonicNs(), workers, (generation) =>
+      this.#labels.get(generation),
+    );
+  }
+
+  /** Tables, workers and counters as they stand. */
+  show(): ShowReply {
+    this.#dataplanes.refresh();
+    const published = this.#swap.published;
+    const open = new Map(this.#dataplanes.open().map((each) => [each.name, each]));
+    return {
+      generation: published?.generation ?? 0n,
+      builtAtNs: published?.builtAtNs ?? 0n,
+      accordsHash: published?.hash ?? Buffer.alloc(0),
+      levels: levelsShown(published),
+      dataplanes: this.#dataplanes.names().map((name) => this.#dataplaneReport(name, open.get(name))),
+      zones: (this.#inForce?.set.zones.zones ?? []).map(({ id, name }) => ({ id, name })),
+      waiting: this.#pending?.why ?? '',
+      alarms: this.#alarms(),
+    };
+  }
+
+  /**
+   * What a change to a level would do to the traffic of the last `windowS` seconds.
+   *
+   * @throws KedgeError `UNITS_LEVEL`, `GOVERNANCE_WINDOW`, `GOVERNANCE_NO_ACCORDS`.
+   */
+  plan(request: PlanRequest): PlanReply {
+    const to = levelOf(request.level);
+    const windowS = request.windowS === 0 ? DEFAULT_WINDOW_S : request.windowS;
+    if (!Number.isInteger(windowS) || windowS < 1 || windowS > MAX_WINDOW_S)
+      throw new KedgeError({
+        code: 'GOVERNANCE_WINDOW',
+        message: `cannot plan from ${String(windowS)} seconds of traffic`,
+        field: 'window_s',
+        expected: `1 to ${String(MAX_WINDOW_S)} seconds, or 0 for ${String(DEFAULT_WINDOW_S)}`,
+      });
+    if (this.#inForce === undefined)
+      throw new KedgeError({
+        code: 'GOVERNANCE_NO_ACCORDS',
+        message: 'cannot plan: the accords of the tables in force are not known',
+        help: 'put valid accords in place and reload; kedge governance show says what was wrong',
+      });
+    const from = this.#options.board.snapshot().level;
+    const { coveredS, counted } = this.#history.window(this.#options.clock.monotonicNs(), windowS);
+    const { compiled, set } = this.#inForce;
+    return { from, to, windowS: coveredS, rows: planOf({ counted, compiled, zones: set.zones, from, to }) };
+  }
+
+  /**
+   * Compiles the accords on disk and publishes them as the next generation.
+   *
+   * A change of the accords of the level in force is a transition from that level to itself (PO-2). So far it
+   * is a new generation alone, at once on all levels; the epoch and the authority of such a transition come
+   * with their first user, the coordinator's order for it.
+   */
+  async reload(signal: AbortSignal): Promise<ReloadReply> {
+    const { config, log } = this.#options;
+    const inForce = (): bigint => this.#swap.published?.generation ?? 0n;
+    let tables: BuiltTables;
+    try {
+      tables = this.#build();
+    } catch (error) {
+      if (!(error instanceof KedgeError)) throw error;
+      this.#refusal = error;
+      log.error({ err: error, field: error.field }, 'accords refused, what was in force stays');
+      return { generation: inForce(), code: error.code, message: error.message, path: error.field ?? '' };
+    }
+    this.#refusal = undefined;
+    if (this.#inForce?.hash.equals(tables.hash) === true) {
+      this.#withdraw();
+      return { generation: inForce(), code: '', message: '', path: '' };
+    }
+    const pending = this.#offer(tables);
+    const generation = await within(pending.settled, config.reloadWaitMs, signal);
+    if (generation !== undefined) return { generation, code: '', message: '', path: '' };
+    const superseded = this.#pending !== pending;
+    return {
+      generation: inForce(),
+      ...(superseded
+        ? {
+            code: 'GOVERNANCE_SUPERSEDED',
+            message: 'newer accords were given before these could be published',
+          }
+        : { code: 'GOVERNANCE_WAITING', message: pending.why }),
+      path: '',
+    };
+  }
+
+  #build(): BuiltTables {
+    const { config, random } = this.#options;
+    return buildTables(readAccords(config), { flows: config.probeFlows, random });
+  }
+
+  /** Makes tables the next to be published, in place of any that waited, and tries at once. */
+  #offer(tables: BuiltTables): Pending {
+    this.#withdraw();
+    let settle: Pending['settle'] = () => undefined;
+    const settled = new Promise<bigint | undefined>((resolve) => {
+      settle = resolve;
+    });
+    const pending: Pending = { tables, why: '', settled, settle };
+    this.#pending = pending;
+    this.#attempt();
+    return pending;
+  }
+
+  #withdraw(): void {
+    this.#pending?.settle(undefined);
+    this.#pending = undefined;
+  }
+
+  #attempt(): void {
+    const pending = this.#pending;
+    if (pending === undefined) return;
+    const attempt = this.#swap.attempt(pending.tables);
+    if (attempt.outcome === 'waiting') {
+      if (pending.why !== attempt.why) this.#options.log.warn({ why: attempt.why }, 'a bank is still in use');
+      pending.why = attempt.why;
+      return;
+    }
+    this.#pending = undefined;
+    this.#putInForce(pending.tables, attempt.generation);
+    this.#options.log.info({ generation: attempt.generation }, 'tables published');
+    pending.settle(attempt.generation);
+    for (const listener of this.#publishedListeners) listener();
+  }
+
+  #putInForce(tables: BuiltTables, generation: bigint): void {
+    this.#inForce = tables;
+    this.#labels.set(generation, {
+      labels: tables.compiled.labels,
+      zoneIds: new Map(tables.set.zones.zones.map(({ name, id }) => [name, id])),
+    });
+    for (const old of this.#labels.keys()) {
+      if (this.#labels.size <= REMEMBERED_GENERATIONS) break;
+      this.#labels.delete(old);
+    }
+  }
+
+  #alarms(): string[] {
+    const refusal = this.#refusal;
+    const { unkept } = this.#drain;
+    return [
+      ...(refusal === undefined ? [] : [`${refusal.code}: ${refusal.message}`]),
+      ...(this.#swap.published === undefined
+        ? ['no tables are in force: the data plane lets only its built-in management minimum pass']
+        : []),
+      ...(unkept === 0 ? [] : [`${String(unkept)} records of the data plane could not be kept`]),
+    ];
+  }
+
+  #dataplaneReport(name: string, dataplane: OpenDataPlane | undefined): DataPlaneReport {
+    if (dataplane === undefined)
+      return { name, alive: false, safeLevel: 0, workers: [], telemetryGaps: this.#drain.gaps(name) };
+    const { reader, alive } = dataplane;
+    return {
+      name,
+      alive,
+      safeLevel: reader.load32(layout.dataplane.safeLevel),
+      workers: workersOf(reader).map((worker) => workerReport(reader, worker)),
+      telemetryGaps: this.#drain.gaps(name),
+    };
+  }
+
+  #every(ms: number, work: () => void): void {
+    this.#timers.push(setInterval(work, ms));
+  }
+}
+
+function workerOffset(worker: number): number {
+  return layout.dataplane.worker + worker * layout.worker.size;
+}
+
+/** Indices of the workers in use; a number that no data plane can have counts as none. */
+function workersOf(reader: SegmentReader): number[] {
+  const count = reader.load32(layout.dataplane.workers);
+  return Array.from({ length: count > layout.limits.maxWorkers ? 0 : count }, (_, worker) => worker);
+}
+
+function workerReport(reader: SegmentReader, index: number): WorkerReport {
+  const at = workerOffset(index);
+  const counters = reader.bytes(
+    at + layout.worker.counters + layout.workerCounters.reason,
+    layout.limits.reasons * 4 * 8,
+  );
+  const sums = { drop: 0n, deprioritise: 0n };
+  const reasons: Record<string, bigint> = {};
+  for (const [row, reason] of REASONS.entries())
+    for (const [place, verdict] of VERDICTS.entries()) {
+      const packets = counters.readBigUInt64LE((row * 4 + place + 1) * 8);
+      if (packets === 0n) continue;
+      reasons[`${reason}-${verdict}`] = packets;
+      if (verdict !== 'pass') sums[verdict] += packets;
+    }
+  const ack = reader.ack(at + layout.worker.ack);
+  return {
+    index,
+    epoch: ack?.epoch ?? 0n,
+    level: ack?.level ?? 0,
+    generation: reader.load64(at + layout.worker.generation),
+    received: reader.load64(at + layout.worker.received),
+    sent: reader.load64(at + layout.worker.sent),
+    dropped: sums.drop,
+    deprioritised: sums.deprioritise,
+    reasons,
+  };
+}
+
+function levelsShown(published: Published | undefined): ShowReply['levels'] {
+  if (published === undefined)
+    return LEVELS.map((level) => ({
+      level,
+      valid: false,
+      entries: 0,
+      shapesIp4: 0,
+      shapesIp6: 0,
+      classify: false,
+    }));
+  return published.levels.map(({ level, valid, entries, shapes, classify }) => ({
+    level,
+    valid,
+    entries,
+    shapesIp4: shapes.ip4,
+    shapesIp6: shapes.ip6,
+    classify,
+  }));
+}
+
+/** What a promise comes to, or undefined when the time is over or the caller has gone. */
+async function within<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  let gone: (() => void) | undefined;
+  try {
+    return await Promise.race([
+      promise,
+      new Promise<undefined>((resolve) => {
+        timer = setTimeout(() => {
+          resolve(undefined);
+        }, ms);
+        gone = () => {
+          resolve(undefined);
+        };
+        signal.addEventListener('abort', gone);
+      }),
+    ]);
+  } finally {
+    clearTimeout(timer);
+    if (gone !== undefined) signal.removeEventListener('abort', gone);
+  }
+}

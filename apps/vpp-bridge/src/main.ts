@@ -1,0 +1,87 @@
+/**
+ * The process: opens board, spool and tables, and serves until it is told to stop.
+ * It must only wire.
+ */
+import { governanceService, PostureBoard } from '@kedge/bus';
+import type { RecordSink } from '@kedge/contracts';
+import { openSpool, type Spool } from '@kedge/ledger';
+import { loadConfig, runService, type UnixGrpcOptions, UnixGrpcTransport } from '@kedge/runtime';
+import { monotonicNs } from '@kedge/shared-memory-ipc';
+import { KedgeError } from '@kedge/units';
+import { randomInt } from 'node:crypto';
+
+import { BridgeModule } from './bridge.module.js';
+import { configSchema } from './config.js';
+import { Governance } from './governance.js';
+
+/** Health says SERVING only while there are tables to serve; calls are answered before, so that one can see why. */
+class HonestTransport extends UnixGrpcTransport {
+  readonly #governance: Governance;
+  #announced = false;
+
+  constructor(governance: Governance, options: UnixGrpcOptions) {
+    super(options);
+    this.#governance = governance;
+    governance.onPublished(() => {
+      this.setServing(this.#announced);
+    });
+  }
+
+  override setServing(serving: boolean): void {
+    this.#announced = serving;
+    super.setServing(serving && this.#governance.serving);
+  }
+}
+
+await runService({
+  name: 'vpp-bridge',
+  start: async ({ argv, logger }) => {
+    const config = loadConfig(configSchema, argv);
+    let spool: Spool | undefined;
+    let sink: RecordSink;
+    try {
+      spool = await openSpool({
+        directory: config.spool,
+        onTrouble: (error) => {
+          logger.error({ err: error }, 'the spool takes no records');
+        },
+      });
+      sink = spool;
+    } catch (error) {
+      // The data plane's tables matter more than its records: go on, and let every lost record be seen.
+      const cause = error instanceof KedgeError ? error : new Error('unexpected', { cause: error });
+      logger.error({ err: cause }, 'there is no spool, records of the data plane are lost');
+      sink = { append: () => Promise.reject(cause) };
+    }
+    const board = new PostureBoard({ directory: config.board, owners: config.owners, realtime: false });
+    const governance = new Governance({
+      config,
+      board,
+      sink,
+      clock: { monotonicNs, wallMs: () => Date.now() },
+      random: (below) => randomInt(below),
+      log: logger.child({ component: 'governance' }),
+    });
+    const transport = new HonestTransport(governance, {
+      services: [governanceService],
+      entrances: [
+        { path: `${config.sockets}/internal/governance.sock`, channel: 'local', tier: 'site_owner' },
+      ],
+      onFault: ({ method, kind, error }) => {
+        logger.warn({ err: error, method, kind }, 'a call went wrong');
+      },
+    });
+    governance.start();
+    return {
+      module: BridgeModule.around(governance),
+      transports: [transport],
+      heart: governance,
+      serving: () => governance.serving,
+      close: async () => {
+        await governance.close();
+        board.close();
+        await spool?.close();
+      },
+    };
+  },
+});
