@@ -15,7 +15,12 @@ export const configSchema = z.strictObject({
     directory: path,
     /** Files of others that count, by name, with the uid that owns each: warden, participant-NAME, dataplane-NAME. */
     owners: z.record(
-      z.string().regex(/^(warden|tables|participant-[a-z0-9-]{1,19}|dataplane-[a-z0-9-]{1,21})$/, 'expected a file of the board'),
+      z
+        .string()
+        .regex(
+          /^(warden|tables|participant-[a-z0-9-]{1,19}|dataplane-[a-z0-9-]{1,21})$/,
+          'expected a file of the board',
+        ),
       z.int().min(0).max(4_294_967_294),
     ),
   }),

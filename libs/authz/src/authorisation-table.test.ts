@@ -131,10 +131,11 @@ describe('the authorisation table', () => {
     const broken = tableAuthoriser(() => {
       throw new Error('no accords');
     });
-    expect(broken.decide(ask('site_owner', 'console', 5, 1))).toMatchObject({
+    expect(broken.decide(ask('site_owner', 'console', 4, 5))).toMatchObject({
       allow: false,
       rule: 'authoriser-failed',
     });
+    expect(broken.decide(ask('journeyman', 'local', 5, 1)).allow).toBe(true);
   });
 
   it('an accord may ask for more than the default', () => {

@@ -78,7 +78,7 @@ export function tableAuthoriser(
       try {
         const { action } = request;
         if (action === 'posture.set') {
-          return decideLevel(request, typeof authority === 'function' ? authority() : authority);
+          return decideLevel(request, () => (typeof authority === 'function' ? authority() : authority));
         }
         const least: Tier | undefined = LEAST_TRUSTED[action];
         if (least === undefined)
@@ -98,7 +98,7 @@ export function tableAuthoriser(
 
 function decideLevel(
   { resource, level, tier, channel, mfaAge }: AuthorisationRequest,
-  authority: DeescalationAuthority,
+  authorityNow: () => DeescalationAuthority,
 ): AuthorisationAnswer {
   const target = levelOfPostureResource(resource);
   if (target === undefined) return deny('unknown-resource', `${resource} names no posture level`);
@@ -106,6 +106,8 @@ function decideLevel(
     return deny('apprentice-looks-only', 'changing the posture needs the tier journeyman or above');
   }
   if (!isLooser(target, level)) return allow('tightening-by-any-source');
+  // Only loosening asks the accords: whatever is wrong with them, tightening goes on.
+  const authority = authorityNow();
   if (TIGHTEN_ONLY.includes(channel)) {
     return deny(`${channel}-tightens-only`, `the channel ${channel} may only tighten the posture`);
   }

@@ -1,0 +1,135 @@
+/**
+ * Which requests were answered already, by idempotency key: the same request gets the same answer for 24 hours,
+ * the same key on another request is a replay.
+ * It must not decide what an answer is.
+ */
+import type { Channel, Tier } from '@kedge/contracts';
+import type { JournalRecord, Reply } from '@kedge/posture';
+import type { Clock } from '@kedge/units';
+import { createHash } from 'node:crypto';
+
+/** How long a key is known, milliseconds. Measured on the monotonic clock within a process (PO-25). */
+export const KEY_LIFETIME_MS = 86_400_000;
+/** Keys that are known at once; the oldest goes first. */
+export const KEYS_MAX = 4_096;
+
+/** What a key stands for, hashed: what is kept and journaled cannot be read back. */
+export interface RequestIdentity {
+  /** 16 bytes, of channel, tier and key. */
+  readonly keyHash: Uint8Array;
+  /** 8 bytes, of everything else that was asked. */
+  readonly contentHash: Uint8Array;
+}
+
+/** The identity of a request. Keys of different channels or tiers are different keys. */
+export function identityOf(
+  channel: Channel,
+  tier: Tier,
+  request: {
+    readonly idempotencyKey: string;
+    readonly level: number;
+    readonly reason: string;
+    readonly principal: string;
+    readonly ifEpoch?: bigint;
+  },
+): RequestIdentity {
+  const hash = (...parts: readonly unknown[]): Buffer =>
+    createHash('sha256')
+      .update(JSON.stringify(parts.map(String)))
+      .digest();
+  return {
+    keyHash: hash('key', channel, tier, request.idempotencyKey).subarray(0, 16),
+    contentHash: hash(
+      'content',
+      request.level,
+      request.reason,
+      request.principal,
+      request.ifEpoch ?? '',
+    ).subarray(0, 8),
+  };
+}
+
+/** What is known about a key. */
+export type Known =
+  | { readonly kind: 'new' }
+  | { readonly kind: 'same'; readonly reply: Promise<Reply> }
+  | { readonly kind: 'replayed' };
+
+interface Entry {
+  readonly content: string;
+  reply: Promise<Reply>;
+  readonly atMs: number;
+}
+
+/** The answers that were given. Bounded; what a restart must know comes back from the journal. */
+export class IdempotencyStore {
+  readonly #clock: Clock;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Takes up what the journal knows: decisions of at most the last 24 hours by the wall clock. */
+  restore(keyed: readonly JournalRecord[]): void {
+    const nowWall = this.#clock.wallMs();
+    for (const { keyHash, contentHash, epoch, from, to, decidedAtWallMs } of keyed.slice(-KEYS_MAX)) {
+      if (keyHash === undefined || contentHash === undefined || from === undefined || to === undefined)
+        continue;
+      // A wall clock that went back makes a key live longer, never shorter.
+      const age = Math.max(0, nowWall - decidedAtWallMs);
+      if (age > KEY_LIFETIME_MS) continue;
+      this.#entries.set(hex(keyHash), {
+        content: hex(contentHash),
+        reply: Promise.resolve({ kind: 'decision', epoch, from, to, durable: true }),
+        atMs: this.#nowMs() - age,
+      });
+    }
+  }
+
+  lookUp({ keyHash, contentHash }: RequestIdentity): Known {
+    const key = hex(keyHash);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return { kind: 'new' };
+    if (this.#nowMs() - entry.atMs > KEY_LIFETIME_MS) {
+      this.#entries.delete(key);
+      return { kind: 'new' };
+    }
+    return entry.content === hex(contentHash) ? { kind: 'same', reply: entry.reply } : { kind: 'replayed' };
+  }
+
+  /** Remembers the answer that will be given; an answer that says "ask again" is forgotten when it comes. */
+  remember(identity: RequestIdentity, reply: Promise<Reply>): void {
+    const key = hex(identity.keyHash);
+    const entry: Entry = { content: hex(identity.contentHash), reply, atMs: this.#nowMs() };
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    const [oldest] = this.#entries.keys();
+    if (this.#entries.size > KEYS_MAX && oldest !== undefined) this.#entries.delete(oldest);
+    void reply.then((answer) => {
+      if (answer.kind === 'refusal' && ASK_AGAIN.has(answer.code) && this.#entries.get(key) === entry) {
+        this.#entries.delete(key);
+      }
+    });
+  }
+
+  /** What became of a request that was answered with `waiting`. */
+  settle(identity: RequestIdentity, reply: Reply): void {
+    const entry = this.#entries.get(hex(identity.keyHash));
+    if (entry !== undefined && entry.content === hex(identity.contentHash))
+      entry.reply = Promise.resolve(reply);
+  }
+
+  #nowMs(): number {
+    return Number(this.#clock.monotonicNs() / 1_000_000n);
+  }
+}
+
+/** Refusals that pass by themselves: the same request may be made again under the same key. */
+const ASK_AGAIN: ReadonlySet<string> = new Set([
+  'POSTURE_RECOVERING',
+  'POSTURE_BUSY',
+  'POSTURE_WARDEN_STALE',
+]);
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

@@ -1,0 +1,301 @@
+/**
+ * The decision journal as a file: appended durably in groups, written anew when full, never touched again after
+ * a failed flush (PO-17).
+ * It must not decide what a journal means; libs/posture does.
+ */
+import {
+  encodeJournalRecord,
+  type Holds,
+  JOURNAL_RECORD_BYTES,
+  type JournaledDecision,
+  type JournalRecord,
+  type JournalSummary,
+} from '@kedge/posture';
+import { type Clock, type Epoch, EPOCH_NONE, KedgeError } from '@kedge/units';
+import { constants } from 'node:fs';
+import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** What is appended; numbers that follow from the journal itself are filled in. */
+export type JournalDraft = Omit<JournalRecord, 'sequence' | 'reservedUpTo' | 'bootId'> & {
+  /** Given by `reserve` alone. */
+  readonly reservedUpTo?: Epoch;
+};
+
+/** How a journal is kept. */
+export interface JournalOptions {
+  /** Absolute path. Its directory exists. */
+  readonly path: string;
+  /** Records that fit before it is written anew. */
+  readonly capacity: number;
+  /** 16 bytes. */
+  readonly bootId: Uint8Array;
+  readonly clock: Clock;
+}
+
+/** Decisions whose idempotency keys are carried into a new file, and how old they may be. */
+const CARRIED_MAX = 1_024;
+const CARRIED_MAX_AGE_MS = 86_400_000;
+
+interface Queued {
+  readonly draft: JournalDraft;
+  readonly resolve: () => void;
+  readonly reject: (error: KedgeError) => void;
+}
+
+/** The bytes of a journal; undefined when there is none. @throws KedgeError `JOURNAL_UNREADABLE` */
+export async function readJournal(path: string): Promise<Uint8Array | undefined> {
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    throw new KedgeError({
+      code: 'JOURNAL_UNREADABLE',
+      message: `cannot read the decision journal ${path}`,
+      expected: 'a regular file that this service may read',
+      cause,
+    });
+  }
+}
+
+/**
+ * A journal that takes records. After one failure it takes none any more: whether the last bytes are on the disk
+ * is unknown then, and a later flush that succeeds would hide it.
+ */
+export class JournalFile {
+  readonly #options: JournalOptions;
+  #file: FileHandle | undefined;
+  #tail = 0;
+  #sequence: bigint;
+  #reservedUpTo: Epoch;
+  #last: JournaledDecision | undefined;
+  #holds: Holds;
+  #keyed: JournalRecord[];
+  #queue: Queued[] = [];
+  #flushing: Promise<void> | undefined;
+  #failure: KedgeError | undefined;
+
+  private constructor(options: JournalOptions, found: JournalSummary | undefined) {
+    this.#options = options;
+    this.#sequence = found?.sequence ?? 0n;
+    this.#reservedUpTo = found?.reservedUpTo ?? EPOCH_NONE;
+    this.#last = found?.last;
+    this.#holds = found?.holds ?? {};
+    this.#keyed = [...(found?.keyed ?? [])];
+  }
+
+  /**
+   * Goes on with a journal that was read whole, or starts one. A damaged one is kept beside it under a name of
+   * its own.
+   *
+   * Never fails: a journal that cannot be opened is one that has failed, and says so at the first append.
+   */
+  static async open(options: JournalOptions, found: JournalSummary | undefined): Promise<JournalFile> {
+    const journal = new JournalFile(options, found);
+    if (found === undefined || found.damage !== undefined) {
+      if (found?.damage !== undefined) await journal.#setAside();
+      return journal;
+    }
+    try {
+      journal.#file = await open(options.path, constants.O_RDWR | constants.O_NOFOLLOW);
+      const { size } = await journal.#file.stat();
+      if (size === options.capacity * JOURNAL_RECORD_BYTES) journal.#tail = found.tail;
+      else {
+        // Another capacity than this one was preallocated with: the first append writes it anew.
+        await journal.#file.close();
+        journal.#file = undefined;
+      }
+    } catch (cause) {
+      journal.#fail(cause);
+    }
+    return journal;
+  }
+
+  /** Why nothing is appended any more; undefined = it works. */
+  get failure(): KedgeError | undefined {
+    return this.#failure;
+  }
+
+  get reservedUpTo(): Epoch {
+    return this.#reservedUpTo;
+  }
+
+  /**
+   * Resolves when the record would survive a power cut. Records that arrive while a flush runs share the next.
+   *
+   * @throws KedgeError `JOURNAL_FAILED`, at this and every later call.
+   */
+  append(draft: JournalDraft): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ draft, resolve, reject });
+      this.#flushing ??= this.#flushAll();
+    });
+  }
+
+  /** Waits for what was appended, then closes. */
+  async close(): Promise<void> {
+    await this.#flushing;
+    await this.#file?.close().catch(() => undefined);
+    this.#file = undefined;
+  }
+
+  async #flushAll(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const group = this.#queue.splice(0);
+      try {
+        const records = group.map(({ draft }) => this.#complete(draft));
+        const room = this.#options.capacity - this.#tail / JOURNAL_RECORD_BYTES;
+        if (this.#file === undefined || records.length > room) await this.#writeAnew(records);
+        else await this.#appendTo(this.#file, records);
+        for (const record of records) this.#remember(record);
+        for (const { resolve } of group) resolve();
+      } catch (cause) {
+        const failure = this.#fail(cause);
+        for (const { reject } of [...group, ...this.#queue.splice(0)]) reject(failure);
+      }
+    }
+    this.#flushing = undefined;
+  }
+
+  #complete(draft: JournalDraft): JournalRecord {
+    this.#sequence += 1n;
+    if (draft.reservedUpTo !== undefined && draft.reservedUpTo > this.#reservedUpTo) {
+      this.#reservedUpTo = draft.reservedUpTo;
+    }
+    if (draft.epoch > this.#reservedUpTo) {
+      throw new KedgeError({
+        code: 'JOURNAL_EPOCH_UNRESERVED',
+        message: `cannot journal epoch ${draft.epoch}: it was not reserved`,
+        expected: `at most ${this.#reservedUpTo}`,
+      });
+    }
+    return {
+      ...draft,
+      sequence: this.#sequence,
+      reservedUpTo: this.#reservedUpTo,
+      bootId: this.#options.bootId,
+    };
+  }
+
+  #remember(record: JournalRecord): void {
+    if (record.kind !== 'reserve') this.#holds = record.holds;
+    const { epoch, from, to } = record;
+    if (record.kind === 'decision' && from !== undefined && to !== undefined) {
+      this.#last = { epoch, from, to, completed: false, record };
+      if (record.keyHash !== undefined) this.#keyed = [...this.#keyed.slice(1 - CARRIED_MAX), record];
+    } else if (record.kind === 'completed' && this.#last?.epoch === epoch) {
+      this.#last = { ...this.#last, completed: true };
+    }
+  }
+
+  async #appendTo(file: FileHandle, records: readonly JournalRecord[]): Promise<void> {
+    const bytes = Buffer.concat(records.map(encodeJournalRecord));
+    await writeAll(file, bytes, this.#tail);
+    await file.datasync();
+    this.#tail += bytes.length;
+  }
+
+  /** A new file with all that counts of the old one, whole and durable before it takes the name. */
+  async #writeAnew(records: readonly JournalRecord[]): Promise<void> {
+    const { path, capacity, clock, bootId } = this.#options;
+    const youngest = clock.wallMs() - CARRIED_MAX_AGE_MS;
+    const carried = this.#keyed
+      .filter(({ decidedAtWallMs }) => decidedAtWallMs >= youngest)
+      .slice(-Math.min(CARRIED_MAX, Math.floor(capacity / 2)))
+      .map((record): JournalRecord => ({ ...record, carried: true }));
+    const first = records[0]?.sequence ?? this.#sequence + 1n;
+    // The file becomes durable as a whole: what its first new record reserves holds for all before it.
+    const reservedBefore = records[0]?.reservedUpTo ?? this.#reservedUpTo;
+    const checkpoint: JournalRecord = {
+      kind: 'checkpoint',
+      sequence: 0n,
+      epoch: this.#last?.epoch ?? EPOCH_NONE,
+      reservedUpTo: reservedBefore,
+      decidedAtNs: this.#last?.record.decidedAtNs ?? clock.monotonicNs(),
+      decidedAtWallMs: this.#last?.record.decidedAtWallMs ?? clock.wallMs(),
+      bootId: this.#last?.record.bootId ?? bootId,
+      keyHash: undefined,
+      contentHash: undefined,
+      from: this.#last?.from,
+      to: this.#last?.to,
+      requested: this.#last?.record.requested ?? this.#last?.to,
+      channel: this.#last?.record.channel,
+      tier: this.#last?.record.tier,
+      completed: this.#last?.completed ?? false,
+      carried: false,
+      recovered: this.#last?.record.recovered ?? false,
+      accord: this.#last?.record.accord ?? false,
+      holds: this.#holds,
+    };
+    // A file starts anywhere, but within it sequence numbers follow each other: shift what is new.
+    const shift = BigInt(carried.length + 1);
+    const all = [...carried, checkpoint, ...records].map((record, index): JournalRecord => ({
+      ...record,
+      sequence: first + BigInt(index),
+      reservedUpTo: index <= carried.length ? reservedBefore : record.reservedUpTo,
+    }));
+    this.#sequence += shift;
+    const bytes = Buffer.alloc(capacity * JOURNAL_RECORD_BYTES);
+    Buffer.concat(all.map(encodeJournalRecord)).copy(bytes);
+    const fresh = `${path}.new`;
+    await unlink(fresh).catch(() => undefined);
+    const file = await open(
+      fresh,
+      constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW,
+      0o600,
+    );
+    try {
+      await writeAll(file, bytes, 0);
+      await file.sync();
+      await rename(fresh, path);
+      await syncDirectory(dirname(path));
+    } catch (error) {
+      await file.close().catch(() => undefined);
+      throw error;
+    }
+    await this.#file?.close().catch(() => undefined);
+    this.#file = file;
+    this.#tail = all.length * JOURNAL_RECORD_BYTES;
+  }
+
+  /** Keeps a damaged journal for whoever wants to know; it stays in its place until a whole one takes it. */
+  async #setAside(): Promise<void> {
+    const { path } = this.#options;
+    await unlink(`${path}.damaged`).catch(() => undefined);
+    await link(path, `${path}.damaged`).catch(() => undefined);
+  }
+
+  #fail(cause: unknown): KedgeError {
+    this.#failure ??= new KedgeError({
+      code: 'JOURNAL_FAILED',
+      message: `the decision journal ${this.#options.path} takes no records any more`,
+      expected: 'storage that takes and flushes records',
+      help: 'repair the storage and restart the coordinator',
+      cause,
+    });
+    return this.#failure;
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+/** Makes a rename durable. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

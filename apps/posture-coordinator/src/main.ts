@@ -1,0 +1,272 @@
+/**
+ * The posture coordinator: recovers the last decision, then serves.
+ * It must hold wiring only.
+ */
+import { DEFAULT_AUTHORITY, type DeescalationAuthority, tableAuthoriser } from '@kedge/authz';
+import { PostureBoard, postureService, readWord } from '@kedge/bus';
+import { openSpool, type Spool } from '@kedge/ledger';
+import {
+  authorityOf,
+  EPOCH_BLOCK,
+  parseAccords,
+  recoverJournal,
+  recoveryOf,
+  type RecoveryPlan,
+} from '@kedge/posture';
+import {
+  createLogger,
+  loadConfig,
+  type Logger,
+  postureEntrances,
+  runService,
+  type ServiceParts,
+  UnixGrpcTransport,
+} from '@kedge/runtime';
+import {
+  createPostureSegment,
+  monotonicNs,
+  type PostureWriter,
+  SegmentError,
+} from '@kedge/shared-memory-ipc';
+import { type Clock, EPOCH_MAX, EPOCH_NONE, isLevel, type Epoch, KedgeError } from '@kedge/units';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { configSchema, type CoordinatorConfig } from './config.js';
+import { CoordinatorModule } from './coordinator.module.js';
+import { IdempotencyStore } from './idempotency.js';
+import { JournalFile, readJournal } from './journal-file.js';
+import { isProvisioned, provisioningMark } from './provisioning.js';
+import { Records } from './records.js';
+import { Reports } from './reports.js';
+import { recordable } from './set-request.js';
+import { TransitionDriver } from './transition-driver.js';
+
+const NAME = 'posture-coordinator';
+/** Refused: somebody else holds what this process would need. */
+const EXIT_REFUSED = 3;
+
+const config = configured();
+await runService({
+  name: NAME,
+  logger: createLogger({ name: NAME, level: config?.logLevel ?? 'info' }),
+  start: ({ argv, logger }) => start(config ?? loadConfig(configSchema, argv), logger),
+});
+
+/** The configuration, or undefined where `start` has to say what is wrong with it. */
+function configured(): CoordinatorConfig | undefined {
+  try {
+    return loadConfig(configSchema, process.argv.slice(2));
+  } catch {
+    return undefined;
+  }
+}
+
+async function start(settings: CoordinatorConfig, logger: Logger): Promise<ServiceParts> {
+  const clock: Clock = { monotonicNs, wallMs: () => Date.now() };
+  const posture = takeSegment(settings.board.directory);
+  posture.beat(false);
+  const board = new PostureBoard({
+    directory: settings.board.directory,
+    owners: { ...settings.board.owners, posture: process.getuid?.() ?? 0 },
+    violationsFrom: 0n,
+  });
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  const at = (name: string): string => join(settings.state, name);
+  const spool = openRecords(at('records'), logger);
+  const records = new Records(spool, logger);
+  const reports = new Reports(at('reports.jsonl'), settings.reports);
+  const idempotency = new IdempotencyStore(clock);
+  const troubles: string[] = [];
+  const authority = authorityFrom(settings, troubles);
+  const authoriser = tableAuthoriser(authority);
+
+  // What stands on the board and on the disk, before anything is written to either.
+  const word = readWord(posture.word());
+  const line = posture.transition();
+  const mark = at('provisioned');
+  const [found, provisioned] = await Promise.all([journalAt(at('decisions.journal')), isProvisioned(mark)]);
+  const plan = recoveryOf({
+    journal: found,
+    provisioned,
+    provisioningLevel: settings.provisioningLevel,
+    word: word.valid && word.epoch > EPOCH_NONE ? { epoch: word.epoch, level: word.level } : undefined,
+    line:
+      line !== undefined && isLevel(line.from) && isLevel(line.to)
+        ? { epoch: line.epoch as Epoch, from: line.from, to: line.to }
+        : undefined,
+    wordDoubt: posture.replaced === undefined || posture.replaced === 'boot' ? undefined : posture.replaced,
+  });
+  idempotency.restore(found?.keyed ?? []);
+
+  const journal = await JournalFile.open(
+    {
+      path: at('decisions.journal'),
+      capacity: settings.journalRecords,
+      bootId: Buffer.from(boot.replaceAll('-', ''), 'hex'),
+      clock,
+    },
+    found,
+  );
+  const driver = new TransitionDriver({
+    config: settings,
+    posture,
+    board,
+    journal,
+    reports,
+    records,
+    idempotency,
+    authoriser,
+    clock,
+    logger,
+    boot,
+    onProvisioned: provisioningMark(mark, provisioned),
+  });
+  for (const sentence of troubles) driver.alarm(sentence);
+
+  const upTo = plan.above + EPOCH_BLOCK;
+  const reservedUpTo = (upTo > EPOCH_MAX ? EPOCH_MAX : upTo) as Epoch;
+  const reserved = await reserve(journal, reservedUpTo, plan, clock);
+  if (reserved !== undefined) {
+    logger.error({ err: reserved }, 'the decision journal cannot be written');
+    driver.alarm('the decision journal takes no records: tightenings are not durable, nothing loosens');
+  }
+  driver.recover(plan, (plan.above + 1n) as Epoch, reserved === undefined ? reservedUpTo : plan.above);
+  logger.info(
+    { action: plan.action, level: plan.level, decision: plan.decision, resumeTo: plan.resumeTo },
+    'recovered',
+  );
+
+  return {
+    module: CoordinatorModule.of({ driver, reports, records, idempotency, authoriser, clock }),
+    transports: [
+      new UnixGrpcTransport({
+        services: [postureService],
+        entrances: postureEntrances(settings.sockets),
+        // Whoever holds the posture segment is the one coordinator; its sockets need no locks of their own.
+        lock: { path: join(settings.board.directory, 'posture'), release: () => Promise.resolve() },
+        onFault: ({ kind, channel, tier, error }) => {
+          const code = error instanceof KedgeError ? error.code : 'POSTURE_MALFORMED';
+          logger.warn({ err: error, channel, tier, kind }, 'a call failed');
+          if (kind !== 'malformed') return;
+          driver.recordRefusal(
+            { source: { channel, tier, principal: '', reason: '' }, level: 0, receivedAtNs: 0n },
+            { kind: 'refusal', code, message: recordable(String(error), 512) },
+          );
+        },
+      }),
+    ],
+    heart: posture,
+    serving: () => driver.serving,
+    close: async () => {
+      driver.close();
+      await journal.close();
+      await reports.close();
+      await (await spool)?.close();
+      board.close();
+      posture.close();
+    },
+  };
+}
+
+/** The posture segment, of which there is one writer. */
+function takeSegment(directory: string): PostureWriter {
+  try {
+    return createPostureSegment({ directory });
+  } catch (cause) {
+    if (!(cause instanceof SegmentError) || cause.code !== 'SEGMENT_BUSY') throw cause;
+    const refusal = new KedgeError({
+      code: 'COORDINATOR_RUNNING',
+      message: `cannot start: another posture coordinator writes to the board ${directory}`,
+      help: 'an appliance has one; stop the other first',
+      cause,
+    });
+    process.stderr.write(`${NAME}: ${refusal.code}: ${refusal.message} (${refusal.help ?? ''})\n`);
+    process.exit(EXIT_REFUSED);
+  }
+}
+
+/** What the journal says; one that cannot even be read counts as damaged. */
+async function journalAt(path: string) {
+  try {
+    const bytes = await readJournal(path);
+    return bytes === undefined ? undefined : recoverJournal(bytes);
+  } catch {
+    return { ...recoverJournal(new Uint8Array()), damage: { offset: 0, why: 'it cannot be read' } };
+  }
+}
+
+/** Reserves epochs, and journals a word that is newer than the journal; why it failed, if it did. */
+async function reserve(
+  journal: JournalFile,
+  upTo: Epoch,
+  { journalFirst, holds }: RecoveryPlan,
+  clock: Clock,
+): Promise<unknown> {
+  const draft = {
+    decidedAtNs: clock.monotonicNs(),
+    decidedAtWallMs: clock.wallMs(),
+    keyHash: undefined,
+    contentHash: undefined,
+    channel: undefined,
+    tier: undefined,
+    completed: false,
+    carried: false,
+    accord: false,
+    holds,
+  } as const;
+  try {
+    await Promise.all([
+      journal.append({
+        ...draft,
+        kind: 'reserve',
+        epoch: EPOCH_NONE,
+        reservedUpTo: upTo,
+        from: undefined,
+        to: undefined,
+        requested: undefined,
+        recovered: false,
+      }),
+      ...(journalFirst === undefined
+        ? []
+        : [
+            journal.append({
+              ...draft,
+              kind: 'decision',
+              ...journalFirst,
+              requested: journalFirst.to,
+              recovered: true,
+            }),
+          ]),
+    ]);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** The spool of the ledger; nothing waits for it. */
+function openRecords(directory: string, logger: Logger): Promise<Spool | undefined> {
+  return openSpool({
+    directory,
+    onTrouble: (error) => {
+      logger.error({ err: error }, 'the record spool is in trouble');
+    },
+  }).catch((error: unknown) => {
+    logger.error({ err: error }, 'the record spool cannot be opened');
+    return undefined;
+  });
+}
+
+/** Who may loosen, from the accords; where they cannot be used the tightest reading holds. */
+function authorityFrom({ accords, zones }: CoordinatorConfig, troubles: string[]): DeescalationAuthority {
+  if (accords === undefined || zones === undefined) return DEFAULT_AUTHORITY;
+  try {
+    const read = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
+    return authorityOf(parseAccords(read(accords), read(zones)).accords);
+  } catch (error) {
+    const why = error instanceof KedgeError ? error.message : `${accords} or ${zones} cannot be read`;
+    troubles.push(`the accords are not in use, the built-in authority is: ${why}`);
+    return DEFAULT_AUTHORITY;
+  }
+}

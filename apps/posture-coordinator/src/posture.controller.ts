@@ -1,0 +1,262 @@
+/**
+ * The calls of kedge.posture.v1, one handler each.
+ * It must not decide about the posture; it checks what came in and hands it on.
+ */
+import type {
+  HistoryReply,
+  HistoryRequest,
+  PostureState,
+  SetReply,
+  SetRequest,
+  TransitionReply,
+  TransitionRequest,
+} from '@kedge/bus';
+import type { Action, Authoriser } from '@kedge/contracts';
+import { levelInForce, type RefusalAnswer, type Reply } from '@kedge/posture';
+import type { CallAuthority } from '@kedge/runtime';
+import { type Clock, EPOCH_MAX, KedgeError, millisOf, nanosOf } from '@kedge/units';
+import { Controller, Inject } from '@nestjs/common';
+import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
+
+import { type IdempotencyStore, identityOf } from './idempotency.js';
+import { postureStateOf, refusalReplyOf, setReplyOf } from './posture-view.js';
+import type { Records } from './records.js';
+import type { Reports } from './reports.js';
+import { recordable, wellFormed } from './set-request.js';
+import type { TransitionDriver } from './transition-driver.js';
+
+/** What the controller works with; the module provides it under this token. */
+export const COORDINATOR = Symbol('posture coordinator');
+export interface CoordinatorParts {
+  readonly driver: TransitionDriver;
+  readonly reports: Reports;
+  readonly records: Records;
+  readonly idempotency: IdempotencyStore;
+  readonly authoriser: Authoriser;
+  readonly clock: Clock;
+}
+
+/** Watchers at once. */
+const WATCHERS_MAX = 64;
+/** Set calls that may be unanswered at once. */
+const OPEN_SETS_MAX = 256;
+
+const REPLAYED: RefusalAnswer = {
+  kind: 'refusal',
+  code: 'POSTURE_REPLAYED',
+  message: 'cannot change the posture: the idempotency key belongs to another request',
+  field: 'idempotency_key',
+  expected: 'a key of its own for every request',
+  rule: 'one-request-per-key',
+};
+const BUSY: RefusalAnswer = {
+  kind: 'refusal',
+  code: 'POSTURE_BUSY',
+  message: 'cannot take the request: too many are unanswered',
+  expected: `at most ${OPEN_SETS_MAX}`,
+  help: 'ask again in a moment',
+};
+
+@Controller()
+export class PostureController {
+  readonly #parts: CoordinatorParts;
+  #watchers = 0;
+  #open = 0;
+
+  constructor(@Inject(COORDINATOR) parts: CoordinatorParts) {
+    this.#parts = parts;
+  }
+
+  @GrpcMethod('Posture', 'Get')
+  get(@Payload() _request: unknown, @Ctx() call: CallAuthority): PostureState {
+    this.#allow('posture.get', call);
+    return this.#state();
+  }
+
+  @GrpcMethod('Posture', 'Set')
+  async set(@Payload() request: SetRequest, @Ctx() call: CallAuthority): Promise<SetReply> {
+    const { driver, idempotency } = this.#parts;
+    const { channel, tier, receivedAtNs } = call;
+    const refuse = (refusal: RefusalAnswer): SetReply => {
+      driver.recordRefusal(
+        {
+          source: { channel, tier, principal: recordable(request.principal, 128), reason: '' },
+          level: request.level,
+          receivedAtNs,
+        },
+        refusal,
+      );
+      return { outcome: 'refusal', refusal: refusalReplyOf(refusal) };
+    };
+    const asked = wellFormed(request);
+    if ('kind' in asked) return refuse(asked);
+    const identity = identityOf(channel, tier, asked);
+    const known = idempotency.lookUp(identity);
+    if (known.kind === 'replayed') return refuse(REPLAYED);
+    if (known.kind === 'same') return this.#replyOf(await known.reply, receivedAtNs);
+    const { level, reason, principal, ifEpoch } = asked;
+    // A tightening is never turned away for being one of many.
+    if (this.#open >= OPEN_SETS_MAX && level >= driver.machine.last.to) return refuse(BUSY);
+    this.#open += 1;
+    try {
+      const reply = driver.request(
+        {
+          source: { channel, tier, principal, reason },
+          level,
+          receivedAtNs,
+          ...(ifEpoch === undefined ? {} : { ifEpoch }),
+        },
+        identity,
+      );
+      idempotency.remember(identity, reply);
+      return this.#replyOf(await reply, receivedAtNs);
+    } finally {
+      this.#open -= 1;
+    }
+  }
+
+  @GrpcMethod('Posture', 'Watch')
+  watch(@Payload() _request: unknown, @Ctx() call: CallAuthority): AsyncIterable<PostureState> {
+    this.#allow('posture.watch', call);
+    if (this.#watchers >= WATCHERS_MAX) {
+      throw new KedgeError({
+        code: 'POSTURE_BUSY',
+        message: 'cannot watch the posture: too many watch already',
+        expected: `at most ${WATCHERS_MAX}`,
+      });
+    }
+    return this.#changes(call.signal);
+  }
+
+  @GrpcMethod('Posture', 'History')
+  history(@Payload() { limit, beforeEpoch }: HistoryRequest, @Ctx() call: CallAuthority): HistoryReply {
+    this.#allow('posture.history', call);
+    if (limit > 1_000) {
+      throw new KedgeError({
+        code: 'POSTURE_LIMIT',
+        message: `cannot list ${limit} transitions at once`,
+        field: 'limit',
+        expected: '1 to 1000, or 0 for 20',
+      });
+    }
+    checkEpoch('before_epoch', beforeEpoch);
+    const { driver, reports } = this.#parts;
+    return {
+      transitions: reports
+        .list(limit === 0 ? 20 : limit, beforeEpoch)
+        .map((report) => (report.outcome === 'running' ? (driver.report(report.epoch) ?? report) : report)),
+    };
+  }
+
+  @GrpcMethod('Posture', 'Transition')
+  transition(@Payload() { epoch }: TransitionRequest, @Ctx() call: CallAuthority): TransitionReply {
+    this.#allow('posture.history', call);
+    checkEpoch('epoch', epoch);
+    const report = this.#parts.driver.report(epoch);
+    if (report !== undefined) return { outcome: 'report', report };
+    return {
+      outcome: 'refusal',
+      refusal: refusalReplyOf({
+        kind: 'refusal',
+        code: 'POSTURE_EPOCH_UNKNOWN',
+        message: `there is no report of epoch ${String(epoch)}`,
+        field: 'epoch',
+        expected: 'an epoch out of the history',
+        help: 'kedge posture history lists them',
+      }),
+    };
+  }
+
+  #replyOf(reply: Reply, receivedAtNs: bigint): SetReply {
+    const report = reply.kind === 'decision' ? this.#parts.driver.report(reply.epoch) : undefined;
+    return setReplyOf(reply, {
+      receivedAtNs: report?.receivedAtNs ?? receivedAtNs,
+      decidedAtNs: report?.decidedAtNs ?? 0n,
+    });
+  }
+
+  #state(): PostureState {
+    const { driver, reports, records } = this.#parts;
+    return postureStateOf(driver, reports, records);
+  }
+
+  /** The state now, then whenever it changed; a slow reader misses what lay between, never the newest. */
+  async *#changes(signal: AbortSignal): AsyncGenerator<PostureState, void, undefined> {
+    const { driver } = this.#parts;
+    this.#watchers += 1;
+    let wake: (() => void) | undefined;
+    let changed = true;
+    const note = (): void => {
+      changed = true;
+      wake?.();
+    };
+    driver.on('changed', note);
+    signal.addEventListener('abort', note);
+    let last = '';
+    try {
+      while (!signal.aborted) {
+        if (changed) {
+          changed = false;
+          const state = this.#state();
+          const seen = essenceOf(state);
+          if (seen !== last) {
+            last = seen;
+            yield state;
+            continue;
+          }
+        }
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          if (changed) resolve();
+        });
+        wake = undefined;
+        // Several changes of one turn are one change.
+        await new Promise<void>((resolve) => setImmediate(resolve));
+      }
+    } finally {
+      this.#watchers -= 1;
+      driver.off('changed', note);
+      signal.removeEventListener('abort', note);
+    }
+  }
+
+  #allow(action: Action, { channel, tier }: CallAuthority): void {
+    const { authoriser, driver, clock } = this.#parts;
+    const answer = authoriser.decide({
+      principal: '',
+      tier,
+      channel,
+      action,
+      resource: 'posture',
+      level: levelInForce(driver.machine),
+      epoch: driver.machine.last.epoch,
+      mfaAge: channel === 'console' ? millisOf(0) : undefined,
+      address: undefined,
+      at: nanosOf(clock.monotonicNs()),
+    });
+    if (answer.allow) return;
+    throw new KedgeError({
+      code: 'POSTURE_NOT_AUTHORISED',
+      message: answer.reason,
+      help: `rule ${answer.rule}`,
+    });
+  }
+}
+
+/** What makes a state another one: everything but ages and the moment it was taken. */
+function essenceOf({ atNs: _at, services, ...rest }: PostureState): string {
+  return JSON.stringify(
+    { ...rest, services: services.map(({ beatAgeNs: _age, ...service }) => service) },
+    (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
+  );
+}
+
+function checkEpoch(field: string, epoch: bigint): void {
+  if (epoch <= EPOCH_MAX) return;
+  throw new KedgeError({
+    code: 'POSTURE_EPOCH',
+    message: `${String(epoch)} is no epoch`,
+    field,
+    expected: `0 to ${String(EPOCH_MAX)}`,
+  });
+}

@@ -1,0 +1,179 @@
+/**
+ * The reports of transitions (PO-8): the newest in memory, all that are kept in a file of JSON lines.
+ * It must not hold anything up: what cannot be written is counted and said, never waited for (PO-22).
+ */
+import type { TransitionReport } from '@kedge/bus';
+import { isEpoch, isLevel, type Epoch } from '@kedge/units';
+import { readFileSync } from 'node:fs';
+import { appendFile, rename, stat } from 'node:fs/promises';
+import { z } from 'zod';
+
+/** The file is put aside at this size; the one before it goes. */
+const FILE_MAX_BYTES = 4 * 1024 * 1024;
+/** Lines that may wait for the disk. */
+const PENDING_MAX = 4_096;
+
+const u64 = z
+  .string()
+  .regex(/^\d{1,20}$/)
+  .transform((text) => BigInt(text));
+const level = z.number().refine(isLevel);
+const storedReport = z.object({
+  epoch: u64.refine(isEpoch),
+  from: level,
+  to: level,
+  outcome: z.string(),
+  source: z
+    .object({ channel: z.string(), tier: z.string(), principal: z.string(), reason: z.string() })
+    .optional(),
+  receivedAtNs: u64,
+  decidedAtNs: u64,
+  storedAtNs: u64,
+  journaledAtNs: u64,
+  completedAtNs: u64,
+  durable: z.boolean(),
+  decidedAtWallMs: u64,
+  paths: z.array(
+    z.object({
+      path: z.string(),
+      budgetNs: u64,
+      startNs: u64,
+      endNs: u64,
+      outcome: z.string(),
+      participants: z.array(
+        z.object({
+          name: z.string(),
+          startedAtNs: u64,
+          finishedAtNs: u64,
+          outcome: z.string(),
+          level: z.number(),
+          changes: z.number(),
+        }),
+      ),
+    }),
+  ),
+});
+
+/** The reports of an appliance. */
+export class Reports {
+  readonly #path: string;
+  readonly #kept: number;
+  /** By epoch, in order. */
+  readonly #reports = new Map<Epoch, TransitionReport>();
+  #pending: string[] = [];
+  #writing: Promise<void> | undefined;
+  #lost = 0;
+
+  /**
+   * Takes up what an earlier process left; lines that cannot be read are passed over.
+   *
+   * @param kept how many reports are kept in memory.
+   */
+  constructor(path: string, kept: number) {
+    this.#path = path;
+    this.#kept = kept;
+    for (const file of [`${path}.1`, path]) {
+      for (const line of linesOf(file)) {
+        const report = parse(line);
+        if (report !== undefined) this.#keep(report);
+      }
+    }
+  }
+
+  /** A report that began or changed; written when it `ended`, and when it begins, so that a crash leaves its source. */
+  put(report: TransitionReport, write: boolean): void {
+    this.#keep(report);
+    if (write) this.#write(report);
+  }
+
+  get(epoch: bigint): TransitionReport | undefined {
+    return epoch === 0n ? this.newest() : this.#reports.get(epoch as Epoch);
+  }
+
+  newest(): TransitionReport | undefined {
+    return [...this.#reports.values()].at(-1);
+  }
+
+  /** Newest first. @param before only smaller epochs; 0 = from the newest. */
+  list(limit: number, before: bigint): readonly TransitionReport[] {
+    return [...this.#reports.values()]
+      .reverse()
+      .filter(({ epoch }) => before === 0n || epoch < before)
+      .slice(0, limit);
+  }
+
+  /** Reports that an earlier process left running. */
+  unfinished(): readonly TransitionReport[] {
+    return [...this.#reports.values()].filter(({ outcome }) => outcome === 'running');
+  }
+
+  /** Reports that could not be written. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /** Waits for what is being written. */
+  async close(): Promise<void> {
+    await this.#writing;
+  }
+
+  #keep(report: TransitionReport): void {
+    const epoch = report.epoch as Epoch;
+    this.#reports.set(epoch, report);
+    while (this.#reports.size > this.#kept) {
+      const [oldest] = this.#reports.keys();
+      if (oldest === undefined) break;
+      this.#reports.delete(oldest);
+    }
+  }
+
+  #write(report: TransitionReport): void {
+    if (this.#pending.length >= PENDING_MAX) {
+      this.#lost += 1;
+      return;
+    }
+    this.#pending.push(
+      JSON.stringify(report, (_key, value: unknown) =>
+        typeof value === 'bigint' ? value.toString() : value,
+      ),
+    );
+    this.#writing ??= this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    while (this.#pending.length > 0) {
+      const lines = this.#pending.splice(0);
+      try {
+        const size = await stat(this.#path).then(
+          (status) => status.size,
+          () => 0,
+        );
+        if (size > FILE_MAX_BYTES) await rename(this.#path, `${this.#path}.1`);
+        await appendFile(this.#path, lines.map((line) => `${line}\n`).join(''), { mode: 0o600, flush: true });
+      } catch {
+        this.#lost += lines.length;
+      }
+    }
+    this.#writing = undefined;
+  }
+}
+
+/** History is worth keeping and worth nothing against a start: what cannot be read is not there. */
+function linesOf(path: string): readonly string[] {
+  try {
+    return readFileSync(path, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '');
+  } catch {
+    return [];
+  }
+}
+
+function parse(line: string): TransitionReport | undefined {
+  try {
+    const { source, ...report } = storedReport.parse(JSON.parse(line));
+    return source === undefined ? report : { ...report, source };
+  } catch {
+    return undefined;
+  }
+}

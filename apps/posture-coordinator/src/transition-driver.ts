@@ -1,0 +1,682 @@
+/**
+ * Runs the posture machine: brings it events, carries its effects out in their order, and answers whoever asked.
+ * It must not decide about the posture; the machine in libs/posture does.
+ */
+import type { BoardSnapshot, PostureBoard, TransitionReport, WardenViolation } from '@kedge/bus';
+import { STAGES } from '@kedge/bus';
+import {
+  type Authoriser,
+  type AuthorisationAnswer,
+  PATHS,
+  type PathName,
+  postureResource,
+} from '@kedge/contracts';
+import {
+  askedLevel,
+  type Effect,
+  INITIAL,
+  levelInForce,
+  type PostureEvent,
+  type PostureMachine,
+  type PostureRequest,
+  type RecoveryPlan,
+  type RefusalAnswer,
+  type Reply,
+  step,
+  type Transition,
+  wrongs,
+} from '@kedge/posture';
+import type { Logger } from '@kedge/runtime';
+import type { PostureWriter } from '@kedge/shared-memory-ipc';
+import { type Clock, type Epoch, millisFromNanos, millisOf, nanosFromMillis, nanosOf } from '@kedge/units';
+import { EventEmitter } from 'node:events';
+
+import { eventsOf, type Party, partiesOf } from './board-standings.js';
+import type { CoordinatorConfig } from './config.js';
+import type { IdempotencyStore, RequestIdentity } from './idempotency.js';
+import type { JournalFile } from './journal-file.js';
+import type { Records } from './records.js';
+import type { Reports } from './reports.js';
+import { recordOf, type Stamps, transitionReportOf } from './transition-report.js';
+
+/** What the driver works with; all of it stays its caller's. */
+export interface DriverParts {
+  readonly config: CoordinatorConfig;
+  readonly posture: PostureWriter;
+  readonly board: PostureBoard;
+  readonly journal: JournalFile;
+  readonly reports: Reports;
+  readonly records: Records;
+  readonly idempotency: IdempotencyStore;
+  readonly authoriser: Authoriser;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Which boot this is, for record ids. */
+  readonly boot: string;
+  /** Called once the first decision is durable: from then on this box is a provisioned one. */
+  readonly onProvisioned: () => void;
+}
+
+/** How often the board is looked at without being told, milliseconds. */
+const TICK_MS = 100;
+/** How long something may be wrong while nothing runs before it is repaired; grows with every attempt. */
+const REPAIR_AFTER_MS = 1_500;
+const REPAIR_AFTER_MAX_MS = 60_000;
+/** Transitions whose moments are remembered. */
+const TRACKED_MAX = 64;
+
+interface Tracked {
+  transition: Transition;
+  readonly stamps: Stamps;
+  readonly earlier: TransitionReport | undefined;
+  outcome: TransitionReport['outcome'];
+  readonly timers: Set<NodeJS.Timeout>;
+}
+
+/** Events of the driver: something about the posture changed. */
+interface DriverEvents {
+  changed: [];
+}
+
+/** One per process. */
+export class TransitionDriver extends EventEmitter<DriverEvents> {
+  readonly #parts: DriverParts;
+  #machine: PostureMachine = INITIAL;
+  readonly #queue: PostureEvent[] = [];
+  #running = false;
+  #snapshot: BoardSnapshot;
+  #parties: ReadonlyMap<string, Party> = new Map();
+  readonly #tracked = new Map<Epoch, Tracked>();
+  readonly #answers = new Map<string, (reply: Reply) => void>();
+  readonly #identities = new Map<string, RequestIdentity>();
+  /** Requests that were answered with `waiting`. */
+  readonly #waiting = new Set<string>();
+  readonly #alarms: string[] = [];
+  #requests = 0;
+  #recorded = 0;
+  #journalDown = false;
+  #lookSoon = false;
+  #wrongSince: bigint | undefined;
+  #repairAfterMs = REPAIR_AFTER_MS;
+  #tick: NodeJS.Timeout | undefined;
+  readonly #unsubscribe: (() => void)[] = [];
+
+  constructor(parts: DriverParts) {
+    super();
+    this.setMaxListeners(0);
+    this.#parts = parts;
+    this.#snapshot = parts.board.snapshot();
+  }
+
+  /** The machine as it stands. */
+  get machine(): PostureMachine {
+    return this.#machine;
+  }
+
+  /** The board as it was looked at last. */
+  get snapshot(): BoardSnapshot {
+    return this.#snapshot;
+  }
+
+  /** True once the last decision was recovered. */
+  get serving(): boolean {
+    return this.#machine.phase !== 'recovering';
+  }
+
+  /** What was found wrong at the start and stays worth knowing. */
+  get alarms(): readonly string[] {
+    return this.#alarms;
+  }
+
+  /** Says something that stays worth knowing. */
+  alarm(sentence: string): void {
+    if (this.#alarms.includes(sentence)) return;
+    this.#alarms.push(sentence);
+    if (this.#alarms.length > 32) this.#alarms.shift();
+    this.#parts.logger.error({ alarm: sentence }, 'alarm');
+  }
+
+  /** Takes up what a restart found, and begins to listen to the board. */
+  recover(plan: RecoveryPlan, nextEpoch: Epoch, reservedUpTo: Epoch): void {
+    const { board, journal, reports, clock } = this.#parts;
+    for (const sentence of plan.alarms) this.alarm(sentence);
+    const left = reports.unfinished();
+    this.#look();
+    this.#journalDown = journal.failure !== undefined;
+    this.#dispatch({
+      kind: 'recovered',
+      plan,
+      nextEpoch,
+      reservedUpTo,
+      journal: this.#journalDown ? 'failed' : 'ok',
+    });
+    const now = clock.monotonicNs();
+    for (const report of left) {
+      if (this.#tracked.has(report.epoch as Epoch)) continue;
+      const ended = plan.action === 'hold' && report.epoch === plan.decision?.epoch;
+      reports.put({ ...report, outcome: ended ? 'recovered' : 'preempted', completedAtNs: now }, true);
+    }
+    const look = (): void => {
+      this.#lookLater();
+    };
+    const violation = (event: WardenViolation): void => {
+      this.#onViolation(event);
+    };
+    for (const name of [
+      'dataplane.acknowledged',
+      'participant.acknowledged',
+      'failclosed.set',
+      'failclosed.cleared',
+      'board.lost',
+      'board.found',
+    ] as const) {
+      board.on(name, look);
+      this.#unsubscribe.push(() => board.off(name, look));
+    }
+    board.on('warden.violation', violation);
+    this.#unsubscribe.push(() => board.off('warden.violation', violation));
+    this.#tick = setInterval(() => {
+      this.#onTick();
+    }, TICK_MS);
+  }
+
+  /** Stops listening; nothing is decided any more. */
+  close(): void {
+    clearInterval(this.#tick);
+    for (const off of this.#unsubscribe) off();
+    for (const { timers } of this.#tracked.values()) for (const timer of timers) clearTimeout(timer);
+  }
+
+  /**
+   * Asks for a level. Tightening is stored before this returns; the promise is the durable answer.
+   *
+   * @param identity of its idempotency key.
+   */
+  request(asked: Omit<PostureRequest, 'id'>, identity: RequestIdentity): Promise<Reply> {
+    this.#requests += 1;
+    const request: PostureRequest = { ...asked, id: `request-${this.#requests}` };
+    // A loosening must not be judged by an old sight of the warden; a tightening waits for nothing.
+    if (request.level > this.#machine.last.to) this.#look();
+    const authority = this.#decide(request);
+    this.#identities.set(request.id, identity);
+    const reply = new Promise<Reply>((resolve) => {
+      this.#answers.set(request.id, resolve);
+    });
+    this.#dispatch({ kind: 'request', request, authority });
+    if (authority.allow) this.#recordAuthorisation(request, true, authority.rule, '');
+    return reply;
+  }
+
+  /** Keeps a refusal that the machine never saw (PO-5). */
+  recordRefusal(
+    request: Omit<PostureRequest, 'id' | 'level'> & { readonly level: number },
+    refusal: RefusalAnswer,
+  ): void {
+    this.#recordAuthorisation(request, false, refusal.rule ?? refusal.code, refusal.message);
+  }
+
+  /** The report of the running or last transition, as it stands now. */
+  currentReport(): TransitionReport | undefined {
+    const { machine, reports } = { machine: this.#machine, reports: this.#parts.reports };
+    if ('transition' in machine) {
+      const tracked = this.#tracked.get(machine.transition.epoch);
+      if (tracked !== undefined) return this.#reportOf(tracked, undefined);
+    }
+    return reports.newest();
+  }
+
+  /** A report by epoch, fresh where the transition runs. */
+  report(epoch: bigint): TransitionReport | undefined {
+    const current = this.currentReport();
+    return current !== undefined && (epoch === 0n || epoch === current.epoch)
+      ? current
+      : this.#parts.reports.get(epoch);
+  }
+
+  /* ------------------------------------------------------------ machine */
+
+  #dispatch(event: PostureEvent): void {
+    this.#queue.push(event);
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+        const result = step(this.#machine, next);
+        if (result.kind === 'refused') {
+          this.#parts.logger.debug(
+            { event: next.kind, phase: this.#machine.phase, why: result.why },
+            'event refused',
+          );
+          continue;
+        }
+        this.#machine = result.state;
+        for (const effect of result.effects) this.#carryOut(effect);
+      }
+    } finally {
+      this.#running = false;
+    }
+    this.emit('changed');
+  }
+
+  #carryOut(effect: Effect): void {
+    switch (effect.do) {
+      case 'storeTightening':
+        this.#storeTightening(effect);
+        return;
+      case 'writeTransitionStage':
+        this.#writeStage(effect);
+        return;
+      case 'storeWord': {
+        const { storedAtNs } = this.#parts.posture.storeWord(effect.epoch, effect.level);
+        const tracked = this.#tracked.get(effect.epoch);
+        if (tracked !== undefined) tracked.stamps.storedAtNs = storedAtNs;
+        return;
+      }
+      case 'journal':
+        this.#journal(effect);
+        return;
+      case 'reserveEpochs':
+        this.#append(
+          this.#parts.journal.append({
+            ...NOTHING_DECIDED,
+            ...this.#now(),
+            kind: 'reserve',
+            reservedUpTo: effect.upTo,
+            holds: {},
+          }),
+          () => {
+            this.#dispatch({ kind: 'reserved', upTo: effect.upTo });
+          },
+        );
+        return;
+      case 'answer':
+        this.#answer(effect.id, effect.reply);
+        return;
+      case 'settle':
+        this.#settle(effect.request.id, effect.reply);
+        return;
+      case 'authorise':
+        this.#look();
+        this.#dispatch({ kind: 'turn', id: effect.request.id, authority: this.#decide(effect.request) });
+        return;
+      case 'expect':
+        this.#expect(effect.epoch, effect.path);
+        return;
+      case 'verify':
+        this.#look();
+        this.#dispatch({ kind: 'verified', epoch: effect.epoch, differences: wrongs(this.#machine) });
+        return;
+      case 'cancel':
+        this.#clearTimers(effect.epoch);
+        return;
+      case 'report':
+        this.#report(effect);
+        return;
+      case 'record':
+        this.#recordAuthorisation(
+          effect.request,
+          false,
+          effect.refusal.rule ?? effect.refusal.code,
+          effect.refusal.message,
+        );
+        return;
+    }
+  }
+
+  /** Nothing comes before the store; what else is to be known about the transition is written down after it. */
+  #storeTightening(effect: Extract<Effect, { do: 'storeTightening' }>): void {
+    const { epoch, from, to, receivedAtNs } = effect;
+    const { decidedAtNs, storedAtNs } = this.#parts.posture.tighten({ epoch, from, to, receivedAtNs });
+    if (!('transition' in this.#machine)) return;
+    const tracked = this.#track(this.#machine.transition, decidedAtNs);
+    tracked.stamps.storedAtNs = storedAtNs;
+    for (const path of PATHS) tracked.stamps.startNs[path] = decidedAtNs;
+  }
+
+  #writeStage(effect: Extract<Effect, { do: 'writeTransitionStage' }>): void {
+    const { epoch, from, to, stage, receivedAtNs } = effect;
+    const now = this.#parts.clock.monotonicNs();
+    const tracked = this.#tracked.get(epoch);
+    this.#parts.posture.writeTransition({
+      epoch,
+      from,
+      to,
+      stage: STAGES.indexOf(stage),
+      flags: 0,
+      receivedAtNs,
+      decidedAtNs: tracked?.stamps.decidedAtNs ?? now,
+      stageAtNs: now,
+      budgetNs: [0n, 0n, 0n],
+    });
+    if (tracked === undefined) return;
+    const { startNs } = tracked.stamps;
+    if (stage === 'loosen-paths') {
+      startNs.overlay = now;
+      startNs.underlay = now;
+    }
+    if (stage === 'loosen-dataplane') startNs.dataplane = now;
+  }
+
+  #journal({ entry }: Extract<Effect, { do: 'journal' }>): void {
+    const { epoch, from, to, requested, source, requestId, recovered, accord, holds } = entry;
+    const tracked =
+      this.#tracked.get(epoch) ??
+      (entry.kind === 'decision' && 'transition' in this.#machine
+        ? this.#track(this.#machine.transition, this.#parts.clock.monotonicNs())
+        : undefined);
+    const identity = requestId === undefined ? undefined : this.#identities.get(requestId);
+    const now = this.#now();
+    const written = this.#parts.journal.append({
+      kind: entry.kind,
+      epoch,
+      from,
+      to,
+      requested,
+      channel: source?.channel,
+      tier: source?.tier,
+      recovered,
+      accord,
+      holds,
+      completed: false,
+      carried: false,
+      keyHash: identity?.keyHash,
+      contentHash: identity?.contentHash,
+      decidedAtNs:
+        entry.kind === 'decision' ? (tracked?.stamps.decidedAtNs ?? now.decidedAtNs) : now.decidedAtNs,
+      decidedAtWallMs: now.decidedAtWallMs,
+    });
+    this.#append(written, () => {
+      if (entry.kind === 'completed') return;
+      if (tracked !== undefined) tracked.stamps.journaledAtNs = this.#parts.clock.monotonicNs();
+      this.#parts.onProvisioned();
+      this.#dispatch({ kind: 'journaled', epoch });
+      // A request that waited has no answer left to give: its key learns what became of it.
+      if (requestId !== undefined && this.#waiting.has(requestId)) {
+        this.#settle(requestId, { kind: 'decision', epoch, from, to, durable: true });
+      }
+      this.#refreshReport(epoch);
+    });
+  }
+
+  #append(written: Promise<void>, then: () => void): void {
+    written.then(then, (error: unknown) => {
+      if (this.#journalDown) return;
+      this.#journalDown = true;
+      this.alarm(
+        'the decision journal takes no records any more: tightenings are not durable, nothing loosens',
+      );
+      this.#parts.logger.error({ err: error }, 'the decision journal failed');
+      this.#dispatch({ kind: 'journalFailed' });
+    });
+  }
+
+  #now(): { readonly decidedAtNs: bigint; readonly decidedAtWallMs: number } {
+    const { clock } = this.#parts;
+    return { decidedAtNs: clock.monotonicNs(), decidedAtWallMs: clock.wallMs() };
+  }
+
+  /* ------------------------------------------------------------ answers */
+
+  #decide({ source, level }: PostureRequest): AuthorisationAnswer {
+    const machine = this.#machine;
+    return this.#parts.authoriser.decide({
+      principal: source.principal,
+      tier: source.tier,
+      channel: source.channel,
+      action: 'posture.set',
+      resource: postureResource(askedLevel(machine, level)),
+      level: levelInForce(machine),
+      epoch: machine.last.epoch,
+      // The console directory counts as a fresh second factor until there is one.
+      mfaAge: source.channel === 'console' ? millisOf(0) : undefined,
+      address: undefined,
+      at: nanosOf(this.#parts.clock.monotonicNs()),
+    });
+  }
+
+  #answer(id: string, reply: Reply): void {
+    this.#answers.get(id)?.(reply);
+    this.#answers.delete(id);
+    if (reply.kind === 'waiting') this.#waiting.add(id);
+    else this.#identities.delete(id);
+  }
+
+  #settle(id: string, reply: Reply): void {
+    const identity = this.#identities.get(id);
+    if (identity !== undefined) this.#parts.idempotency.settle(identity, reply);
+    this.#identities.delete(id);
+    this.#waiting.delete(id);
+    this.#parts.logger.info({ request: id, reply }, 'a waiting request is settled');
+  }
+
+  #recordAuthorisation(
+    request: Omit<PostureRequest, 'id' | 'level'> & { readonly level: number },
+    allow: boolean,
+    rule: string,
+    reason: string,
+  ): void {
+    const { records, config, clock, boot } = this.#parts;
+    this.#recorded += 1;
+    const at = clock.monotonicNs();
+    records.put({
+      schema: 'kedge.authorisation-decision/1',
+      id: `authorisation-decision/${config.appliance}/${boot}/${at}-${this.#recorded}`,
+      appliance: config.appliance,
+      at: new Date(clock.wallMs()).toISOString(),
+      epoch: this.#machine.last.epoch.toString(),
+      allow,
+      rule,
+      reason: reason.slice(0, 512),
+      principal: request.source.principal.slice(0, 128),
+      tier: request.source.tier,
+      channel: request.source.channel,
+      action: 'posture.set',
+      resource: `posture/${String(request.level).slice(0, 40)}`,
+      level: levelInForce(this.#machine),
+      askedAtNs: (request.receivedAtNs > 0n ? request.receivedAtNs : at).toString(),
+    });
+    if (!allow) {
+      this.#parts.logger.warn(
+        {
+          rule,
+          channel: request.source.channel,
+          tier: request.source.tier,
+          principal: request.source.principal,
+          level: request.level,
+        },
+        'a request was refused',
+      );
+    }
+  }
+  /* ------------------------------------------------------------ reports */
+
+  #track(transition: Transition, decidedAtNs: bigint): Tracked {
+    const { clock, reports } = this.#parts;
+    const earlier = transition.recovered ? reports.get(transition.epoch) : undefined;
+    const tracked: Tracked = {
+      transition,
+      earlier,
+      outcome: 'running',
+      timers: new Set(),
+      stamps: {
+        receivedAtNs: transition.receivedAtNs,
+        decidedAtNs: earlier?.decidedAtNs ?? decidedAtNs,
+        decidedAtWallMs: earlier === undefined ? clock.wallMs() : Number(earlier.decidedAtWallMs),
+        storedAtNs: earlier?.storedAtNs ?? 0n,
+        journaledAtNs: earlier?.journaledAtNs ?? 0n,
+        completedAtNs: 0n,
+        startNs: {},
+      },
+    };
+    this.#tracked.set(transition.epoch, tracked);
+    const [oldest] = this.#tracked.keys();
+    if (this.#tracked.size > TRACKED_MAX && oldest !== undefined) {
+      this.#clearTimers(oldest);
+      this.#tracked.delete(oldest);
+    }
+    return tracked;
+  }
+
+  #report({ transition, outcome }: Extract<Effect, { do: 'report' }>): void {
+    const { clock, logger, config, reports, records, posture } = this.#parts;
+    const fields = { epoch: transition.epoch, from: transition.from, to: transition.to };
+    const tracked =
+      this.#tracked.get(transition.epoch) ??
+      this.#track(transition, posture.transition()?.decidedAtNs ?? clock.monotonicNs());
+    tracked.transition = transition;
+    if (outcome === undefined) {
+      if (transition.recovered && transition.direction === 'tighten') {
+        for (const path of PATHS) tracked.stamps.startNs[path] ??= tracked.stamps.decidedAtNs;
+      }
+      logger.info({ ...fields, source: transition.source }, 'a transition began');
+      reports.put(this.#reportOf(tracked, undefined), true);
+      return;
+    }
+    this.#clearTimers(transition.epoch);
+    this.#takeSnapshot();
+    tracked.outcome = outcome;
+    tracked.stamps.completedAtNs = clock.monotonicNs();
+    const report = this.#reportOf(tracked, outcome);
+    reports.put(report, true);
+    records.put(recordOf(config.appliance, report));
+    logger.info({ ...fields, outcome, late: transition.late }, 'a transition ended');
+  }
+
+  /** A journal record that came to be durable after its transition had ended belongs into the report, too. */
+  #refreshReport(epoch: Epoch): void {
+    const tracked = this.#tracked.get(epoch);
+    if (tracked === undefined || tracked.outcome === 'running') return;
+    const report = this.#parts.reports.get(epoch);
+    if (report === undefined) return;
+    this.#parts.reports.put({ ...report, journaledAtNs: tracked.stamps.journaledAtNs, durable: true }, true);
+  }
+
+  #reportOf(
+    tracked: Tracked,
+    outcome: Parameters<typeof transitionReportOf>[0]['outcome'],
+  ): TransitionReport {
+    const { transition, stamps, earlier } = tracked;
+    return transitionReportOf({
+      transition,
+      stamps,
+      earlier,
+      outcome,
+      parties: this.#parties,
+      budgetNs: this.#budgets(),
+    });
+  }
+
+  #budgets(): Readonly<Record<PathName, bigint>> {
+    const { budgetsMs } = this.#parts.config;
+    const of = (path: PathName): bigint => this.#snapshot.budgetNs[path] ?? nanosFromMillis(budgetsMs[path]);
+    return { dataplane: of('dataplane'), overlay: of('overlay'), underlay: of('underlay') };
+  }
+
+  /* -------------------------------------------------------------- time */
+
+  #expect(epoch: Epoch, path: PathName | 'verify'): void {
+    const tracked = this.#tracked.get(epoch);
+    const { config, clock } = this.#parts;
+    let delayMs: number = config.verifyMs;
+    if (path !== 'verify') {
+      const start = tracked?.stamps.startNs[path] ?? clock.monotonicNs();
+      delayMs = Math.max(1, millisFromNanos(start + this.#budgets()[path] - clock.monotonicNs()) + 1);
+    }
+    const timer = setTimeout(() => {
+      tracked?.timers.delete(timer);
+      // Who made it in time and was only not looked at yet is not late.
+      this.#look();
+      this.#dispatch({ kind: 'deadlinePassed', epoch, path });
+    }, delayMs);
+    tracked?.timers.add(timer);
+  }
+
+  #clearTimers(epoch: Epoch): void {
+    const tracked = this.#tracked.get(epoch);
+    if (tracked === undefined) return;
+    for (const timer of tracked.timers) clearTimeout(timer);
+    tracked.timers.clear();
+  }
+
+  #onTick(): void {
+    this.#look();
+    this.#dispatch({ kind: 'tick' });
+    this.#repair();
+  }
+
+  /** PO-20: what stays wrong while nothing runs is brought right under a new epoch, less and less often. */
+  #repair(): void {
+    const machine = this.#machine;
+    const [wrong] = machine.phase === 'steady' ? wrongs(machine) : [];
+    if (wrong === undefined) {
+      this.#wrongSince = undefined;
+      if (machine.phase === 'steady') this.#repairAfterMs = REPAIR_AFTER_MS;
+      return;
+    }
+    const now = this.#parts.clock.monotonicNs();
+    this.#wrongSince ??= now;
+    if (now - this.#wrongSince < nanosFromMillis(this.#repairAfterMs)) return;
+    this.#wrongSince = undefined;
+    this.#repairAfterMs = Math.min(REPAIR_AFTER_MAX_MS, this.#repairAfterMs * 2);
+    this.#parts.logger.warn({ wrong }, 'something is not at the level in force');
+    this.#dispatch({ kind: 'disagreed', who: wrong });
+  }
+
+  /* ------------------------------------------------------------- board */
+
+  #lookLater(): void {
+    if (this.#lookSoon) return;
+    this.#lookSoon = true;
+    setImmediate(() => {
+      this.#lookSoon = false;
+      this.#look();
+    });
+  }
+
+  #takeSnapshot(): void {
+    this.#snapshot = this.#parts.board.snapshot();
+    this.#parties = partiesOf(this.#snapshot, this.#parts.config.sessionParticipants);
+  }
+
+  #look(): void {
+    this.#takeSnapshot();
+    for (const event of eventsOf(this.#machine, this.#snapshot, this.#parties)) this.#dispatch(event);
+  }
+
+  #onViolation(violation: WardenViolation): void {
+    const { records, config, clock, logger, boot } = this.#parts;
+    logger.error({ violation }, 'the warden recorded a violation');
+    records.put({
+      schema: 'kedge.budget-violation/1',
+      id: `budget-violation/${config.appliance}/${boot}/${violation.number}-${violation.atNs}`,
+      appliance: config.appliance,
+      at: new Date(clock.wallMs()).toISOString(),
+      epoch: violation.epoch.toString(),
+      kind: violation.kind,
+      path: violation.path ?? null,
+      subject: violation.subject === '' ? 'unknown' : violation.subject,
+      seenAtNs: violation.atNs.toString(),
+      deadlineNs: violation.deadlineNs.toString(),
+      actedAtNs: violation.actedAtNs.toString(),
+      level: violation.level ?? null,
+      outcome: violation.outcome,
+    });
+    this.#lookLater();
+    this.emit('changed');
+  }
+}
+
+const NOTHING_DECIDED = {
+  epoch: 0n as Epoch,
+  keyHash: undefined,
+  contentHash: undefined,
+  from: undefined,
+  to: undefined,
+  requested: undefined,
+  channel: undefined,
+  tier: undefined,
+  completed: false,
+  carried: false,
+  recovered: false,
+  accord: false,
+} as const;
