@@ -382,8 +382,18 @@ static void class_of(char *into, const char *text)
   memcpy(into, text, length + 1);
 }
 
-static void add_flow(char *description)
+/* Takes the description apart in a copy: the command line stays readable for whoever looks at the process. */
+static char *copy_of(const char *text)
 {
+  char *copy = strdup(text);
+  if (copy == NULL)
+    stop(1, "no memory");
+  return copy;
+}
+
+static void add_flow(const char *text)
+{
+  char *description = copy_of(text);
   if (flow_count == MAX_FLOWS)
     stop(2, "more than %u flows", MAX_FLOWS);
   struct flow *f = &flows[flow_count];
@@ -429,6 +439,7 @@ static void add_flow(char *description)
   if (f->fd < 0)
     stop(1, "cannot make a socket: %s", strerror(errno));
   flow_count++;
+  free(description);
 }
 
 static void add_listen(const char *class, unsigned port, int family)
@@ -456,8 +467,9 @@ static void add_listen(const char *class, unsigned port, int family)
     setsockopt(l->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
 }
 
-static void add_listens(char *description)
+static void add_listens(const char *text)
 {
+  char *description = copy_of(text);
   char class[CLASS_BYTES + 1] = "";
   unsigned port = 0, family = 0;
   for (char *save, *part = strtok_r(description, ",", &save); part != NULL; part = strtok_r(NULL, ",", &save)) {
@@ -480,6 +492,7 @@ static void add_listens(char *description)
     add_listen(class, port, AF_INET);
   if (family != 4)
     add_listen(class, port, AF_INET6);
+  free(description);
 }
 
 /* ---------------------------------------------------------------- sending */

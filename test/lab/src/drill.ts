@@ -294,7 +294,12 @@ async function drillStep(
   const acknowledged = lastAcknowledgement(trace.states, epoch, to) ?? nowNs();
   await sleep(Math.max(200, dwellMs), signal);
   const judged = await judgeTraffic(traffic, epoch, to, acknowledged);
-  const paths = Object.fromEntries((report?.paths ?? []).map((path) => [path.path, drillPath(path)]));
+  // A path that has no participants on this appliance is not drilled; the data plane always is.
+  const there = (report?.paths ?? []).filter(
+    ({ path, outcome, participants }) =>
+      path === 'dataplane' || outcome !== 'absent' || participants.length > 0,
+  );
+  const paths = Object.fromEntries(there.map((path) => [path.path, drillPath(path)]));
   for (const [name, path] of Object.entries(paths)) {
     if (path.ok) continue;
     violations.push({

@@ -343,21 +343,27 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   writeFileSync(wardenConfigPath(name), wardenFile(settings, process.execPath), { mode: 0o600 });
   out('namespaces, network, services');
   const log = openSync(labLogPath(name), 'w', 0o600);
-  const child = spawn(PROGRAMS.warden, ['--config', wardenConfigPath(name), '--init'], {
-    stdio: ['ignore', log, log],
-    detached: !foreground,
-    cwd: '/',
-  });
+  const child = spawn(
+    PROGRAMS.warden,
+    ['--config', wardenConfigPath(name), '--init', ...(foreground ? ['--with-parent'] : [])],
+    {
+      stdio: ['ignore', log, log],
+      detached: !foreground,
+      cwd: '/',
+    },
+  );
   closeSync(log);
   let note: LabNote | undefined;
+  let lab: RunningLab | undefined;
   try {
     note = await noteOf(child, settings);
     writeNote(note);
-    const lab = new RunningLab(note);
+    lab = new RunningLab(note);
     await ready(lab, child, out, signal);
     if (!foreground) child.unref();
     return lab;
   } catch (error) {
+    lab?.close();
     child.kill('SIGKILL');
     if (note !== undefined) await end(note).catch(() => undefined);
     removeLabDirectory(name);
