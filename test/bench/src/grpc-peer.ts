@@ -22,7 +22,7 @@ function loadApply(): grpc.ServiceClientConstructor {
   const service = definition['kedge.bench.Apply'];
   if (service === undefined || !('Apply' in service))
     throw new Error(`${proto}: expected service kedge.bench.Apply`);
-  return grpc.makeGenericClientConstructor(service as grpc.ServiceDefinition, 'Apply');
+  return grpc.makeGenericClientConstructor(service, 'Apply');
 }
 
 async function serve(socket: string): Promise<void> {

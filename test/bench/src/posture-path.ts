@@ -12,7 +12,7 @@ import { inArena, type ArenaOptions } from './arena.js';
 import type { PathSample } from './conductor.js';
 import { goalOf, hostOf, rowOf, type BenchReport, type Goal, type Row } from './figures.js';
 import { grpcSamples } from './grpc-peer.js';
-import type { Bench } from './index.js';
+import type { Bench } from './bench.js';
 
 const SAMPLES = 20_000;
 const RECEIPTS = 500;

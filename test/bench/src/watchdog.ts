@@ -5,7 +5,7 @@
 import { inArena } from './arena.js';
 import type { WatchdogSample } from './conductor.js';
 import { goalOf, hostOf, rowOf, type BenchReport, type Goal, type Row } from './figures.js';
-import type { Bench } from './index.js';
+import type { Bench } from './bench.js';
 
 const SAMPLES = 2_000;
 const RUNS: readonly (readonly [name: string, stops: readonly string[]])[] = [

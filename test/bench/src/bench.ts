@@ -1,0 +1,9 @@
+/** What a benchmark is given and gives. Must not name one. */
+import type { BenchReport } from './figures.js';
+
+export interface BenchOptions {
+  /** Samples per row; each benchmark has its own default. */
+  readonly samples?: number;
+}
+
+export type Bench = (options: BenchOptions & { progress: (line: string) => void }) => Promise<BenchReport>;
