@@ -192,6 +192,22 @@ describe('the tree under the law', () => {
     expect(visited).toBeGreaterThanOrEqual(15);
   });
 
+  it('has a lock file that knows what every package.json asks for', () => {
+    const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+      packages: Record<string, Manifest>;
+    };
+    const own = Object.keys(packages).filter((path) => !path.includes('node_modules'));
+    for (const path of own) {
+      const { dependencies = {}, devDependencies = {} } = manifest(join(ROOT, path));
+      const locked = packages[path] ?? {};
+      expect({ dependencies: {}, devDependencies: {}, ...picked(locked) }, path).toEqual({
+        dependencies,
+        devDependencies,
+      });
+    }
+    expect(own.length).toBeGreaterThanOrEqual(16);
+  });
+
   it('builds every app that has a NestJS module through nest-cli.json', () => {
     const { projects } = JSON.parse(readFileSync(join(ROOT, 'nest-cli.json'), 'utf8')) as {
       projects: Record<string, { root: string }>;
@@ -218,7 +234,13 @@ interface Manifest {
   readonly name?: string;
   readonly description?: string;
   readonly dependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
 }
+
+const picked = ({ dependencies, devDependencies }: Manifest): Manifest => ({
+  ...(dependencies === undefined ? {} : { dependencies }),
+  ...(devDependencies === undefined ? {} : { devDependencies }),
+});
 
 function manifest(directory: string): Manifest {
   return JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as Manifest;

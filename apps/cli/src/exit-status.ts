@@ -59,6 +59,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'BUS_BUSY',
     'BUS_CLOSING',
     'BUS_UNREACHABLE',
+    'COORDINATOR_RUNNING',
     'GOVERNANCE_ADDON',
     'LAB_FORBIDDEN',
     'LAB_INCOMPLETE',
