@@ -127,9 +127,15 @@ function refuse(field: string, expected: string, found: unknown): never {
   });
 }
 
+/** As Array.isArray, without losing what the elements are. */
+function isList(value: unknown): boolean {
+  return Array.isArray(value);
+}
+
 function shown(value: unknown): string {
   if (value === undefined) return 'missing';
   if (typeof value === 'bigint') return value.toString();
+  if (isList(value)) return 'a list of another kind or length';
   return JSON.stringify(value);
 }
 
@@ -158,7 +164,7 @@ function flagsNumber(flags: LevelFlags): number {
 function pairBytes(pairs: LevelSpec['pairs']): Uint8Array {
   const zones = sizes.maxZones;
   const bytes = new Uint8Array(zones * zones);
-  if (!Array.isArray(pairs) || pairs.length !== zones) refuse('pairs', `${zones} rows`, pairs.length);
+  if (!isList(pairs) || pairs.length !== zones) refuse('pairs', `${zones} rows of verdicts`, pairs);
   for (const [from, row] of pairs.entries()) {
     if (!Array.isArray(row) || row.length !== zones)
       refuse(`pairs[${from}]`, `${zones} verdicts`, row.length);
@@ -236,7 +242,7 @@ export function compileLevelTable(spec: LevelSpec): { table: Buffer; report: Bui
     refuse('generation', 'a bigint from 0 to 2^56 - 1', spec.generation);
   const flags = flagsNumber(spec.flags);
   const pairs = pairBytes(spec.pairs);
-  if (!Array.isArray(spec.entries)) refuse('entries', 'a list', spec.entries);
+  if (!isList(spec.entries)) refuse('entries', 'a list', spec.entries);
   if (spec.entries.length > sizes.maxEntries)
     throw new KedgeError({
       code: 'GOVERNANCE_ENTRIES',

@@ -545,7 +545,10 @@ static void command_end(char *args)
   if (signal != 0)
     kill(forwarder, signal);
   for (int i = 0; i < ms; i++) {
-    if (waitpid(forwarder, &status, WNOHANG) == forwarder) {
+    pid_t ended = waitpid(forwarder, &status, WNOHANG);
+    if (ended < 0)
+      break; /* there is none */
+    if (ended == forwarder) {
       printf("{\"ended\":true,\"code\":%d,\"signal\":%d}\n", WIFEXITED(status) ? WEXITSTATUS(status) : -1,
              WIFSIGNALED(status) ? WTERMSIG(status) : 0);
       return;
@@ -641,6 +644,59 @@ static void command_oracle(char *args)
          (unsigned long long)atomic_load(&flood.sent), allowed, late, unacknowledged, worst / 1000, epoch);
 }
 
+/* churn COUNT EPOCH: so many words one after the other, each acknowledged, between 5 and 4, ending at 5 */
+static void command_churn(char *args)
+{
+  unsigned long long count = 0, epoch = 0, acknowledged = 0;
+  sscanf(args, "%llu %llu", &count, &epoch);
+  for (unsigned long long i = 0; i < count; i++, epoch++) {
+    unsigned level = (count - i) % 2 == 1 ? 5 : 4;
+    word_store(epoch, level);
+    acknowledged += await_ack(epoch, level, 1000);
+  }
+  printf("{\"acknowledged\":%llu,\"epoch\":%llu}\n", acknowledged, epoch);
+}
+
+/* stream FROM TO PORT BYTES: one TCP connection, with whatever segmentation offload the kernel uses */
+static void command_stream(char *args)
+{
+  char from[32], to[32];
+  int port, on = 1;
+  long bytes, received = 0;
+  if (sscanf(args, "%31s %31s %d %ld", from, to, &port, &bytes) != 4)
+    return;
+  struct sockaddr_storage address;
+  socklen_t length = address_of(&address, zone_of(to), 4, port);
+  int listener = socket_in(zone_of(to), AF_INET, SOCK_STREAM, 0), out = socket_in(zone_of(from), AF_INET, SOCK_STREAM, 0);
+  struct timeval limit = {3, 0};
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  setsockopt(out, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  if (bind(listener, (void *)&address, length) != 0 || listen(listener, 1) != 0 || connect(out, (void *)&address, length) != 0) {
+    fail("stream");
+    return;
+  }
+  int in = accept(listener, NULL, NULL);
+  setsockopt(in, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  static char buffer[1 << 16];
+  pid_t child = fork();
+  if (child == 0) {
+    for (long left = bytes; left > 0;) {
+      ssize_t n = send(out, buffer, left < (long)sizeof(buffer) ? (size_t)left : sizeof(buffer), MSG_NOSIGNAL);
+      if (n <= 0)
+        _exit(1);
+      left -= n;
+    }
+    _exit(0);
+  }
+  close(out);
+  for (ssize_t n; received < bytes && (n = recv(in, buffer, sizeof(buffer), 0)) > 0;)
+    received += n;
+  close(in);
+  close(listener);
+  waitpid(child, NULL, 0);
+  printf("{\"received\":%ld}\n", received);
+}
+
 int main(void)
 {
   static char line[65536];
@@ -704,12 +760,19 @@ int main(void)
       command_start(args);
     else if (strcmp(line, "end") == 0)
       command_end(args);
-    else if (strcmp(line, "log") == 0)
+    else if (strcmp(line, "adopt") == 0) {
+      forwarder = (pid_t)strtol(args, NULL, 10);
+      printf("{}\n");
+    } else if (strcmp(line, "log") == 0)
       command_log();
     else if (strcmp(line, "send") == 0)
       command_send(args);
     else if (strcmp(line, "raw") == 0)
       command_raw(args);
+    else if (strcmp(line, "churn") == 0)
+      command_churn(args);
+    else if (strcmp(line, "stream") == 0)
+      command_stream(args);
     else if (strcmp(line, "oracle") == 0)
       command_oracle(args);
     else

@@ -1,0 +1,102 @@
+/** The core's native tests: each runs here and says in JSON what it saw. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { make, ROOT } from './scenario.js';
+
+const PROGRAMS = [
+  'fuzz_packets',
+  'banks_threads',
+  'banks_threads_mutant',
+  'banks_processes',
+  'banks_processes_mutant',
+  'telemetry_ring',
+  'governor_threads',
+  'governor_memory',
+];
+
+let scratch: string;
+
+beforeAll(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'kedge-dataplane-'));
+  make(...PROGRAMS.map((name) => `build/test/${name}`));
+}, 120_000);
+
+afterAll(() => {
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+function run(
+  name: string,
+  ...args: string[]
+): { status: number | null; seen: Record<string, unknown>; errors: string } {
+  const { status, stdout, stderr } = spawnSync(join(ROOT, 'build/test', name), args, {
+    encoding: 'utf8',
+    timeout: 60_000,
+    env: { ...process.env, TSAN_OPTIONS: 'halt_on_error=1' },
+  });
+  return { status, seen: stdout === '' ? {} : (JSON.parse(stdout) as never), errors: stderr };
+}
+
+describe('banks', () => {
+  it('DP-2 never tears a table between threads on one mapping, under ThreadSanitizer', () => {
+    const { status, seen, errors } = run('banks_threads', '20000');
+    expect(errors).toBe('');
+    expect(status).toBe(0);
+    expect(seen['uses']).toBeGreaterThan(1000);
+  });
+
+  it('DP-2 without the second read is caught by ThreadSanitizer', () => {
+    const { status, errors } = run('banks_threads_mutant', '20000');
+    expect(status).toBe(66);
+    expect(errors).toContain('data race');
+  });
+
+  it('DP-2 never tears a table between two processes, by the checksum of every table used', () => {
+    const { status, seen } = run('banks_processes', '1500');
+    expect(status).toBe(0);
+    expect(seen['torn']).toBe(0);
+    expect(seen['uses']).toBeGreaterThan(50);
+    expect(seen['generations']).toBeGreaterThan(50);
+  });
+
+  it('DP-2 without the second read is caught by the checksums', () => {
+    const { status, seen } = run('banks_processes_mutant', '1500');
+    expect(status).toBe(1);
+    expect(seen['torn']).toBeGreaterThan(0);
+  });
+});
+
+it('DP-8 counts every event that the ring overwrote, and reads no event half', () => {
+  const { status, seen, errors } = run('telemetry_ring', '300000');
+  expect(errors).toBe('');
+  expect(status).toBe(0);
+  expect(seen['wrong']).toBe(0);
+  expect(seen['whole']).toBeGreaterThan(0);
+  expect(seen['gaps']).toBeGreaterThan(0);
+  expect(Number(seen['whole']) + Number(seen['gaps'])).toBe(300_000);
+});
+
+for (const [sanitizer, program] of [
+  ['ThreadSanitizer', 'governor_threads'],
+  ['AddressSanitizer', 'governor_memory'],
+] as const)
+  it(`DP-7 follows segments that vanish and come back with two workers, under ${sanitizer}`, () => {
+    const { status, seen, errors } = run(program, '3', mkdtempSync(join(scratch, 'board-')));
+    expect(errors).toBe('');
+    expect(seen).toMatchObject({ rounds: 3, good: true, loose: 0 });
+    expect(status).toBe(0);
+  });
+
+it('DP-4 survives two million random and mutated frames and damaged tables under AddressSanitizer', () => {
+  const { status, seen, errors } = run('fuzz_packets', '2000000', '20261122');
+  expect(errors).toBe('');
+  expect(status).toBe(0);
+  const kinds = seen['kinds'] as unknown as number[];
+  expect(kinds).toHaveLength(6);
+  for (const count of kinds) expect(count).toBeGreaterThan(100);
+});
