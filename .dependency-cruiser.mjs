@@ -151,7 +151,8 @@ export default {
   ],
   options: {
     doNotFollow: { path: '(^|/)node_modules/' },
-    exclude: { path: '(^|/)(dist|build)/' },
+    // Only what our own builds write: most foreign packages have their code in a folder of that name.
+    exclude: { path: '^(apps|libs|plugins|test)/[^/]+/(dist|build)/' },
     tsPreCompilationDeps: true,
     combinedDependencies: false,
     detectProcessBuiltinModuleCalls: true,
