@@ -54,6 +54,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'SEGMENT_ARGUMENT',
     'SEGMENT_NAME',
     'SEGMENT_RANGE',
+    'WARDEN_CONFIG',
   ],
   [EXIT.unreachable]: [
     'BUS_BUSY',
