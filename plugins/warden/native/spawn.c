@@ -48,7 +48,8 @@ static int run_child(void *argument)
 
   TRY("session", syscall(SYS_setsid));
   TRY("output", syscall(SYS_dup3, s->output, STDOUT_FILENO, 0));
-  TRY("output", syscall(SYS_dup3, s->output, STDERR_FILENO, 0));
+  if (s->output != STDERR_FILENO) /* dup3 refuses equal descriptors */
+    TRY("output", syscall(SYS_dup3, s->output, STDERR_FILENO, 0));
   int null = (int)syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY, 0);
   TRY("input", null);
   if (null != STDIN_FILENO) {

@@ -18,7 +18,7 @@ struct spawn {
   uint64_t capabilities;  /* made ambient */
   bool limited;           /* false: root keeps what the warden has */
   const char *netns;      /* name below /run/netns, or NULL */
-  int output;             /* becomes standard output and error */
+  int output;             /* becomes standard output and error; not STDOUT_FILENO */
 };
 
 /*

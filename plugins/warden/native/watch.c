@@ -497,6 +497,8 @@ static void clear_lines(uint64_t now)
     }
     if (kedge_word_epoch(line) > epoch)
       continue;
+    if (watch.decided_epoch == epoch) /* of line and word the stricter was decided */
+      level = tighter(level, watch.decided_level);
     if (path == KEDGE_PATH_DATAPLANE)
       stands = !dataplanes_verify(epoch, level, now);
     else {

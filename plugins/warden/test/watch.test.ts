@@ -1,0 +1,518 @@
+/**
+ * The deadlines of the three paths, driven by real segments: what is set, killed, recorded and cleared.
+ * It must not assert speed: stamps are compared with deadlines, with room for a busy machine.
+ */
+import { openSync, symlinkSync, truncateSync, unlinkSync, writeFileSync, closeSync, chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { millisOf } from '@kedge/units';
+import {
+  buildTests,
+  IN_PROGRESS,
+  KIND,
+  OUTCOME,
+  STAGE,
+  Stage,
+  until,
+  type Actor,
+  type Violation,
+} from './stage.js';
+
+const MS = 1_000_000n;
+const WIDE = { dataplane: millisOf(500), overlay: millisOf(500), underlay: millisOf(500) };
+
+let stage: Stage;
+beforeAll(() => buildTests(), 120_000);
+beforeEach(() => {
+  stage = new Stage();
+});
+afterEach(() => stage.close());
+
+/** Coordinator and one data plane on the board, at level 5 and acknowledged, and the warden over them. */
+async function settled(
+  changes: Parameters<Stage['warden']>[0] = {},
+  workers = 2,
+): Promise<{ posture: Actor; plane: Actor }> {
+  await stage.warden(changes);
+  const posture = await stage.actor('posture');
+  const plane = await stage.actor('dataplane', 'a', workers);
+  await stage.seen();
+  await posture.tell('tighten', 1, 5, 5, 0);
+  for (let worker = 0; worker < workers; worker++) {
+    while ((await plane.tell('acked', worker)) < 1n) await sleep(2);
+  }
+  await sleep(100); // longer than the base budget, so that the first decision is settled
+  return { posture, plane };
+}
+
+function onTime(v: Violation, deadline: bigint): void {
+  expect(v.whole).toBe(true);
+  expect(v.deadlineNs).toBe(deadline);
+  expect(v.actedAtNs).toBeGreaterThanOrEqual(deadline);
+  expect(v.actedAtNs).toBeLessThan(deadline + 50n * MS);
+  expect(v.atNs).toBeGreaterThanOrEqual(deadline);
+}
+
+describe('the data plane', () => {
+  it('PO-12 a tightening that every live worker acknowledges in time leaves no trace', async () => {
+    const { posture } = await settled({ budgets: WIDE });
+    await posture.tell('tighten', 2, 5, 2, 0);
+    await sleep(600);
+    const { failClosed, violations } = stage.show();
+    expect(violations).toEqual([]);
+    expect(failClosed[0].level).toBe(0);
+  });
+
+  it('PO-12 PO-13 at the deadline the fail-closed line is set and the late worker recorded', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b10);
+    const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    const [late] = await stage.violations(KIND.BUDGET);
+    const { failClosed, violations } = stage.show();
+    expect(failClosed[0]).toMatchObject({ level: 2, epoch: 7n, count: 1n });
+    expect(late).toMatchObject({ subject: 'a/1', epoch: 7n, path: 0, level: 2, outcome: 0 });
+    onTime(late as Violation, decided + 20n * MS);
+    // The line is set before it is told.
+    expect(failClosed[0].setAtNs).toBeLessThanOrEqual((late as Violation).atNs);
+    expect(failClosed[0].setAtNs).toBeGreaterThanOrEqual(decided + 20n * MS);
+    expect(violations).toHaveLength(1);
+  });
+
+  it('PO-12 a data plane that obeys the fail-closed line is left alive, and the line ends when it acknowledges', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b11);
+    await posture.tell('tighten', 7, 5, 2, 0);
+    await stage.violations(KIND.BUDGET, 2);
+    await sleep(200);
+    expect(plane.status).toBeUndefined();
+    expect(stage.show().failClosed[0].level).toBe(2);
+    await plane.tell('mute', 0b01); // one of two is not enough
+    await sleep(100);
+    expect(stage.show().failClosed[0].level).toBe(2);
+    await plane.tell('mute', 0);
+    const [cleared] = await stage.violations(KIND.CLEARED);
+    expect(cleared).toMatchObject({ subject: 'dataplane', epoch: 7n, path: 0 });
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 0 });
+    expect(stage.show().violations.map((v) => v.kind)).toEqual([KIND.BUDGET, KIND.BUDGET, KIND.CLEARED]);
+  });
+
+  it('PO-12 DP-7 a data plane that stays silent is killed after its deadline, and its line stays', async () => {
+    const { posture, plane } = await settled();
+    plane.kill('SIGSTOP');
+    const decided = await posture.tell('tighten', 7, 5, 1, 0);
+    expect(await plane.ended).toBe('SIGKILL');
+    const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
+    expect(killed).toMatchObject({ subject: 'a', epoch: 7n, path: 0, level: 1, outcome: 0 });
+    expect((killed as Violation).actedAtNs).toBeGreaterThanOrEqual(decided + 70n * MS);
+    expect((killed as Violation).actedAtNs).toBeLessThan(decided + 150n * MS);
+    await sleep(150);
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 1, epoch: 7n });
+    // A new process on the same board acknowledges before anything ends.
+    await stage.actor('dataplane', 'a', 1);
+    await stage.violations(KIND.CLEARED);
+    expect(stage.show().failClosed[0].level).toBe(0);
+  });
+
+  it('PO-12 a coordinator that is stopped right after the store changes nothing', async () => {
+    const { posture, plane } = await settled();
+    plane.kill('SIGSTOP');
+    const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    posture.kill('SIGSTOP');
+    const late = await stage.violations(KIND.BUDGET, 2);
+    onTime(late[0] as Violation, decided + 20n * MS);
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 7n });
+    expect(await plane.ended).toBe('SIGKILL');
+  });
+
+  it('PO-12 a coordinator that is stopped between line and word is held to the line', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    const decided = await posture.tell('line', 7, 5, 2, STAGE.TIGHTEN, 0);
+    const late = await stage.violations(KIND.BUDGET, 2);
+    expect(late[0]?.deadlineNs).toBe(decided + 20n * MS);
+    await sleep(200);
+    // Nobody could acknowledge an epoch that the word does not carry: obeying the line is answer enough.
+    expect(plane.status).toBeUndefined();
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 7n });
+    await posture.tell('word', 7, 2);
+    await stage.violations(KIND.CLEARED);
+  });
+
+  it('PO-12 PO-15 a deadline in the line shortens the budget and never lengthens it', async () => {
+    const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(300) } });
+    await sleep(300);
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b11);
+    const wished = await posture.tell('tighten', 7, 5, 3, 5_000_000);
+    const [shortened] = await stage.violations(KIND.BUDGET, 2);
+    expect(shortened?.deadlineNs).toBe(wished + 5n * MS);
+    const longer = await posture.tell('tighten', 8, 3, 2, 60_000_000_000);
+    const recorded = await stage.violations(KIND.BUDGET, 4);
+    expect(recorded[2]?.deadlineNs).toBe(longer + 300n * MS);
+  });
+
+  it('PO-12 PO-15 the fail-closed line persists through later tightenings, gets tighter and never looser', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b11);
+    await posture.tell('tighten', 7, 5, 3, 0);
+    await stage.violations(KIND.BUDGET, 2);
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 3, epoch: 7n });
+    await posture.tell('tighten', 8, 3, 1, 0);
+    await until('the tighter line', () => stage.show().failClosed[0].level === 1);
+    await stage.violations(KIND.BUDGET, 4);
+    await posture.tell('tighten', 9, 2, 2, 0);
+    await stage.violations(KIND.BUDGET, 6);
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 1, epoch: 9n });
+    await plane.tell('mute', 0);
+    await stage.violations(KIND.CLEARED);
+    expect(stage.show().failClosed[0].level).toBe(0);
+  });
+
+  it('PO-12 a miss on the way from 5 to 4 is an alarm only', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('mute', 0b01);
+    await posture.tell('tighten', 7, 5, 4, 0);
+    const [alarm] = await stage.violations(KIND.ALARM);
+    expect(alarm).toMatchObject({ subject: 'a/0', epoch: 7n, level: 0, actedAtNs: 0n });
+    await sleep(200);
+    expect(plane.status).toBeUndefined();
+    const { failClosed, violations } = stage.show();
+    expect(failClosed[0]).toMatchObject({ level: 0, count: 0n });
+    expect(violations).toHaveLength(1);
+  });
+
+  it('PO-12 a level to itself has the order of a tightening', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b11);
+    await posture.tell('tighten', 7, 4, 4, 0);
+    await stage.violations(KIND.BUDGET, 2);
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 4, epoch: 7n });
+  });
+
+  it('PO-12 a late loosening is recorded and nothing else', async () => {
+    const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(100) } });
+    await posture.tell('tighten', 2, 5, 2, 0);
+    await sleep(200);
+    await plane.tell('mute', 0b11);
+    await posture.tell('line', 3, 2, 5, STAGE.DECIDED, 0);
+    await posture.tell('line', 3, 2, 5, STAGE.PATHS, 0);
+    await sleep(200);
+    expect(stage.show().violations).toEqual([]);
+    const released = await posture.tell('line', 3, 2, 5, STAGE.DATAPLANE, 0);
+    await posture.tell('word', 3, 5);
+    const late = await stage.violations(KIND.LATE_LOOSENING, 2);
+    expect(late[0]).toMatchObject({ epoch: 3n, level: 0, actedAtNs: 0n, deadlineNs: released + 100n * MS });
+    await sleep(200);
+    expect(plane.status).toBeUndefined();
+    expect(stage.show().failClosed[0].count).toBe(0n);
+    expect(stage.show().violations).toHaveLength(2);
+  });
+
+  it('PO-12 PO-15 a word without a readable line is a decision too, from when it was seen', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b11);
+    await posture.tell('torn');
+    const stored = await posture.tell('word', 9, 2);
+    const late = await stage.violations(KIND.BUDGET, 2);
+    expect(late[0]?.epoch).toBe(9n);
+    expect(late[0]?.deadlineNs).toBeGreaterThanOrEqual(stored + 20n * MS);
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 9n });
+  });
+
+  it('PO-15 of word and line the stricter is obeyed', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await posture.tell('line', 7, 5, 2, STAGE.TIGHTEN, 0);
+    await posture.tell('word', 7, 4); // acknowledged at level 4: not what was decided
+    await stage.violations(KIND.BUDGET, 2);
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 7n });
+  });
+
+  it('PO-15 a word that is no level is lockdown', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b11);
+    await posture.tell('torn');
+    await posture.tell('word', 9, 6);
+    await stage.violations(KIND.BUDGET, 2);
+    expect(stage.show().failClosed[0].level).toBe(1);
+  });
+
+  it('PO-12 a word that goes back or loosens in place is held by the fail-closed line at once', async () => {
+    const { posture, plane } = await settled({ budgets: WIDE });
+    await posture.tell('tighten', 7, 5, 2, 0);
+    while ((await plane.tell('acked', 1)) < 7n) await sleep(2);
+    await posture.tell('word', 7, 5);
+    await until('the line', () => stage.show().failClosed[0].level === 2);
+    await sleep(150);
+    expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 7n });
+    expect((await stage.violations(KIND.ALARM))[0]).toMatchObject({ subject: 'posture', epoch: 7n, level: 2 });
+    await posture.tell('word', 3, 5);
+    await sleep(150);
+    expect(stage.show().failClosed[0].level).toBe(2);
+    await posture.tell('tighten', 8, 2, 2, 0);
+    await until('the end of the line', () => stage.show().failClosed[0].level === 0);
+  });
+
+  it('PO-14 a worker that finished after its deadline is recorded by its own stamp', async () => {
+    const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(30) } }, 1);
+    await plane.tell('delay', 31);
+    plane.kill('SIGCONT');
+    const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    const [late] = await stage.violations(KIND.BUDGET);
+    expect(late).toMatchObject({ subject: 'a/0', epoch: 7n, deadlineNs: decided + 30n * MS });
+  });
+
+  it('PO-12 a dead or absent data plane passes nothing and owes nothing; a worker that is not live neither', async () => {
+    const { posture, plane } = await settled({ dataplanes: ['dataplane-a', 'dataplane-b'] });
+    await plane.tell('mute', 0b10);
+    await plane.tell('live', 1, 0);
+    await posture.tell('tighten', 7, 5, 2, 0);
+    await sleep(150);
+    expect(stage.show().violations).toEqual([]);
+    plane.kill('SIGKILL');
+    await plane.ended;
+    await posture.tell('tighten', 8, 2, 1, 0);
+    await sleep(150);
+    expect(stage.show().violations).toEqual([]);
+  });
+
+  it('PO-12 of two data planes each is held on its own', async () => {
+    const { posture, plane } = await settled({ dataplanes: ['dataplane-a', 'dataplane-b'] });
+    const other = await stage.actor('dataplane', 'b', 1);
+    await stage.seen();
+    other.kill('SIGSTOP');
+    await posture.tell('tighten', 7, 5, 2, 0);
+    expect(await other.ended).toBe('SIGKILL');
+    expect(plane.status).toBeUndefined();
+    expect((await stage.violations(KIND.DATAPLANE_KILLED)).map((v) => v.subject)).toEqual(['b']);
+  });
+
+  it('PO-12 a storm of bells neither starves the machine nor a deadline', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b11);
+    const storm = plane.tell('storm', 600);
+    const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    const [late] = await stage.violations(KIND.BUDGET, 2);
+    onTime(late as Violation, decided + 20n * MS);
+    await storm;
+    expect(stage.show().beatAgeNs).toBeLessThan(500n * MS);
+  });
+});
+
+describe('overlay and underlay', () => {
+  async function withOverlay(script: string): Promise<{ posture: Actor; overlay: Actor; mark: string }> {
+    const mark = join(stage.board, 'mark');
+    await stage.warden({
+      dataplanes: [],
+      participants: { overlay: ['participant-o'] },
+      failClosed: { overlay: ['/bin/sh', '-c', script.replace('MARK', mark)] },
+    });
+    const posture = await stage.actor('posture');
+    const overlay = await stage.actor('participant', 'o', 1);
+    await stage.seen();
+    await posture.tell('tighten', 1, 5, 5, 0);
+    await overlay.tell('ack', 1, 5, OUTCOME.UNCHANGED);
+    await sleep(150);
+    return { posture, overlay, mark };
+  }
+
+  it('PO-12 PO-13 at the deadline the fixed command runs, and its outcome is recorded', async () => {
+    const { posture, overlay } = await withOverlay(
+      'test "$KEDGE_PATH $KEDGE_LEVEL $KEDGE_EPOCH" = "overlay 2 7" && exit 42',
+    );
+    const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    const [late, done] = await stage.violations(KIND.BUDGET, 2);
+    onTime(late as Violation, decided + 100n * MS);
+    expect(late).toMatchObject({ subject: 'o', path: 1, epoch: 7n, level: 2, outcome: IN_PROGRESS });
+    expect(done).toMatchObject({ subject: 'o', path: 1, epoch: 7n, level: 2, outcome: 42 });
+    expect((done as Violation).actedAtNs).toBeGreaterThanOrEqual((late as Violation).actedAtNs);
+    expect(stage.show().failClosed[1]).toMatchObject({ level: 2, epoch: 7n });
+    // FAILED is no acknowledgement; APPLIED at the current epoch ends the line.
+    await overlay.tell('ack', 7, 2, OUTCOME.FAILED);
+    await sleep(100);
+    expect(stage.show().failClosed[1].level).toBe(2);
+    await overlay.tell('ack', 7, 2, OUTCOME.APPLIED);
+    expect((await stage.violations(KIND.CLEARED))[0]).toMatchObject({ subject: 'overlay', path: 1 });
+    expect(stage.show().failClosed[1].level).toBe(0);
+  });
+
+  it('PO-12 a command that hangs holds up neither the data plane nor the watch', async () => {
+    const { posture } = await withOverlay('echo begun > MARK; sleep 30');
+    await posture.tell('tighten', 7, 5, 2, 0);
+    await until('the fail-closed line', () => stage.show().failClosed[1].level === 2);
+    const { beats } = stage.show();
+    await sleep(300);
+    expect(stage.show().beats).toBeGreaterThan(beats + 2n);
+  });
+
+  it('PO-12 PO-19 a participant that is away counts as not applied', async () => {
+    const { posture, overlay } = await withOverlay('exit 0');
+    overlay.kill('SIGKILL');
+    await overlay.ended;
+    await posture.tell('tighten', 7, 5, 2, 0);
+    const [, done] = await stage.violations(KIND.BUDGET, 2);
+    expect(done).toMatchObject({ outcome: 0, level: 2 });
+  });
+
+  it('PO-12 a late loosening of a path runs from its own stage and is only recorded', async () => {
+    const { posture } = await withOverlay('touch MARK');
+    await posture.tell('line', 2, 3, 5, STAGE.DECIDED, 0);
+    await sleep(200);
+    expect(stage.show().violations).toEqual([]);
+    const released = await posture.tell('line', 2, 3, 5, STAGE.PATHS, 0);
+    const [late] = await stage.violations(KIND.LATE_LOOSENING);
+    expect(late).toMatchObject({ subject: 'o', path: 1, deadlineNs: released + 100n * MS, level: 0 });
+    await posture.tell('line', 2, 3, 5, STAGE.DATAPLANE, 0);
+    await sleep(200);
+    expect(stage.show().violations).toHaveLength(1);
+    expect(stage.show().failClosed[1].count).toBe(0n);
+  });
+
+  it('PO-13 the miss of one path blocks no other', async () => {
+    await stage.warden({
+      participants: { overlay: ['participant-o'] },
+      failClosed: { overlay: ['/bin/sleep', '30'] },
+    });
+    const posture = await stage.actor('posture');
+    const plane = await stage.actor('dataplane', 'a', 1);
+    await stage.seen();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 1);
+    await posture.tell('tighten', 7, 5, 2, 0);
+    await until('the overlay line', () => stage.show().failClosed[1].level === 2);
+    const later = await posture.tell('tighten', 8, 2, 1, 0);
+    const recorded = await until('the second miss', () =>
+      stage.show().violations.find((v) => v.epoch === 8n && v.path === 0),
+    );
+    onTime(recorded, later + 20n * MS);
+  });
+});
+
+describe('the warden’s own segment', () => {
+  it('PO-12 publishes the budgets in force and beats', async () => {
+    await stage.warden();
+    const first = stage.show();
+    expect(first.budgetNs).toEqual([20n * MS, 100n * MS, 200n * MS]);
+    expect(first).toMatchObject({ silenceKillNs: 50n * MS, staleNs: 1000n * MS, serving: 1 });
+    await sleep(400);
+    const second = stage.show();
+    expect(second.beats).toBeGreaterThanOrEqual(first.beats + 4n);
+    expect(second.beats).toBeLessThan(first.beats + 40n); // it does not spin
+    expect(second.beatAgeNs).toBeLessThan(100n * MS);
+  });
+
+  it('PO-12 a fail-closed line outlives the warden', async () => {
+    const warden = await stage.warden();
+    const posture = await stage.actor('posture');
+    const plane = await stage.actor('dataplane', 'a', 1);
+    await stage.seen();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 1);
+    await posture.tell('tighten', 7, 5, 2, 0);
+    await stage.violations(KIND.BUDGET);
+    warden.kill('SIGKILL');
+    await warden.ended;
+    await stage.warden();
+    await stage.seen();
+    expect(stage.show().failClosed[0].level).toBe(2);
+    await plane.tell('mute', 0);
+    await until('the end of the line', () => stage.show().failClosed[0].level === 0);
+  });
+
+  it('PO-16 a second warden on the same board is refused', async () => {
+    await stage.warden();
+    const second = stage.run(join(import.meta.dirname, '../build/kedge-warden'), [
+      '--config',
+      join(stage.board, 'warden.conf'),
+    ]);
+    expect(await second.ended).toBe(3);
+    expect(second.log).toContain('another live writer holds the segment');
+  });
+});
+
+describe('hostile segments', () => {
+  it('PO-16 what is no segment is taken for absent, said once, and opened when it is good', async () => {
+    const warden = await stage.warden({}, true);
+    const place = join(stage.board, 'dataplane-a');
+    for (const put of [
+      () => writeFileSync(place, 'short', { mode: 0o644 }),
+      () => writeFileSync(place, Buffer.alloc(256), { mode: 0o666 }),
+      () => symlinkSync('/etc/passwd', place),
+      () => {
+        closeSync(openSync(place, 'w'));
+        chmodSync(place, 0o644);
+        truncateSync(place, 1 << 22);
+      },
+    ]) {
+      put();
+      await sleep(250);
+      unlinkSync(place);
+    }
+    const said = warden.log.split('\n').filter((line) => line.includes('dataplane-a is taken for absent'));
+    expect(said.length).toBeGreaterThanOrEqual(2);
+    expect(said.length).toBeLessThanOrEqual(8);
+    const posture = await stage.actor('posture');
+    const plane = await stage.actor('dataplane', 'a', 1);
+    await stage.seen();
+    plane.kill('SIGSTOP');
+    await posture.tell('tighten', 7, 5, 2, 0);
+    expect(await plane.ended).toBe('SIGKILL');
+    expect(warden.status).toBeUndefined();
+  });
+
+  it('PO-16 a segment that is cut under the mapping does not end the warden, and its process still owes', async () => {
+    const warden = await stage.warden({}, true);
+    const posture = await stage.actor('posture');
+    const plane = await stage.actor('dataplane', 'a', 1);
+    await stage.seen();
+    await posture.tell('tighten', 1, 5, 5, 0);
+    await sleep(100);
+    plane.kill('SIGSTOP');
+    await sleep(100); // stopped, or it would fault itself
+    truncateSync(join(stage.board, 'dataplane-a'), 0);
+    await sleep(200);
+    await posture.tell('tighten', 7, 5, 2, 0);
+    expect(await plane.ended).toBe('SIGKILL');
+    expect(stage.show().failClosed[0].level).toBe(2);
+    posture.kill('SIGSTOP');
+    await sleep(100);
+    truncateSync(join(stage.board, 'posture'), 100);
+    await sleep(300);
+    expect(warden.status).toBeUndefined();
+    expect(stage.show().beatAgeNs).toBeLessThan(500n * MS);
+  });
+
+  it('PO-16 numbers out of range and torn acknowledgements are no acknowledgement', async () => {
+    const warden = await stage.warden({}, true);
+    const posture = await stage.actor('posture');
+    const plane = await stage.actor('dataplane', 'a', 1);
+    await stage.seen();
+    await plane.tell('workers', 4_000_000_000);
+    await plane.tell('mute', 1);
+    await plane.tell('epoch', 0, (1n << 60n).toString());
+    await posture.tell('tighten', 7, 5, 2, 0);
+    expect((await stage.violations(KIND.BUDGET))[0]).toMatchObject({ subject: 'a/0', epoch: 7n });
+    expect(await plane.ended).toBe('SIGKILL');
+    expect(warden.status).toBeUndefined();
+  });
+
+  it('PO-16 a data plane cannot have another user’s process killed in its place', async () => {
+    await stage.warden({ owners: { posture: 0, 'dataplane-a': 64703 } });
+    const posture = await stage.actor('posture');
+    const plane = await stage.actor('dataplane', 'a', 1); // runs as root, the owner is to be 64703
+    await stage.seen();
+    plane.kill('SIGSTOP');
+    await posture.tell('tighten', 7, 5, 2, 0);
+    await sleep(300);
+    expect(plane.status).toBeUndefined();
+    expect(stage.show().violations).toEqual([]);
+  });
+});
