@@ -20,13 +20,16 @@ afterAll(() => {
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
-/** yanglint's verdict on a document: undefined when it is right, otherwise what it said first. */
+/**
+ * yanglint's verdict on a document: undefined when it is right, otherwise what it said first. 3.12 falls over after
+ * it has refused a list entry with two keys of which one is missing; what it said by then counts.
+ */
 function yanglint(file: string): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     execFile('yanglint', ['-t', 'config', '-p', YANG, ...MODULES, file], (error, _out, complaint) => {
       if (error === null) resolve(undefined);
-      else if (typeof error.code === 'number') resolve(complaint.split('\n')[0] ?? 'refused');
-      else reject(new Error('cannot run yanglint', { cause: error }));
+      else if (complaint.startsWith('libyang err')) resolve(complaint.split('\n')[0]);
+      else reject(new Error(`cannot run yanglint: ${complaint}`, { cause: error }));
     });
   });
 }
