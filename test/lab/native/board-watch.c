@@ -302,22 +302,21 @@ static int strike(const char *when, uint64_t after, int number, const int *pidfd
   uint64_t start = kedge_now_ns();
   printf("{\"armed\":true,\"at\":\"%" PRIu64 "\"}\n", start);
   fflush(stdout);
+  bool seen;
   /* The steps stand close together, so this looks without sleeping; it lives for one transition only. */
-  while (!reached(when, after, &j)) {
-    if (ending || kedge_now_ns() - start > timeout_ns)
-      return 5;
+  while (!(seen = reached(when, after, &j)) && !ending && kedge_now_ns() - start <= timeout_ns) {
   }
   uint64_t seen_at = kedge_now_ns();
   unsigned hit = 0;
-  for (unsigned i = 0; i < count; i++)
+  for (unsigned i = 0; seen && i < count; i++)
     if (syscall(SYS_pidfd_send_signal, pidfds[i], number, NULL, 0) == 0)
       hit++;
   struct state s;
   state_read(&s);
-  printf("{\"struck\":%u,\"seenAt\":\"%" PRIu64 "\",\"doneAt\":\"%" PRIu64 "\",\"wordEpoch\":\"%" PRIu64 "\",\"lineEpoch\":\"%" PRIu64
-         "\",\"stage\":%u}\n",
-         hit, seen_at, kedge_now_ns(), kedge_word_epoch(s.word), s.line.epoch, s.line.stage);
-  return 0;
+  printf("{\"seen\":%s,\"struck\":%u,\"seenAt\":\"%" PRIu64 "\",\"doneAt\":\"%" PRIu64 "\",\"wordEpoch\":\"%" PRIu64
+         "\",\"lineEpoch\":\"%" PRIu64 "\",\"stage\":%u}\n",
+         seen ? "true" : "false", hit, seen_at, kedge_now_ns(), kedge_word_epoch(s.word), s.line.epoch, s.line.stage);
+  return seen ? 0 : 5;
 }
 
 static uint64_t number(const char *text, uint64_t high, const char *what)

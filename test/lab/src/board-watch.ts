@@ -233,8 +233,10 @@ export interface Strike {
   readonly timeoutMs: number;
 }
 
-/** What a strike came to; undefined when the step was not seen in time. */
+/** What a strike came to. */
 export interface Struck {
+  /** False when the step was not seen in time; nobody was struck then. */
+  readonly seen: boolean;
   readonly processes: number;
   readonly seenAtNs: bigint;
   readonly doneAtNs: bigint;
@@ -245,7 +247,7 @@ export interface Struck {
 
 /** An armed watcher. */
 export interface ArmedStrike {
-  readonly struck: Promise<Struck | undefined>;
+  readonly struck: Promise<Struck>;
   cancel(): void;
 }
 
@@ -287,8 +289,10 @@ export async function armStrike(strike: Strike): Promise<ArmedStrike> {
   return {
     struck: closed.then((status) => {
       const last = lines[1];
-      if (status === 5 || last === undefined) return undefined;
+      if (last === undefined)
+        throw failure(`the watch for ${strike.when} ended with ${String(status)}: ${said.trim()}`);
       return {
+        seen: last['seen'] === true,
         processes: Number(last['struck']),
         seenAtNs: BigInt(String(last['seenAt'])),
         doneAtNs: BigInt(String(last['doneAt'])),

@@ -38,6 +38,8 @@ const STAGE_COMPLETE = 7;
 const CALL_MS = 2_000;
 const CONVERGED_WITHIN_MS = 20_000;
 const HOLD_MS = 150;
+const HEALTH_MS = 500;
+const FLOWING_MS = 60;
 
 /** One thing that was done to the lab, and what came of it. */
 export interface ChaosAct {
@@ -97,18 +99,24 @@ interface Stage {
 }
 
 /** Everything is right again: the level asked for, on every worker, finished, and all services serving. */
-async function isConverged({ lab, trace }: Stage, level: Level): Promise<boolean> {
+async function isConverged(stage: Stage, level: Level): Promise<boolean> {
+  const { lab, trace } = stage;
   const { word, line, failClosed } = trace.now;
   if (word.level !== level || !acknowledgedBy(trace.now, word.epoch, level)) return false;
   if (line.epoch !== word.epoch || line.stage !== STAGE_COMPLETE) return false;
   if (failClosed.some(({ level: forced }) => forced !== 0)) return false;
   try {
     const [coordinator, bridge] = await Promise.all([
-      lab.posture('console').health({ deadlineMs: CALL_MS }),
-      lab.governance().health({ deadlineMs: CALL_MS }),
+      lab.posture('console').health({ deadlineMs: HEALTH_MS }),
+      lab.governance().health({ deadlineMs: HEALTH_MS }),
     ]);
-    return coordinator === 'SERVING' && bridge === 'SERVING' && lab.serviceProcesses('forwarder').length > 0;
-  } catch {
+    if (coordinator !== 'SERVING' || bridge !== 'SERVING') return false;
+    // A forwarder that was stopped after its acknowledgement looks well on the board; packets do not lie.
+    const afterNs = nowNs();
+    await sleep(FLOWING_MS, stage.signal);
+    return (await lab.traffic().received('management', afterNs, nowNs())).packets > 0;
+  } catch (error) {
+    if (stage.signal?.aborted === true) throw error;
     return false;
   }
 }
@@ -205,9 +213,10 @@ async function strikeAct(
   }
   const since = trace.states.length - 1;
   const begunNs = nowNs();
+  const epochBefore = trace.now.word.epoch;
   const armed: ArmedStrike = await armStrike({
     board: lab.board,
-    afterEpoch: trace.now.word.epoch,
+    afterEpoch: epochBefore,
     when: watched(step),
     signal: blow,
     pids: lab.serviceProcesses(service).map(({ pid }) => pid),
@@ -229,8 +238,13 @@ async function strikeAct(
     asked = false;
   }
   const struck = await armed.struck;
-  if (struck === undefined || struck.processes === 0) {
-    violations.push({ kind: 'not-struck', message: `the step "${step}" was not seen within 5 s` });
+  if (!struck.seen || struck.processes === 0) {
+    violations.push({
+      kind: 'not-struck',
+      message: struck.seen
+        ? `nobody was left to strike`
+        : `the step "${step}" was not seen within 5 s (after epoch ${epochBefore}; word ${struck.wordEpoch}, line ${struck.lineEpoch} stage ${struck.stage})`,
+    });
   }
   const convergedMs = await converge(stage, to, key, asked);
   if (convergedMs === undefined) {
@@ -251,7 +265,7 @@ async function strikeAct(
   return {
     name,
     ok: violations.length === 0,
-    ...(struck === undefined ? {} : { struck: struck.processes }),
+    struck: struck.processes,
     ...(convergedMs === undefined ? {} : { convergedMs: Math.round(convergedMs) }),
     offered: Math.round(offered),
     violations,
@@ -275,7 +289,8 @@ async function describe({ lab, trace }: Stage): Promise<string> {
     `coordinator ${await health(() => lab.posture('console').health({ deadlineMs: CALL_MS }))}`,
     `bridge ${await health(() => lab.governance().health({ deadlineMs: CALL_MS }))}`,
   ];
-  return parts.join(', ');
+  const words = lab.logTail('posture-coordinator', 4);
+  return `${parts.join(', ')}; last words of the coordinator: ${words}`;
 }
 
 /** The bridge is killed whenever it comes back, while the posture goes down and up. */
