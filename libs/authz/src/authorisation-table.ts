@@ -11,7 +11,7 @@ import {
   type Tier,
   TIERS,
 } from '@kedge/contracts';
-import { isLooser, type Level } from '@kedge/units';
+import { isLooser } from '@kedge/units';
 
 /** Who may loosen to one level. */
 export interface LoosenRule {

@@ -531,8 +531,10 @@ function appended(result: Step, effects: readonly Effect[]): Step {
 /** PO-11: what is right is left alone; what is not is brought right under a new epoch. */
 function onSame(state: SteadyState | RunningState, request: PostureRequest): Step {
   const { channel } = request.source;
-  const before = state.holds[channel];
-  const changed = before === undefined || isLooser(before, request.level);
+  // Who asks for the level that somebody tightened to stands behind that tightening. A level that was loosened to
+  // is held by nobody, however often it is asked for.
+  const changed =
+    Object.values(state.holds).includes(request.level) && state.holds[channel] !== request.level;
   const next = { ...state, holds: changed ? { ...state.holds, [channel]: request.level } : state.holds };
   if (state.lastDurable === 'pending') {
     if (state.unanswered.length >= MAX_UNANSWERED) return refuse(state, request, BUSY);
