@@ -17,6 +17,8 @@
 #define BEAT_NS UINT64_C(50000000)
 /* A heartbeat further ahead than this was not written by the same clock, and counts as none. */
 #define FUTURE_NS UINT64_C(1000000000)
+/* Heard again: a heartbeat no older than a service may be silent before it counts as stale. */
+#define FRESH_NS UINT64_C(1000000000)
 
 /* What is obeyed in place of a fail-closed line that cannot be read: level 1. */
 #define LINE_REFUSED kedge_word_of(0, 0, KEDGE_LEVEL_LOCKDOWN)
@@ -136,7 +138,8 @@ static bool is_silent(const struct kedge_governor *g, const struct kedge_beat *b
 static bool is_fresh(const struct kedge_governor *g, const struct kedge_beat *beat, uint64_t now)
 {
   uint64_t at = beat == NULL ? 0 : atomic_load_explicit(&beat->at_ns, memory_order_relaxed);
-  return at != 0 && at <= now + FUTURE_NS && (at >= now || now - at <= g->options.silence_ns);
+  uint64_t limit = g->options.silence_ns < FRESH_NS ? g->options.silence_ns : FRESH_NS;
+  return at != 0 && at <= now + FUTURE_NS && (at >= now || now - at <= limit);
 }
 
 /* DP-7: true while the safe level is in force. Any worker may notice; the note is the process's. */

@@ -644,17 +644,30 @@ static void command_oracle(char *args)
          (unsigned long long)atomic_load(&flood.sent), allowed, late, unacknowledged, worst / 1000, epoch);
 }
 
+static int by_size(const void *a, const void *b)
+{
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return x < y ? -1 : x > y;
+}
+
 /* churn COUNT EPOCH: so many words one after the other, each acknowledged, between 5 and 4, ending at 5 */
 static void command_churn(char *args)
 {
+  static uint64_t took[100000];
   unsigned long long count = 0, epoch = 0, acknowledged = 0;
   sscanf(args, "%llu %llu", &count, &epoch);
-  for (unsigned long long i = 0; i < count; i++, epoch++) {
+  for (unsigned long long i = 0; i < count && i < 100000; i++, epoch++) {
     unsigned level = (count - i) % 2 == 1 ? 5 : 4;
-    word_store(epoch, level);
-    acknowledged += await_ack(epoch, level, 1000);
+    uint64_t decided = word_store(epoch, level);
+    if (!await_ack(epoch, level, 1000))
+      continue;
+    struct kedge_ack_view ack = {0};
+    kedge_ack_read(&worker()->ack, &ack);
+    took[acknowledged++] = ack.finished_at_ns - decided;
   }
-  printf("{\"acknowledged\":%llu,\"epoch\":%llu}\n", acknowledged, epoch);
+  qsort(took, acknowledged, sizeof(took[0]), by_size);
+  printf("{\"acknowledged\":%llu,\"epoch\":%llu,\"p50Ns\":%llu,\"p99Ns\":%llu}\n", acknowledged, epoch,
+         (unsigned long long)took[acknowledged / 2], (unsigned long long)took[acknowledged * 99 / 100]);
 }
 
 /* stream FROM TO PORT BYTES: one TCP connection, with whatever segmentation offload the kernel uses */
