@@ -1,10 +1,11 @@
 /**
  * Shows that the tests can fail: plants the small breaks of mutants.json one by one in a copy of the tree and
- * expects the test that names the id to catch each: `npm run mutants [-- ID …] [--json]`; exit 6 otherwise.
- * Must not touch the tree that it was started in.
+ * expects the test that names the id to catch each: `npm run mutants [-- [--only] ID …] [--json]`; exit 6 when
+ * one survives or does not apply. Must not touch the tree that it was started in, nor leave anything behind.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import {
+  chmodSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -14,13 +15,24 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { idsOf } from './trace.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
-const EXIT = { usage: 2, survived: 6 };
+const EXIT = { usage: 2, survived: 6, stopped: 130 };
+/** Longest run of one build or test; vitest's own limits end a test that hangs long before. */
+const LIMIT_MS = 10 * 60_000;
+
+/**
+ * Every command has namespaces of its own, with empty /tmp and /run, and ends with the runner: what a broken
+ * warden or lab leaves running, mounted or listening ends with its namespaces. Without root there are none.
+ */
+const WORLD = 'mount -t tmpfs tmpfs /tmp && mount -t tmpfs tmpfs /run && ip link set lo up && "$@"; exit $?';
+const PRIVATE = [
+  ...['setpriv', '--pdeathsig', 'KILL', '--'],
+  ...['unshare', '--kill-child', '-n', '-m', '-p', '-f', '--mount-proc', 'bash', '-c', WORLD, 'mutant'],
+];
 
 /**
  * One mutant: `find` (exact text, once in `file`) becomes `replace`; `test` is the vitest file and a part of the
@@ -37,9 +49,14 @@ export function occurrences(mutant, root = ROOT) {
   return readFileSync(join(root, mutant.file), 'utf8').split(mutant.find).length - 1;
 }
 
+/** Not under /tmp, which the commands cannot see. */
+const COPIES = '/var/tmp/kedge-mutants-';
+
 /** A copy of the tree with its builds; packages are shared by link, the workspaces are the copy's own. */
 function copyTree() {
-  const at = mkdtempSync(join(tmpdir(), 'kedge-mutants-'));
+  const at = mkdtempSync(COPIES);
+  // Services of the lab run as other users and enter the tree too.
+  chmodSync(at, 0o755);
   cpSync(ROOT, at, {
     recursive: true,
     preserveTimestamps: true,
@@ -75,52 +92,104 @@ function copyTree() {
   return at;
 }
 
+/** What runs now, to be ended when the runner is told to stop. */
+let running;
+let stopped = false;
+
 function run(at, command, args) {
-  const result = spawnSync(command, args, {
-    cwd: at,
-    encoding: 'utf8',
-    maxBuffer: 1 << 28,
-    timeout: 15 * 60_000,
-    env: { ...process.env, NO_COLOR: '1' },
+  const line = process.getuid() === 0 ? [...PRIVATE, command, ...args] : [command, ...args];
+  return new Promise((resolve, reject) => {
+    if (stopped) return reject(new Error('stopped'));
+    let output = '';
+    running = spawn(line[0], line.slice(1), {
+      cwd: at,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: LIMIT_MS,
+      killSignal: 'SIGKILL',
+      env: { ...process.env, NO_COLOR: '1', TMPDIR: '/tmp' },
+    });
+    running.stdout.on('data', (chunk) => (output += chunk));
+    running.stderr.on('data', (chunk) => (output += chunk));
+    running.on('error', reject);
+    running.on('close', (status) => {
+      running = undefined;
+      if (stopped) reject(new Error('stopped'));
+      else resolve({ ok: status === 0, output });
+    });
   });
-  return { ok: result.status === 0, output: `${result.stdout ?? ''}${result.stderr ?? ''}` };
 }
 
-/** Builds what a mutant's test needs beside its sources; the output of the first step that fails. */
-function build(at, mutant) {
-  for (const step of mutant.build ?? []) {
+/** Makes what tests use beside sources; the output of the first step that fails. */
+async function build(at, steps) {
+  for (const step of steps) {
     const [directory, ...targets] = step.split(' ');
     const { ok, output } =
       step === 'tsc'
-        ? run(at, process.execPath, [join(at, 'node_modules/typescript/bin/tsc'), '-b'])
-        : run(at, 'make', ['-C', directory, ...targets]);
-    if (!ok) return output;
+        ? await run(at, process.execPath, [join(at, 'node_modules/typescript/bin/tsc'), '-b'])
+        : await run(at, 'make', ['--no-print-directory', '-C', directory, ...targets]);
+    if (!ok) return output.slice(-2000);
   }
   return undefined;
 }
 
-/** Runs one test of the copy: the titles that passed and those that failed. */
-function runTest(at, { file, title }) {
+const literal = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+/** Runs some tests of the copy: each with its file, title and status; files that could not even start. */
+async function runTests(at, tests) {
   const report = join(at, 'node_modules/.mutant.json');
   rmSync(report, { force: true });
-  const pattern = title.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  const vitest = join(at, 'node_modules/vitest/vitest.mjs');
-  const { output } = run(at, process.execPath, [
-    ...[vitest, 'run', file, '--testNamePattern', pattern],
+  const files = [...new Set(tests.map(({ file }) => file))];
+  const titles = [...new Set(tests.map(({ title }) => literal(title)))];
+  const { output } = await run(at, process.execPath, [
+    ...[join(at, 'node_modules/vitest/vitest.mjs'), 'run', ...files, '--testNamePattern', titles.join('|')],
     ...['--reporter=json', `--outputFile=${report}`],
   ]);
   let results;
   try {
     results = JSON.parse(readFileSync(report, 'utf8')).testResults;
   } catch {
-    return { passed: [], failed: [], output };
+    return { tests: [], refused: undefined, output };
   }
-  const tests = results.flatMap((result) => result.assertionResults);
-  const titles = (status) => tests.filter((test) => test.status === status).map((test) => test.title);
-  const refused = results.find(
-    (result) => result.status === 'failed' && result.assertionResults.length === 0,
+  const refused = results.find(({ status, assertionResults }) => {
+    return status === 'failed' && assertionResults.length === 0;
+  });
+  return {
+    tests: results.flatMap(({ name, assertionResults }) =>
+      assertionResults.map(({ title, status }) => ({ file: relative(at, name), title, status })),
+    ),
+    refused: refused?.message,
+    output,
+  };
+}
+
+/** The results of one test among those of a run: the titles that passed and those that failed. */
+function resultsOf(test, results) {
+  const own = results.filter(({ file, title }) => file === test.file && title.includes(test.title));
+  const titles = (status) => own.filter((result) => result.status === status).map(({ title }) => title);
+  return { passed: titles('passed'), failed: titles('failed') };
+}
+
+const isSound = ({ passed, failed }) => failed.length === 0 && passed.length > 0;
+
+/** The mutants whose tests do not pass without a break, with the reason: all at once, then once more alone. */
+async function unsound(at, chosen) {
+  const built = await build(at, new Set(chosen.flatMap((mutant) => mutant.build ?? [])));
+  if (built !== undefined) throw new Error(`the tree does not build without a break:\n${built}`);
+  const together = await runTests(
+    at,
+    chosen.map(({ test }) => test),
   );
-  return { passed: titles('passed'), failed: titles('failed'), refused: refused?.message, output };
+  const reasons = new Map();
+  for (const mutant of chosen) {
+    if (isSound(resultsOf(mutant.test, together.tests))) continue;
+    const alone = await runTests(at, [mutant.test]);
+    const result = resultsOf(mutant.test, alone.tests);
+    if (isSound(result)) continue;
+    const [first] = result.failed;
+    const why = first === undefined ? 'no such test' : `fails without the break: ${first}`;
+    reasons.set(mutant, `${why}\n${alone.output.slice(-2000)}`);
+  }
+  return reasons;
 }
 
 /** Plants a mutant in the copy; the function that undoes it. */
@@ -134,75 +203,104 @@ function plant(at, mutant) {
   return () => writeFileSync(path, before);
 }
 
-function verdictOn(at, mutant) {
-  const count = occurrences(mutant, at);
-  if (count !== 1)
-    return { verdict: 'does not apply', why: `its text stands ${count} times in ${mutant.file}` };
-  const sound = build(at, mutant) ?? '';
-  if (sound !== '') return { verdict: 'does not build', why: `without the break:\n${sound}` };
-  const before = runTest(at, mutant.test);
-  if (before.failed.length > 0 || before.passed.length === 0) {
-    const why = before.failed.length > 0 ? `fails without the break: ${before.failed[0]}` : 'no such test';
-    return { verdict: 'not sound', why: `${why}\n${before.output.slice(-2000)}` };
-  }
+/** `stale` holds the builds that an earlier mutant left broken; they are made anew together with this one's. */
+async function verdictOn(at, mutant, stale) {
   const undo = plant(at, mutant);
   try {
-    const broken = build(at, mutant);
-    if (broken !== undefined) return { verdict: 'does not build', why: broken.slice(-2000) };
-    const after = runTest(at, mutant.test);
-    const catcher = after.failed.find((title) => idsOf(title).includes(mutant.id));
+    const steps = new Set([...stale, ...(mutant.build ?? [])]);
+    stale.clear();
+    for (const step of mutant.build ?? []) stale.add(step);
+    const broken = await build(at, steps);
+    if (broken !== undefined) return { verdict: 'does not build', why: broken };
+    const after = await runTests(at, [mutant.test]);
+    const { passed, failed } = resultsOf(mutant.test, after.tests);
+    const catcher = failed.find((title) => idsOf(title).includes(mutant.id));
     if (catcher !== undefined) return { verdict: 'caught', why: catcher };
     if (mutant.atLoad === true && after.refused !== undefined) {
       return { verdict: 'caught', why: after.refused };
     }
-    if (after.passed.length + after.failed.length === 0) {
-      return { verdict: 'does not build', why: after.output.slice(-2000) };
+    if (passed.length + failed.length === 0) {
+      return { verdict: 'does not start', why: after.output.slice(-2000) };
     }
     return { verdict: 'survived', why: `${mutant.test.file}: ${mutant.test.title}` };
   } finally {
     undo();
-    // The next mutant's own build starts from sound sources; stale products of this one are made anew here.
-    build(at, mutant);
   }
 }
 
-function main() {
+/** Those that build the same thing stand together, so that it is put right and broken anew in one build. */
+function inOrder(chosen) {
+  const key = (mutant) => (mutant.build ?? []).join();
+  return chosen.toSorted((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+}
+
+async function judge(at, chosen, say) {
+  const rows = [];
+  const conclude = (mutant, from, { verdict, why }) => {
+    const seconds = (performance.now() - from) / 1000;
+    rows.push({ id: mutant.id, file: mutant.file, verdict, why, seconds });
+    say(
+      `${mutant.id.padEnd(6)} ${verdict.padEnd(15)} ${seconds.toFixed(1).padStart(6)} s  ${mutant.file}` +
+        (verdict === 'caught' ? '' : `\n${why.replace(/^/gm, '       ')}`),
+    );
+  };
+  const applying = chosen.filter((mutant) => {
+    const count = occurrences(mutant, at);
+    const why = `its text stands ${count} times in ${mutant.file}`;
+    if (count !== 1) conclude(mutant, performance.now(), { verdict: 'does not apply', why });
+    return count === 1;
+  });
+  if (applying.length === 0) return rows;
+  const from = performance.now();
+  const reasons = await unsound(at, applying);
+  say(`tests without a break: ${((performance.now() - from) / 1000).toFixed(1)} s`);
+  const stale = new Set();
+  for (const mutant of inOrder(applying)) {
+    const start = performance.now();
+    const why = reasons.get(mutant);
+    conclude(
+      mutant,
+      start,
+      why === undefined ? await verdictOn(at, mutant, stale) : { verdict: 'not sound', why },
+    );
+  }
+  return rows;
+}
+
+async function main() {
   const args = process.argv.slice(2);
   const wanted = args.filter((arg) => !arg.startsWith('--'));
   const all = mutants();
   const chosen = wanted.length === 0 ? all : all.filter((mutant) => wanted.includes(mutant.id));
-  if (args.some((arg) => arg.startsWith('--') && arg !== '--json') || chosen.length === 0) {
-    console.error('usage: npm run mutants [-- ID …] [--json]');
+  const lost = wanted.filter((id) => !all.some((mutant) => mutant.id === id));
+  const strange = args.filter((arg) => arg.startsWith('--') && !['--json', '--only'].includes(arg));
+  if (strange.length > 0 || lost.length > 0 || (args.includes('--only') && wanted.length === 0)) {
+    for (const id of lost) console.error(`there is no mutant of ${id}`);
+    console.error('usage: npm run mutants [-- [--only] ID …] [--json]');
     return EXIT.usage;
   }
-  const at = copyTree();
-  const rows = [];
+  const json = args.includes('--json');
+  // With --json what was found goes to stdout at the end, and how far it is to stderr.
+  const say = (line) => (json ? console.error : console.log)(line);
   const stop = () => {
-    rmSync(at, { recursive: true, force: true });
-    process.exit(130);
+    stopped = true;
+    running?.kill('SIGKILL');
   };
-  process.on('SIGINT', stop).on('SIGTERM', stop);
+  process.on('SIGINT', stop).on('SIGTERM', stop).on('SIGHUP', stop);
+  const at = copyTree();
+  let rows;
   try {
-    for (const mutant of chosen) {
-      const from = performance.now();
-      const { verdict, why } = verdictOn(at, mutant);
-      const seconds = (performance.now() - from) / 1000;
-      rows.push({ id: mutant.id, file: mutant.file, verdict, why, seconds });
-      if (!args.includes('--json')) {
-        console.log(
-          `${mutant.id.padEnd(6)} ${verdict.padEnd(15)} ${seconds.toFixed(1).padStart(6)} s  ${mutant.file}`,
-        );
-        if (verdict !== 'caught') console.log(why.replace(/^/gm, '       '));
-      }
-    }
+    rows = await judge(at, chosen, say);
+  } catch (error) {
+    if (!stopped) throw error;
+    return EXIT.stopped;
   } finally {
     rmSync(at, { recursive: true, force: true });
   }
   const caught = rows.filter((row) => row.verdict === 'caught').length;
-  if (args.includes('--json'))
-    console.log(JSON.stringify({ ok: caught === rows.length, mutants: rows }, undefined, 2));
-  else console.log(`${caught} of ${rows.length} mutants caught (${relative(process.cwd(), ROOT) || '.'})`);
+  if (json) console.log(JSON.stringify({ ok: caught === rows.length, mutants: rows }, undefined, 2));
+  else console.log(`${caught} of ${rows.length} mutants caught`);
   return caught === rows.length ? 0 : EXIT.survived;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = main();
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main();
