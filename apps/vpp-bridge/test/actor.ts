@@ -70,9 +70,9 @@ export function randomOf(seed: number): (below: number) => number {
   };
 }
 
-/** Waits until something is so, at most five seconds. */
+/** Waits until something is so, at most twenty seconds. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = Date.now() + 5_000;
+  const end = Date.now() + 20_000;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
