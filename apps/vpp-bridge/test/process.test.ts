@@ -67,7 +67,7 @@ function tables(): { generation: bigint; beatAgeNs: bigint; serving: boolean; by
   return seen;
 }
 
-describe('bridge process', () => {
+describe('bridge process', { timeout: 60_000 }, () => {
   it('DP-7 dies by SIGKILL and leaves its tables as they were; started again it goes on from them', async () => {
     const first = start();
     await until('the first bridge serves', async () => (await health()) === 'SERVING');
