@@ -190,8 +190,9 @@ static bool unknown_key(struct parser *p, const char *name)
       nearest = keys[i].name;
     }
   }
+  bool near = best <= 2 || best * 3 <= strlen(name); /* a slip of the pen, not another word */
   return wrong(p, p->line, name, "expected a key that is known %s%s%s%s", scope_text(scope),
-               best <= 4 ? ", such as \"" : "", best <= 4 ? nearest : "", best <= 4 ? "\"" : "");
+               near ? ", such as \"" : "", near ? nearest : "", near ? "\"" : "");
 }
 
 /* ------------------------------------------------------------------ values */

@@ -516,7 +516,9 @@ int supervise(struct warden *w, void (*ready)(void *), void *argument, int lifel
     take_signals();
     run_commands();
   }
-  refresh_board(kedge_now_ns());
+  for (unsigned path = 0; path < KEDGE_PATHS; path++) /* with all that it started: nothing of it was asked to stay */
+    if (sup.command[path].process.pid != 0)
+      kill(-sup.command[path].process.pid, SIGKILL);
   tell_violations();
   close(sup.signals);
   if (sup.inotify >= 0)

@@ -143,7 +143,11 @@ export class Actor extends Line {
 }
 
 /** Waits until `probe` gives something; fails with what it saw last. */
-export async function until<T>(what: string, probe: () => T | undefined | false, limitMs = 10_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  probe: () => T | undefined | false,
+  limitMs = 10_000,
+): Promise<T> {
   const end = Date.now() + limitMs;
   for (;;) {
     const value = probe();
@@ -182,7 +186,10 @@ export class Stage {
   /** Writes a configuration and starts the warden with it; resolved when it says that it is ready. */
   async warden(changes: Partial<WardenConfig> = {}, sanitized = false): Promise<Line> {
     const file = this.write('warden.conf', wardenConfigText(baseConfig(this.board, changes)));
-    const warden = this.run(join(BUILD, sanitized ? 'kedge-warden-sanitized' : 'kedge-warden'), ['--config', file]);
+    const warden = this.run(join(BUILD, sanitized ? 'kedge-warden-sanitized' : 'kedge-warden'), [
+      '--config',
+      file,
+    ]);
     await warden.line();
     return warden;
   }

@@ -2,7 +2,15 @@
  * The deadlines of the three paths, driven by real segments: what is set, killed, recorded and cleared.
  * It must not assert speed: stamps are compared with deadlines, with room for a busy machine.
  */
-import { openSync, symlinkSync, truncateSync, unlinkSync, writeFileSync, closeSync, chmodSync } from 'node:fs';
+import {
+  openSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+  closeSync,
+  chmodSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -252,7 +260,11 @@ describe('the data plane', () => {
     await until('the line', () => stage.show().failClosed[0].level === 2);
     await sleep(150);
     expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 7n });
-    expect((await stage.violations(KIND.ALARM))[0]).toMatchObject({ subject: 'posture', epoch: 7n, level: 2 });
+    expect((await stage.violations(KIND.ALARM))[0]).toMatchObject({
+      subject: 'posture',
+      epoch: 7n,
+      level: 2,
+    });
     await posture.tell('word', 3, 5);
     await sleep(150);
     expect(stage.show().failClosed[0].level).toBe(2);
