@@ -490,11 +490,12 @@ describe('the journal fails', () => {
       nextEpoch: 100n as Epoch,
       reservedUpTo: (100n + EPOCH_HEADROOM) as Epoch,
     };
-    for (const level of [1, 5, 1, 5, 1] as const) {
+    // Step by step, so that most of them begin inside the headroom.
+    for (const level of [4, 3, 2, 1, 5, 1, 5, 1] as const) {
       world.request(level);
       world.journaling.length = 0;
+      if (level !== 5) expect(world.word?.level).toBe(level);
     }
-    expect(world.word?.level).toBe(1);
     expect(world.machine.nextEpoch).toBeLessThanOrEqual(world.machine.reservedUpTo);
   });
 });
