@@ -661,7 +661,7 @@ describe('random rules and flows', () => {
           ),
       );
     fc.assert(
-      fc.property(specs, fc.array(keyArbitrary, { minLength: 20, maxLength: 20 }), (spec, keys) => {
+      fc.property(specs, fc.array(keyArbitrary, { minLength: 60, maxLength: 60 }), (spec, keys) => {
         if (shapesOf(spec.entries, 4) > 16 || shapesOf(spec.entries, 6) > 16) {
           expect(() => buildLevelTable(spec)).toThrow(expect.objectContaining({ code: 'GOVERNANCE_SHAPES' }));
           refused++;
@@ -675,7 +675,7 @@ describe('random rules and flows', () => {
           if (entryId !== undefined) byEntry++;
         }
       }),
-      { numRuns: 200, seed: 77 },
+      { numRuns: 150, seed: 77 },
     );
     expect(judged).toBeGreaterThan(1000);
     expect(byEntry).toBeGreaterThan(300);

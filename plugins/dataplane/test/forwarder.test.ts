@@ -111,6 +111,10 @@ beforeAll(async () => {
   make('build/test/scenario', 'build/kedge-forwarder');
   world = await Scenario.start();
   for (const name of ['posture', 'warden', 'tables']) await world.do(`create ${name}`);
+  // Every test finds tables in force and starts a forwarder of its own.
+  await start();
+  await publish();
+  await world.do('end 9 2000');
 }, 120_000);
 
 afterEach(async () => {
@@ -138,7 +142,6 @@ describe('what passes', () => {
 
   it('DP-6 forwards each class at each level as the tables say, counted at the receivers', async () => {
     await start();
-    await publish();
     let asked = 0;
     for (const level of [5, 4, 3, 2, 1]) {
       expect(await decide(level)).toMatchObject({ epoch, level, generation });
