@@ -207,6 +207,9 @@ async function startInside(root, how) {
   const status = inChroot(root, 'npx kedge lab status');
   const answer = await followed(status, 60_000);
   if (answer.status !== 0) throw new Stop(`kedge lab status ended with ${answer.signal ?? answer.status}`);
+  // A check that would see nothing proves nothing: now there is much to see.
+  const there = remains(root).filter((item) => !before.includes(item));
+  if (there.length < 10) throw new Stop(`a running lab shows only: ${there.join('; ')}`);
   signalGroup(child, how);
   const deadline = performance.now() + BOUND_MS.down;
   let left;
