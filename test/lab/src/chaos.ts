@@ -106,11 +106,13 @@ async function isConverged(stage: Stage, level: Level): Promise<boolean> {
   if (line.epoch !== word.epoch || line.stage !== STAGE_COMPLETE) return false;
   if (failClosed.some(({ level: forced }) => forced !== 0)) return false;
   try {
-    const [coordinator, bridge] = await Promise.all([
-      lab.posture('console').health({ deadlineMs: HEALTH_MS }),
-      lab.governance().health({ deadlineMs: HEALTH_MS }),
-    ]);
-    if (coordinator !== 'SERVING' || bridge !== 'SERVING') return false;
+    // Every way in that is used: a connection that was cut has to be up again before the next request counts.
+    const health = await Promise.all(
+      [lab.posture('console'), lab.posture('local/site_owner'), lab.governance()].map((client) =>
+        client.health({ deadlineMs: HEALTH_MS }),
+      ),
+    );
+    if (health.some((answer) => answer !== 'SERVING')) return false;
     // A forwarder that was stopped after its acknowledgement looks well on the board; packets do not lie.
     const afterNs = nowNs();
     await sleep(FLOWING_MS, stage.signal);

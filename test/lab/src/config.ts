@@ -2,6 +2,9 @@
  * Everything a lab is configured with, as text: the warden's file and one JSON file per service.
  * It must not write anything; lab.ts and prepare.ts do.
  */
+import { millisOf } from '@kedge/units';
+import { wardenConfigText, type WardenService } from '@kedge/warden';
+
 import { FILES, PROGRAMS } from './paths.js';
 import type { LabSettings } from './settings.js';
 import {
@@ -26,21 +29,9 @@ import {
   type ZoneName,
 } from './topology.js';
 
-const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-type Lines = readonly (readonly [key: string, value: string])[];
-
-function section(head: string, lines: Lines): string {
-  return `${head}\n${lines.map(([key, value]) => `${key} = ${value}\n`).join('')}`;
-}
-
-function words(...list: readonly string[]): string {
-  return list
-    .map((word) => (/^[^\s"#\\]+$/.test(word) ? word : `"${word.replace(/(["\\])/g, '\\$1')}"`))
-    .join(' ');
-}
-
-function trafficSection(mode: 'send' | 'receive', zone: ZoneName, settings: LabSettings): string {
+function trafficService(mode: 'send' | 'receive', zone: ZoneName, settings: LabSettings): WardenService {
   const flows =
     mode === 'send'
       ? CLASSES.filter(({ from }) => from === zone).flatMap(({ name, to, port }) =>
@@ -53,15 +44,16 @@ function trafficSection(mode: 'send' | 'receive', zone: ZoneName, settings: LabS
           '--listen',
           `class=${name},port=${port}`,
         ]);
-  return section(`[service traffic-${zone}]`, [
-    ['exec', words(PROGRAMS.traffic, mode, '--control', trafficSocket(zone), ...flows)],
-    ['netns', namespaceOf(zone)],
-    ['output', `${LOG}/traffic-${zone}.log`],
-  ]);
+  return {
+    name: `traffic-${zone}`,
+    exec: [PROGRAMS.traffic, mode, '--control', trafficSocket(zone), ...flows],
+    netns: namespaceOf(zone),
+    output: `${LOG}/traffic-${zone}.log`,
+  };
 }
 
 /** The words that start the forwarder of a lab. */
-export function forwarderCommand(settings: LabSettings): readonly string[] {
+export function forwarderCommand(settings: LabSettings): readonly [string, ...string[]] {
   return [
     settings.forwarder ?? PROGRAMS.forwarder,
     ...['--board', BOARD, '--name', DATAPLANE],
@@ -77,74 +69,67 @@ export function forwarderCommand(settings: LabSettings): readonly string[] {
 export function wardenFile(settings: LabSettings, node: string): string {
   const { budgets } = settings;
   const encoded = Buffer.from(JSON.stringify(settings)).toString('base64url');
-  const service = (uid: number, name: string, segment: string): Lines => [
-    ['uid', String(uid)],
-    ['gid', String(GID)],
-    ['capabilities', 'CAP_SYS_NICE CAP_IPC_LOCK'],
-    ['segment', segment],
-    ['start-grace', `${budgets.startGraceMs}ms`],
-    ['restart.min', `${budgets.restartMinMs}ms`],
-    ['restart.max', `${budgets.restartMaxMs}ms`],
-    ['output', `${LOG}/${name}.log`],
-  ];
-  return [
-    section('# The warden of a lab. Made when the lab starts; changes are lost.', [
-      ['board', BOARD],
-      ['budget.dataplane', `${budgets.dataplaneMs}ms`],
-      ['budget.overlay', `${budgets.overlayMs}ms`],
-      ['budget.underlay', `${budgets.underlayMs}ms`],
-      ['silence-kill', `${budgets.silenceKillMs}ms`],
-      ['beat.stale', `${budgets.beatStaleMs}ms`],
-      ['dataplanes', `dataplane-${DATAPLANE}`],
-      ['owner.posture', String(UIDS.coordinator)],
-      ['owner.tables', String(UIDS.bridge)],
-      [`owner.dataplane-${DATAPLANE}`, String(UIDS.dataplane)],
-    ]),
-    section('[oneshot prepare]', [
-      ['exec', words(node, PROGRAMS.prepare, encoded)],
-      ['environment', words(PATH)],
-    ]),
-    section('[service vpp-bridge]', [
-      [
-        'exec',
-        words(
-          ...(settings.commands?.['vpp-bridge'] ?? [
-            node,
-            PROGRAMS.bridge,
-            '--config',
-            `${ETC}/vpp-bridge.json`,
-          ]),
-        ),
-      ],
-      ['environment', words(PATH, 'NODE_ENV=production')],
-      ...service(UIDS.bridge, 'vpp-bridge', 'tables'),
-    ]),
-    section('[service posture-coordinator]', [
-      [
-        'exec',
-        words(
-          ...(settings.commands?.['posture-coordinator'] ?? [
-            node,
-            PROGRAMS.coordinator,
-            '--config',
-            `${ETC}/posture-coordinator.json`,
-          ]),
-        ),
-      ],
-      ['environment', words(PATH, 'NODE_ENV=production')],
-      ...service(UIDS.coordinator, 'posture-coordinator', 'posture'),
-    ]),
-    section('[service forwarder]', [
-      ['exec', words(...(settings.commands?.forwarder ?? forwarderCommand(settings)))],
-      ...service(UIDS.dataplane, 'forwarder', `dataplane-${DATAPLANE}`).filter(
-        ([key]) => key !== 'capabilities',
-      ),
-      ['capabilities', 'CAP_NET_RAW CAP_SYS_NICE CAP_IPC_LOCK'],
-      ['netns', FORWARDER_NAMESPACE],
-    ]),
-    ...RECEIVING_ZONES.map((zone) => trafficSection('receive', zone, settings)),
-    ...SENDING_ZONES.map((zone) => trafficSection('send', zone, settings)),
-  ].join('\n');
+  const environment = { PATH, NODE_ENV: 'production' };
+  const command = (
+    name: keyof NonNullable<LabSettings['commands']>,
+    own: readonly [string, ...string[]],
+  ): readonly [string, ...string[]] => {
+    const [program, ...rest] = settings.commands?.[name] ?? own;
+    return program === undefined ? own : [program, ...rest];
+  };
+  const service = (uid: number, name: string, segment: string): Omit<WardenService, 'exec'> => ({
+    name,
+    uid,
+    gid: GID,
+    capabilities: ['CAP_SYS_NICE', 'CAP_IPC_LOCK'],
+    segment,
+    startGrace: millisOf(budgets.startGraceMs),
+    restartMin: millisOf(budgets.restartMinMs),
+    restartMax: millisOf(budgets.restartMaxMs),
+    output: `${LOG}/${name}.log`,
+  });
+  return wardenConfigText({
+    board: BOARD,
+    budgets: {
+      dataplane: millisOf(budgets.dataplaneMs),
+      overlay: millisOf(budgets.overlayMs),
+      underlay: millisOf(budgets.underlayMs),
+    },
+    silenceKill: millisOf(budgets.silenceKillMs),
+    beatStale: millisOf(budgets.beatStaleMs),
+    dataplanes: [`dataplane-${DATAPLANE}`],
+    owners: {
+      posture: UIDS.coordinator,
+      tables: UIDS.bridge,
+      [`dataplane-${DATAPLANE}`]: UIDS.dataplane,
+    },
+    oneshots: [{ name: 'prepare', exec: [node, PROGRAMS.prepare, encoded], environment: { PATH } }],
+    services: [
+      {
+        ...service(UIDS.bridge, 'vpp-bridge', 'tables'),
+        exec: command('vpp-bridge', [node, PROGRAMS.bridge, '--config', `${ETC}/vpp-bridge.json`]),
+        environment,
+      },
+      {
+        ...service(UIDS.coordinator, 'posture-coordinator', 'posture'),
+        exec: command('posture-coordinator', [
+          node,
+          PROGRAMS.coordinator,
+          '--config',
+          `${ETC}/posture-coordinator.json`,
+        ]),
+        environment,
+      },
+      {
+        ...service(UIDS.dataplane, 'forwarder', `dataplane-${DATAPLANE}`),
+        exec: command('forwarder', forwarderCommand(settings)),
+        capabilities: ['CAP_NET_RAW', 'CAP_SYS_NICE', 'CAP_IPC_LOCK'],
+        netns: FORWARDER_NAMESPACE,
+      },
+      ...RECEIVING_ZONES.map((zone) => trafficService('receive', zone, settings)),
+      ...SENDING_ZONES.map((zone) => trafficService('send', zone, settings)),
+    ],
+  });
 }
 
 /** Configuration files of the services by name, as they stand in the lab's `etc`. */

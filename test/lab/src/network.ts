@@ -68,6 +68,9 @@ export function zonePlans(): readonly NamespacePlan[] {
       ['ipv6/conf/default/accept_ra', '0'],
       ['ipv6/conf/eth0/accept_ra', '0'],
       ['ipv6/conf/eth0/accept_dad', '0'],
+      // A forwarder that is away must not silence the senders: what they know of their peers they keep.
+      ['ipv4/neigh/eth0/ucast_solicit', '1000'],
+      ['ipv6/neigh/eth0/ucast_solicit', '1000'],
     ],
     batch: [
       'link set lo up',

@@ -2,6 +2,7 @@
  * Where the programs and files of the checkout are that the lab starts or reads.
  * It must hold places only.
  */
+import { WARDEN_BINARY } from '@kedge/warden';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -11,7 +12,7 @@ const at = (path: string): string => `${root}${path}`;
 export const ROOT = root;
 
 export const PROGRAMS = {
-  warden: at('plugins/warden/build/kedge-warden'),
+  warden: WARDEN_BINARY,
   forwarder: at('plugins/dataplane/build/kedge-forwarder'),
   traffic: at('test/lab/build/kedge-traffic'),
   boardWatch: at('test/lab/build/kedge-board-watch'),

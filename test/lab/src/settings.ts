@@ -15,7 +15,7 @@ export interface LabBudgets {
   readonly silenceKillMs: number;
   /** A heartbeat older than this is stale. */
   readonly beatStaleMs: number;
-  /** No staleness verdict this long after a start. */
+  /** No staleness verdict this long after a start, while a service has not served yet. */
   readonly startGraceMs: number;
   readonly restartMinMs: number;
   readonly restartMaxMs: number;
@@ -39,7 +39,6 @@ export const SHORT_BUDGETS: LabBudgets = {
   overlayMs: 500,
   underlayMs: 1_000,
   beatStaleMs: 400,
-  startGraceMs: 4_000,
   restartMaxMs: 200,
 };
 
@@ -52,7 +51,9 @@ export interface LabSettings {
   /** The forwarder to run instead of the shipped one; tests plant a mutant here. */
   readonly forwarder?: string;
   /** Words that start a service instead of its own; benchmarks put others in a service's place. */
-  readonly commands?: Partial<Record<'posture-coordinator' | 'vpp-bridge' | 'forwarder', readonly string[]>>;
+  readonly commands?: Partial<
+    Record<'posture-coordinator' | 'vpp-bridge' | 'forwarder', readonly [string, ...string[]]>
+  >;
 }
 
 /** Packets per second and flow when nobody measures. */
