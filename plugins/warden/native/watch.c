@@ -533,7 +533,9 @@ static uint64_t watch_beats(uint64_t now)
       beat = 0; /* nobody can have written that */
     uint64_t started = watched_only ? slot->seen_at_ns : service->started_at_ns;
     uint64_t last = later(beat, watch.resumed_at_ns);
-    uint64_t deadline = later(last + unit->stale_ns, started + unit->start_grace_ns);
+    /* The grace is for starting: who has served since the start has no need of it any more. */
+    bool served = any != NULL && beat > started && GET(any->beat.serving) != 0;
+    uint64_t deadline = later(last + unit->stale_ns, served ? 0 : started + unit->start_grace_ns);
     if (watched_only) /* killed before and not gone yet: once per limit */
       deadline = later(deadline, service->started_at_ns + unit->stale_ns);
     if (looked <= deadline) {

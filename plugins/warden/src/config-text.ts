@@ -32,7 +32,7 @@ interface WardenBeat {
   readonly segment: string;
   /** Left out: the one of the whole configuration. */
   readonly beatStale?: Millis;
-  /** No verdict this long after a start. */
+  /** No verdict this long after a start, while it has not served yet. */
   readonly startGrace?: Millis;
 }
 
