@@ -80,7 +80,12 @@ export class Reports {
     }
   }
 
-  /** A report that began or changed; written when it `ended`, and when it begins, so that a crash leaves its source. */
+  /**
+   * A report that began, ended or changed. Not flushed: what must survive a power cut is in the journal, and ended
+   * transitions are records besides.
+   *
+   * @param write into the file too; at the beginning already, so that a crash leaves the source.
+   */
   put(report: TransitionReport, write: boolean): void {
     this.#keep(report);
     if (write) this.#write(report);
@@ -149,7 +154,7 @@ export class Reports {
           () => 0,
         );
         if (size > FILE_MAX_BYTES) await rename(this.#path, `${this.#path}.1`);
-        await appendFile(this.#path, lines.map((line) => `${line}\n`).join(''), { mode: 0o600, flush: true });
+        await appendFile(this.#path, lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
       } catch {
         this.#lost += lines.length;
       }

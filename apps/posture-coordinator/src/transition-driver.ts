@@ -354,6 +354,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       startNs.overlay = now;
       startNs.underlay = now;
     }
+    if (stage === 'loosen-sessions') tracked.stamps.sessionsNs = now;
     if (stage === 'loosen-dataplane') startNs.dataplane = now;
   }
 
@@ -506,6 +507,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         journaledAtNs: earlier?.journaledAtNs ?? 0n,
         completedAtNs: 0n,
         startNs: {},
+        sessionsNs: 0n,
       },
     };
     this.#tracked.set(transition.epoch, tracked);
@@ -534,12 +536,15 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     }
     this.#clearTimers(transition.epoch);
     this.#takeSnapshot();
-    tracked.outcome = outcome;
     tracked.stamps.completedAtNs = clock.monotonicNs();
-    const report = this.#reportOf(tracked, outcome);
+    const ended = this.#reportOf(tracked, outcome);
+    // By the stamps of the acting ends a path may have been late although it was done when it was looked at.
+    const late = outcome === 'completed' && ended.paths.some((path) => path.outcome === 'late');
+    const report = late ? { ...ended, outcome: 'late' } : ended;
+    tracked.outcome = report.outcome;
     reports.put(report, true);
     records.put(recordOf(config.appliance, report));
-    logger.info({ ...fields, outcome, late: transition.late }, 'a transition ended');
+    logger.info({ ...fields, outcome: report.outcome, late: transition.late }, 'a transition ended');
   }
 
   /** A journal record that came to be durable after its transition had ended belongs into the report, too. */
@@ -579,8 +584,12 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     const { config, clock } = this.#parts;
     let delayMs: number = config.verifyMs;
     if (path !== 'verify') {
-      const start = tracked?.stamps.startNs[path] ?? clock.monotonicNs();
-      delayMs = Math.max(1, millisFromNanos(start + this.#budgets()[path] - clock.monotonicNs()) + 1);
+      const sessions = path === 'overlay' ? tracked?.stamps.sessionsNs : 0n;
+      const start = sessions === 0n ? tracked?.stamps.startNs[path] : sessions;
+      delayMs = Math.max(
+        1,
+        millisFromNanos((start ?? clock.monotonicNs()) + this.#budgets()[path] - clock.monotonicNs()) + 1,
+      );
     }
     const timer = setTimeout(() => {
       tracked?.timers.delete(timer);

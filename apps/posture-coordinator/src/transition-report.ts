@@ -20,6 +20,8 @@ export interface Stamps {
   completedAtNs: bigint;
   /** When each path's turn came: the budgets count from here. */
   readonly startNs: Partial<Record<PathName, bigint>>;
+  /** When the turn of the session layer came, where that is later than its path's. */
+  sessionsNs: bigint;
 }
 
 /** What a report is made of. */
@@ -87,7 +89,8 @@ function pathReportOf(path: PathName, parts: ReportParts): PathReport {
           changes: 0,
         };
       }
-      const late = startNs > 0n && ack.finishedAtNs > startNs + budgetNs;
+      const turnNs = standing.layer === 'session' && stamps.sessionsNs > 0n ? stamps.sessionsNs : startNs;
+      const late = turnNs > 0n && ack.finishedAtNs > turnNs + budgetNs;
       return {
         name,
         startedAtNs: ack.startedAtNs,

@@ -21,7 +21,10 @@ export interface AuthorisationRequest {
    * other posture and governance actions for `posture` or `governance`, mutations for `device/NAME`.
    */
   readonly resource: string;
-  /** The level in force, which is the stricter of word, fail-closed line and the transition's target. */
+  /**
+   * The level in force as decided: the stricter of word and the transition's target. The warden's fail-closed line
+   * does not count; it is no decision, and none of what it enforces is loosened by one.
+   */
   readonly level: Level;
   /** The epoch in force. */
   readonly epoch: Epoch;
