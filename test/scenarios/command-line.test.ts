@@ -42,7 +42,7 @@ const WRONG: readonly (readonly [args: readonly string[], code: string, status: 
 ];
 
 describe('the command given wrongly', () => {
-  it.each(WRONG)('%j is answered with %s and ends with %i', async (args, code, status, field) => {
+  it.for(WRONG)('%j is answered with %s and ends with %i', async ([args, code, status, field]) => {
     const error = await kedgeError(args);
     expect(error).toMatchObject({ code, status, ...(field === undefined ? {} : { field }) });
     expect(error.message.length).toBeGreaterThan(5);
