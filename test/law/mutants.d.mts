@@ -5,7 +5,6 @@ export interface Mutant {
   readonly replace: string;
   readonly test: { readonly file: string; readonly title: string };
   readonly build?: readonly string[];
-  readonly atLoad?: boolean;
 }
 export function mutants(root?: string): Mutant[];
 export function occurrences(mutant: Mutant, root?: string): number;

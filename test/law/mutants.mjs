@@ -37,8 +37,7 @@ const PRIVATE = [
 /**
  * One mutant: `find` (exact text, once in `file`) becomes `replace`; `test` is the vitest file and a part of the
  * title that has to fail; `build` says what the test uses besides sources: make targets as
- * "directory" or "directory target", and "tsc" where it starts child processes from dist. With `atLoad` the break is
- * one that the product itself refuses at load, so that the test file cannot even start.
+ * "directory" or "directory target", and "tsc" where it starts child processes from dist.
  */
 export function mutants(root = ROOT) {
   return JSON.parse(readFileSync(join(root, 'test/law/mutants.json'), 'utf8')).mutants;
@@ -134,7 +133,7 @@ async function build(at, steps) {
 
 const literal = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
-/** Runs some tests of the copy: each with its file, title and status; files that could not even start. */
+/** Runs some tests of the copy: each with its file, title and status. */
 async function runTests(at, tests) {
   const report = join(at, 'node_modules/.mutant.json');
   rmSync(report, { force: true });
@@ -148,16 +147,12 @@ async function runTests(at, tests) {
   try {
     results = JSON.parse(readFileSync(report, 'utf8')).testResults;
   } catch {
-    return { tests: [], refused: undefined, output };
+    return { tests: [], output };
   }
-  const refused = results.find(({ status, assertionResults }) => {
-    return status === 'failed' && assertionResults.length === 0;
-  });
   return {
     tests: results.flatMap(({ name, assertionResults }) =>
       assertionResults.map(({ title, status }) => ({ file: relative(at, name), title, status })),
     ),
-    refused: refused?.message,
     output,
   };
 }
@@ -216,9 +211,6 @@ async function verdictOn(at, mutant, stale) {
     const { passed, failed } = resultsOf(mutant.test, after.tests);
     const catcher = failed.find((title) => idsOf(title).includes(mutant.id));
     if (catcher !== undefined) return { verdict: 'caught', why: catcher };
-    if (mutant.atLoad === true && after.refused !== undefined) {
-      return { verdict: 'caught', why: after.refused };
-    }
     if (passed.length + failed.length === 0) {
       return { verdict: 'does not start', why: after.output.slice(-2000) };
     }
