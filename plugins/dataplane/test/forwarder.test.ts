@@ -325,10 +325,10 @@ describe('what is obeyed', () => {
   });
 
   it('DP-7 goes to the safe level when coordinator and warden are both silent, until both beat and a newer epoch is stored', async () => {
-    await start('--silence 400ms');
+    await start('--silence 1s');
     await decide(5);
     await world.do('beat off posture');
-    await world.do('sleep 900');
+    await world.do('sleep 1600');
     expect(await state()).toMatchObject({ level: 5, safeLevel: 0 });
     await world.do('beat off warden');
     await until(async () => (await state()).safeLevel === 2, 'the safe level');
