@@ -75,7 +75,8 @@ describe('the report of a transition', () => {
       {
         'reference/0': party('dataplane', 150n),
         'reference/1': party('dataplane', 170n),
-        mesh: party('overlay', 700n),
+        // Late by the turn of its path, not by its own start.
+        mesh: party('overlay', 605n),
       },
       'late',
     );
@@ -88,7 +89,7 @@ describe('the report of a transition', () => {
     });
     expect(report.paths).toMatchObject([
       { path: 'dataplane', budgetNs: 100n, startNs: 100n, endNs: 170n, outcome: 'applied' },
-      { path: 'overlay', budgetNs: 500n, startNs: 100n, endNs: 700n, outcome: 'late' },
+      { path: 'overlay', budgetNs: 500n, startNs: 100n, endNs: 605n, outcome: 'late' },
       { path: 'underlay', outcome: 'absent', endNs: 0n, participants: [] },
     ]);
     expect(report.paths[0]?.participants[0]).toEqual({
