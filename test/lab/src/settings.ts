@@ -51,9 +51,7 @@ export interface LabSettings {
   /** The forwarder to run instead of the shipped one; tests plant a mutant here. */
   readonly forwarder?: string;
   /** Words that start a service instead of its own; benchmarks put others in a service's place. */
-  readonly commands?: Partial<
-    Record<'posture-coordinator' | 'vpp-bridge' | 'forwarder', readonly [string, ...string[]]>
-  >;
+  readonly commands?: Partial<Record<'posture-coordinator' | 'vpp-bridge' | 'forwarder', readonly string[]>>;
 }
 
 /** Packets per second and flow when nobody measures. */
