@@ -41,6 +41,8 @@ static struct kedge_segment dataplane;
 static KEDGE_ATOMIC(int) beating[2] = {1, 1};
 static pid_t forwarder;
 
+static struct kedge_worker *worker(void);
+
 static void fail(const char *what)
 {
   printf("{\"error\":\"%s: %s\"}\n", what, strerror(errno));
