@@ -38,7 +38,9 @@ export interface ArenaOptions {
   readonly withinMs: number;
 }
 
-function taskset(cpu: number, command: readonly string[]): readonly string[] {
+type Command = readonly [string, ...string[]];
+
+function taskset(cpu: number, command: readonly string[]): Command {
   return ['/usr/bin/taskset', '-c', String(cpu), ...command];
 }
 
@@ -81,9 +83,7 @@ export async function inArena<T>(options: ArenaOptions): Promise<T> {
     budgets: { ...FULL_BUDGETS, restartMinMs: 5, restartMaxMs: 5 },
     rates: { ordinary: options.rate ?? 10 },
   });
-  const forwarder = forwarderCommand(settings).filter(
-    (word, i, all) => word !== '--fifo' && all[i - 1] !== '--fifo',
-  );
+  const [forwarder, ...forwarderWords] = forwarderCommand(settings);
   const text = wardenFile(
     {
       ...settings,
@@ -100,7 +100,8 @@ export async function inArena<T>(options: ArenaOptions): Promise<T> {
           `${ETC}/vpp-bridge.json`,
         ]),
         forwarder: [
-          ...forwarder,
+          forwarder,
+          ...forwarderWords.filter((word, i, all) => word !== '--fifo' && all[i - 1] !== '--fifo'),
           ...['--cpu', '1'],
           ...(options.poll === true ? ['--poll'] : []),
           ...(options.fifo === true ? ['--fifo', '50'] : []),
