@@ -44,10 +44,16 @@ async function pathRows(
   });
   const kept = taken.filter((s) => !s.apart);
   const setApart = taken.length - kept.length;
-  const more =
-    setApart > taken.length * APART_SHARE
-      ? { setApart, invalid: `more than ${String(APART_SHARE * 100)} % of the samples were set apart` }
-      : { setApart };
+  const share = setApart / taken.length;
+  const backwards = kept.some(
+    ({ stored, seen, acknowledged }) => stored < 0 || seen < 0 || acknowledged < seen,
+  );
+  const invalid = backwards
+    ? 'an effect is stamped before its cause'
+    : share > APART_SHARE
+      ? `more than ${String(APART_SHARE * 100)} % of the samples were set apart`
+      : undefined;
+  const more = invalid === undefined ? { setApart } : { setApart, invalid };
   const stages = (['stored', 'seen', 'acknowledged'] as const).map((stage) =>
     rowOf(
       `${name}: decided → ${stage}`,
