@@ -68,6 +68,8 @@ export interface LabUpOptions {
   readonly budgets?: LabBudgets;
   readonly rates?: Partial<Record<ClassName, number>>;
   readonly forwarder?: string;
+  /** How long it may take until all of it works, milliseconds. */
+  readonly readyWithinMs?: number;
   /** Told in words what happens. */
   readonly out?: (line: string) => void;
   readonly signal?: AbortSignal;
@@ -325,7 +327,7 @@ export async function labDown(name: string = DEFAULT_NAME): Promise<boolean> {
  *   `LAB_NOT_READY` (says which part is missing, with its last words)
  */
 export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
-  const { out = () => undefined, foreground = false, signal } = options;
+  const { out = () => undefined, foreground = false, readyWithinMs = READY_WITHIN_MS, signal } = options;
   requireRoot();
   const settings = labSettings(options);
   requirePrograms(settings);
@@ -359,7 +361,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
     note = await noteOf(child, settings);
     writeNote(note);
     lab = new RunningLab(note);
-    await ready(lab, child, out, signal);
+    await ready(lab, child, readyWithinMs, out, signal);
     if (!foreground) child.unref();
     return lab;
   } catch (error) {
@@ -481,10 +483,11 @@ function checks(lab: Lab): readonly Check[] {
 async function ready(
   lab: RunningLab,
   child: ChildProcess,
+  withinMs: number,
   out: (line: string) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const until = performance.now() + READY_WITHIN_MS;
+  const until = performance.now() + withinMs;
   for (const { part, service, missing } of checks(lab)) {
     out(part);
     for (let why: string | undefined = 'not looked at yet'; why !== undefined;) {
@@ -500,7 +503,7 @@ async function ready(
         const words = lab.logTail(service, 6) || lastWords(lab.name);
         throw new KedgeError({
           code: 'LAB_NOT_READY',
-          message: `the lab "${lab.name}" did not become ready within ${READY_WITHIN_MS / 1000} s: ${part}: ${why}`,
+          message: `the lab "${lab.name}" did not become ready within ${withinMs / 1000} s: ${part}: ${why}`,
           help: words === '' ? `there is no log of ${service}` : `last words of ${service}: ${words}`,
         });
       }
