@@ -166,6 +166,12 @@ static void play_dataplane(void)
       PUT(d->worker[a % KEDGE_MAX_WORKERS].live, (uint32_t)b);
     else if (strcmp(order, "epoch") == 0) /* WORKER EPOCH: a torn acknowledgement */
       PUT(d->worker[a % KEDGE_MAX_WORKERS].ack.epoch, b);
+    else if (strcmp(order, "pose") == 0) { /* PID START: names another process as its own, as a hostile one would */
+      d->header.incarnation++;
+      d->header.writer_pid = (uint32_t)a;
+      d->header.writer_start = b;
+      d->header.checksum = kedge_crc32(0, &d->header, offsetof(struct kedge_segment_header, checksum));
+    }
     else if (strcmp(order, "acked") == 0)
       result = GET(d->worker[a % KEDGE_MAX_WORKERS].ack.epoch);
     else if (!common_order(order, a))

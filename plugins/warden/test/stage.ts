@@ -171,7 +171,7 @@ export function baseConfig(board: string, changes: Partial<WardenConfig> = {}): 
   return {
     board,
     budgets: { dataplane: millisOf(20), overlay: millisOf(100), underlay: millisOf(200) },
-    silenceKill: millisOf(50),
+    silenceKill: millisOf(300),
     beatStale: millisOf(1000),
     owners: { posture: 0, 'dataplane-a': 0, 'dataplane-b': 0, 'participant-o': 0, 'participant-u': 0 },
     dataplanes: ['dataplane-a'],
@@ -208,8 +208,21 @@ export class Stage {
   }
 
   async actor(...args: readonly (string | number)[]): Promise<Actor> {
-    const [role, ...rest] = args;
-    const actor = new Actor(ACTOR, [String(role), this.board, ...rest.map(String)]);
+    return this.play(ACTOR, args);
+  }
+
+  /** As another user of the group kedge. */
+  async actorAs(uid: number, ...args: readonly (string | number)[]): Promise<Actor> {
+    const change = [`--reuid=${uid}`, '--regid=64700', '--clear-groups', '--', ACTOR];
+    return this.play('setpriv', args, change);
+  }
+
+  private async play(
+    command: string,
+    [role, ...rest]: readonly (string | number)[],
+    before: readonly string[] = [],
+  ): Promise<Actor> {
+    const actor = new Actor(command, [...before, String(role), this.board, ...rest.map(String)]);
     this.processes.push(actor);
     await actor.line();
     return actor;

@@ -3,13 +3,15 @@
  * It must not assert speed: stamps are compared with deadlines, with room for a busy machine.
  */
 import {
+  chmodSync,
+  chownSync,
+  closeSync,
   openSync,
+  readFileSync,
   symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
-  closeSync,
-  chmodSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,10 +26,13 @@ import {
   Stage,
   until,
   type Actor,
+  type Line,
   type Violation,
 } from './stage.js';
 
 const MS = 1_000_000n;
+/** errno ESRCH. */
+const NO_SUCH_PROCESS = 3;
 const WIDE = { dataplane: millisOf(500), overlay: millisOf(500), underlay: millisOf(500) };
 
 let stage: Stage;
@@ -37,21 +42,24 @@ beforeEach(() => {
 });
 afterEach(() => stage.close());
 
-/** Coordinator and one data plane on the board, at level 5 and acknowledged, and the warden over them. */
+/**
+ * Coordinator and one data plane on the board, at level 5 and acknowledged, and the warden over them. The first
+ * decision is there before the data plane: however slow the machine, it owes nothing for it.
+ */
 async function settled(
   changes: Parameters<Stage['warden']>[0] = {},
   workers = 2,
-): Promise<{ posture: Actor; plane: Actor }> {
-  await stage.warden(changes);
+): Promise<{ posture: Actor; plane: Actor; warden: Line }> {
+  const warden = await stage.warden(changes);
   const posture = await stage.actor('posture');
-  const plane = await stage.actor('dataplane', 'a', workers);
-  await stage.seen();
   await posture.tell('tighten', 1, 5, 5, 0);
+  await stage.seen();
+  const plane = await stage.actor('dataplane', 'a', workers);
   for (let worker = 0; worker < workers; worker++) {
     while ((await plane.tell('acked', worker)) < 1n) await sleep(2);
   }
-  await sleep(100); // longer than the base budget, so that the first decision is settled
-  return { posture, plane };
+  await stage.seen();
+  return { posture, plane, warden };
 }
 
 function onTime(v: Violation, deadline: bigint): void {
@@ -94,7 +102,7 @@ describe('the data plane', () => {
     await plane.tell('mute', 0b11);
     await posture.tell('tighten', 7, 5, 2, 0);
     await stage.violations(KIND.BUDGET, 2);
-    await sleep(200);
+    await sleep(450);
     expect(plane.status).toBeUndefined();
     expect(stage.show().failClosed[0].level).toBe(2);
     await plane.tell('mute', 0b01); // one of two is not enough
@@ -114,8 +122,8 @@ describe('the data plane', () => {
     expect(await plane.ended).toBe('SIGKILL');
     const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
     expect(killed).toMatchObject({ subject: 'a', epoch: 7n, path: 0, level: 1, outcome: 0 });
-    expect((killed as Violation).actedAtNs).toBeGreaterThanOrEqual(decided + 70n * MS);
-    expect((killed as Violation).actedAtNs).toBeLessThan(decided + 150n * MS);
+    expect((killed as Violation).actedAtNs).toBeGreaterThanOrEqual(decided + 320n * MS);
+    expect((killed as Violation).actedAtNs).toBeLessThan(decided + 420n * MS);
     await sleep(150);
     expect(stage.show().failClosed[0]).toMatchObject({ level: 1, epoch: 7n });
     // A new process on the same board acknowledges before anything ends.
@@ -141,7 +149,7 @@ describe('the data plane', () => {
     const decided = await posture.tell('line', 7, 5, 2, STAGE.TIGHTEN, 0);
     const late = await stage.violations(KIND.BUDGET, 2);
     expect(late[0]?.deadlineNs).toBe(decided + 20n * MS);
-    await sleep(200);
+    await sleep(450);
     // Nobody could acknowledge an epoch that the word does not carry: obeying the line is answer enough.
     expect(plane.status).toBeUndefined();
     expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 7n });
@@ -151,7 +159,6 @@ describe('the data plane', () => {
 
   it('PO-12 PO-15 a deadline in the line shortens the budget and never lengthens it', async () => {
     const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(300) } });
-    await sleep(300);
     await plane.tell('obey', 1);
     await plane.tell('mute', 0b11);
     const wished = await posture.tell('tighten', 7, 5, 3, 5_000_000);
@@ -181,12 +188,12 @@ describe('the data plane', () => {
   });
 
   it('PO-12 a miss on the way from 5 to 4 is an alarm only', async () => {
-    const { posture, plane } = await settled();
-    await plane.tell('mute', 0b01);
+    const { posture, plane } = await settled({}, 1);
+    await plane.tell('mute', 1);
     await posture.tell('tighten', 7, 5, 4, 0);
     const [alarm] = await stage.violations(KIND.ALARM);
     expect(alarm).toMatchObject({ subject: 'a/0', epoch: 7n, level: 0, actedAtNs: 0n });
-    await sleep(200);
+    await sleep(450);
     expect(plane.status).toBeUndefined();
     const { failClosed, violations } = stage.show();
     expect(failClosed[0]).toMatchObject({ level: 0, count: 0n });
@@ -203,19 +210,20 @@ describe('the data plane', () => {
   });
 
   it('PO-12 a late loosening is recorded and nothing else', async () => {
-    const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(100) } });
+    const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(400) } });
     await posture.tell('tighten', 2, 5, 2, 0);
-    await sleep(200);
+    while ((await plane.tell('acked', 1)) < 2n) await sleep(2);
+    await sleep(450);
     await plane.tell('mute', 0b11);
     await posture.tell('line', 3, 2, 5, STAGE.DECIDED, 0);
     await posture.tell('line', 3, 2, 5, STAGE.PATHS, 0);
-    await sleep(200);
+    await sleep(450);
     expect(stage.show().violations).toEqual([]);
     const released = await posture.tell('line', 3, 2, 5, STAGE.DATAPLANE, 0);
     await posture.tell('word', 3, 5);
     const late = await stage.violations(KIND.LATE_LOOSENING, 2);
-    expect(late[0]).toMatchObject({ epoch: 3n, level: 0, actedAtNs: 0n, deadlineNs: released + 100n * MS });
-    await sleep(200);
+    expect(late[0]).toMatchObject({ epoch: 3n, level: 0, actedAtNs: 0n, deadlineNs: released + 400n * MS });
+    await sleep(400);
     expect(plane.status).toBeUndefined();
     expect(stage.show().failClosed[0].count).toBe(0n);
     expect(stage.show().violations).toHaveLength(2);
@@ -272,31 +280,36 @@ describe('the data plane', () => {
     await until('the end of the line', () => stage.show().failClosed[0].level === 0);
   });
 
-  it('PO-14 a worker that finished after its deadline is recorded by its own stamp', async () => {
-    const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(30) } }, 1);
-    await plane.tell('delay', 31);
-    plane.kill('SIGCONT');
+  it('PO-14 a worker that finished after its deadline is recorded by its own stamp, though nothing is left to enforce', async () => {
+    const { posture, plane, warden } = await settled({}, 1);
+    await plane.tell('delay', 30);
+    warden.kill('SIGSTOP'); // it looks when all is over
+    await sleep(50);
     const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    while ((await plane.tell('acked', 0)) < 7n) await sleep(2);
+    warden.kill('SIGCONT');
     const [late] = await stage.violations(KIND.BUDGET);
-    expect(late).toMatchObject({ subject: 'a/0', epoch: 7n, deadlineNs: decided + 30n * MS });
+    expect(late).toMatchObject({ subject: 'a/0', epoch: 7n, level: 0, actedAtNs: 0n });
+    expect(late?.deadlineNs).toBe(decided + 20n * MS);
+    expect(stage.show().failClosed[0].count).toBe(0n);
   });
 
   it('PO-12 a dead or absent data plane passes nothing and owes nothing; a worker that is not live neither', async () => {
-    const { posture, plane } = await settled({ dataplanes: ['dataplane-a', 'dataplane-b'] });
+    const { posture, plane } = await settled({ budgets: WIDE, dataplanes: ['dataplane-a', 'dataplane-b'] });
     await plane.tell('mute', 0b10);
     await plane.tell('live', 1, 0);
     await posture.tell('tighten', 7, 5, 2, 0);
-    await sleep(150);
+    await sleep(600);
     expect(stage.show().violations).toEqual([]);
     plane.kill('SIGKILL');
     await plane.ended;
     await posture.tell('tighten', 8, 2, 1, 0);
-    await sleep(150);
+    await sleep(600);
     expect(stage.show().violations).toEqual([]);
   });
 
   it('PO-12 of two data planes each is held on its own', async () => {
-    const { posture, plane } = await settled({ dataplanes: ['dataplane-a', 'dataplane-b'] });
+    const { posture, plane } = await settled({ budgets: WIDE, dataplanes: ['dataplane-a', 'dataplane-b'] });
     const other = await stage.actor('dataplane', 'b', 1);
     await stage.seen();
     other.kill('SIGSTOP');
@@ -413,7 +426,7 @@ describe('the warden’s own segment', () => {
     await stage.warden();
     const first = stage.show();
     expect(first.budgetNs).toEqual([20n * MS, 100n * MS, 200n * MS]);
-    expect(first).toMatchObject({ silenceKillNs: 50n * MS, staleNs: 1000n * MS, serving: 1 });
+    expect(first).toMatchObject({ silenceKillNs: 300n * MS, staleNs: 1000n * MS, serving: 1 });
     await sleep(400);
     const second = stage.show();
     expect(second.beats).toBeGreaterThanOrEqual(first.beats + 4n);
@@ -516,15 +529,36 @@ describe('hostile segments', () => {
     expect(warden.status).toBeUndefined();
   });
 
-  it('PO-16 a data plane cannot have another user’s process killed in its place', async () => {
+  it('PO-16 a segment of another user than the configured one is taken for absent', async () => {
     await stage.warden({ owners: { posture: 0, 'dataplane-a': 64703 } });
     const posture = await stage.actor('posture');
-    const plane = await stage.actor('dataplane', 'a', 1); // runs as root, the owner is to be 64703
+    const plane = await stage.actor('dataplane', 'a', 1); // runs as root
     await stage.seen();
     plane.kill('SIGSTOP');
     await posture.tell('tighten', 7, 5, 2, 0);
-    await sleep(300);
+    await sleep(600);
     expect(plane.status).toBeUndefined();
     expect(stage.show().violations).toEqual([]);
+  });
+
+  it('PO-16 a data plane cannot have another user’s process killed in its place', async () => {
+    chownSync(stage.board, 0, 64700);
+    chmodSync(stage.board, 0o1775);
+    const warden = await stage.warden({ owners: { posture: 0, 'dataplane-a': 64703 } }, true);
+    const posture = await stage.actor('posture');
+    const plane = await stage.actorAs(64703, 'dataplane', 'a', 1);
+    const victim = await stage.actor('participant', 'o', 1);
+    await stage.seen();
+    const stat = readFileSync(`/proc/${victim.pid}/stat`, 'utf8');
+    await plane.tell('pose', victim.pid, stat.slice(stat.lastIndexOf(')')).split(' ')[20] ?? '0');
+    await stage.seen();
+    await plane.tell('mute', 1);
+    await posture.tell('tighten', 7, 5, 2, 0);
+    const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
+    expect(killed).toMatchObject({ subject: 'a', outcome: NO_SUCH_PROCESS });
+    expect(warden.log).toContain('it cannot be killed through it');
+    expect(await victim.tell('beat', 1)).toBeGreaterThan(0n);
+    expect(plane.status).toBeUndefined();
+    expect(stage.show().failClosed[0].level).toBe(2);
   });
 });
