@@ -17,6 +17,8 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
 
+import { kedge } from './run-command.js';
+
 const NAME = 'chaos-test';
 const LAB_FOLDER = fileURLToPath(new URL('../lab', import.meta.url));
 const LATE = `${LAB_FOLDER}/build/kedge-forwarder-late`;
@@ -59,6 +61,10 @@ describe('chaos', () => {
       );
       // 5 ms of 2,000 packets a second are 10; what is found must be of that order, not one stray packet.
       for (const { packets = 0 } of leaks) expect(packets).toBeGreaterThan(4);
+      // The command says so by its exit status too.
+      const { status, out } = await kedge(['drill', '--dwell', '250', '--lab', NAME, '--json']);
+      expect(JSON.parse(out)).toMatchObject({ ok: false });
+      expect(status).toBe(6);
     } finally {
       await lab.down();
     }
