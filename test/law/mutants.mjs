@@ -20,7 +20,7 @@ import { fileURLToPath } from 'node:url';
 import { idsOf } from './trace.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
-const EXIT = { usage: 2, survived: 6, stopped: 130 };
+const EXIT = { unexpected: 1, usage: 2, survived: 6, stopped: 130 };
 /** Longest run of one build or test; vitest's own limits end a test that hangs long before. */
 const LIMIT_MS = 10 * 60_000;
 
@@ -284,8 +284,9 @@ async function main() {
   try {
     rows = await judge(at, chosen, say);
   } catch (error) {
-    if (!stopped) throw error;
-    return EXIT.stopped;
+    if (stopped) return EXIT.stopped;
+    console.error(error.message);
+    return EXIT.unexpected;
   } finally {
     rmSync(at, { recursive: true, force: true });
   }
