@@ -252,19 +252,25 @@ class OpenSpool implements Spool {
       await handle.close();
       // An empty file would be in the way of the next attempt.
       await unlink(path).catch(() => undefined);
-      throw error;
+      // It is gone, so nothing can be appended to it: a disk that was full may be tried again.
+      throw error instanceof SyncFailure ? error.cause : error;
     }
     this.#handle = handle;
     this.#files.push({ path, first, bytes: FILE_HEAD.length });
     this.#bytes += FILE_HEAD.length;
   }
 
-  /** A full disk gives back what was half written and goes on; anything else ends the spool for good (PO-17). */
+  /**
+   * A full disk gives back what was half written and goes on; anything else, also a full disk that shows only when
+   * syncing, ends the spool for good: after a failed fsync a file is not appended to again (PO-17).
+   */
   async #onWriteFailure(group: readonly Waiting[], cause: unknown): Promise<void> {
+    const goesOn = isDiskFull(cause) && (await this.#takeBack());
+    // Only now: what was given meanwhile has numbers behind those that are given back, and goes with them.
     const rejected = [...group, ...this.#waiting];
     this.#waiting = [];
     let error: KedgeError;
-    if (isDiskFull(cause) && (await this.#takeBack())) {
+    if (goesOn) {
       error = this.#full(cause);
     } else {
       this.#state = 'failed';
@@ -437,8 +443,15 @@ function nameOf(first: bigint): string {
 
 /** fdatasync: content and length, which is all that recovery needs. */
 async function sync(handle: FileHandle): Promise<void> {
-  await handle.datasync();
+  try {
+    await handle.datasync();
+  } catch (cause) {
+    throw new SyncFailure('what was written may or may not be on the disk', { cause });
+  }
 }
+
+/** What of a file is durable is not known any more. */
+class SyncFailure extends Error {}
 
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');

@@ -1,12 +1,13 @@
 /**
  * Appends records to a spool without end, or until it is refused, and says what was acknowledged: one line each.
+ * With `again` it goes on after refusals for some rounds, with small records given while the refusal is under way.
  * It must not acknowledge anything by itself.
  */
 import { openSpool } from '@kedge/ledger';
 
-const [directory, atOnce] = process.argv.slice(2);
-const spool = await openSpool({ directory, fileBytes: 16 * 1024 });
-const record = (number) => ({
+const [directory, atOnce, again] = process.argv.slice(2);
+const spool = await openSpool({ directory, ...(again === undefined ? { fileBytes: 16 * 1024 } : {}) });
+const record = (number, reason = 'x'.repeat(number % 300)) => ({
   schema: 'kedge.authorisation-decision/1',
   id: `authorisation/box/${String(number).padStart(8, '0')}`,
   appliance: 'box',
@@ -14,7 +15,7 @@ const record = (number) => ({
   epoch: '7',
   allow: false,
   rule: 'default-deny',
-  reason: 'x'.repeat(number % 300),
+  reason,
   principal: 'user:ada',
   tier: 'apprentice',
   channel: 'local',
@@ -25,6 +26,22 @@ const record = (number) => ({
 });
 let number = Number(spool.status().durable);
 let refused;
+for (let round = 0; round < 20 && again !== undefined; round++) {
+  let full = false;
+  const appended = Array.from({ length: Number(atOnce) }, () =>
+    spool.append(record((number += 1), 'x'.repeat(500))).catch(() => (full = true)),
+  );
+  while (!full) {
+    await new Promise(setImmediate);
+    appended.push(
+      spool.append(record((number += 1), '')).then(
+        ({ sequence }) => process.stdout.write(`${sequence}\n`),
+        () => undefined,
+      ),
+    );
+  }
+  await Promise.all(appended);
+}
 while (refused === undefined) {
   await Promise.all(
     Array.from({ length: Number(atOnce) }, async () => {
@@ -38,6 +55,6 @@ while (refused === undefined) {
     }),
   );
 }
-const again = await spool.append(record(999_999)).catch((error) => error);
-process.stdout.write(`refused ${refused.code} then ${again.code ?? 'taken'}\n`);
+const last = await spool.append(record(999_999)).catch((error) => error);
+process.stdout.write(`refused ${refused.code} then ${last.code ?? 'taken'}\n`);
 process.exit(0);

@@ -47,40 +47,59 @@ describe('a spool after a crash', () => {
     }
   });
 
-  it('a full disk refuses, loses nothing that was acknowledged, and leaves whole records', async () => {
+  /** Lets the script run on a disk of 96 KiB; its lines of output, and the records that were kept. */
+  async function onSmallDisk(...args: string[]): Promise<{ lines: string[]; kept: bigint[] }> {
     const out = execFileSync(
       '/usr/bin/unshare',
       [
         '--mount',
         'sh',
         '-c',
-        'mount -t tmpfs -o size=96k none "$1" && "$2" "$3" "$1/spool" 5 && cp -r "$1/spool" "$4"',
+        'mount -t tmpfs -o size=96k none "$1"; kept=$2; shift 2; "$@" && cp -r "$3" "$kept"',
         'sh',
         directory,
+        `${directory}.kept`,
         process.execPath,
         script,
-        `${directory}.kept`,
+        `${directory}/spool`,
+        ...args,
       ],
       { encoding: 'utf8' },
     );
     try {
-      const lines = out.trimEnd().split('\n');
-      expect(lines.pop()).toBe('refused LEDGER_SPOOL_FULL then LEDGER_SPOOL_FULL');
-      expect(lines.length).toBeGreaterThan(50);
-      const newest = lines.map(BigInt).reduce((most, each) => (each > most ? each : most));
-      expect((await sequencesOf(`${directory}.kept`)).length).toBe(Number(newest));
+      return { lines: out.trimEnd().split('\n'), kept: await sequencesOf(`${directory}.kept`) };
     } finally {
       await rm(`${directory}.kept`, { recursive: true, force: true });
     }
+  }
+
+  it('a full disk refuses, loses nothing that was acknowledged, and leaves whole records', async () => {
+    const { lines, kept } = await onSmallDisk('5');
+    expect(lines.pop()).toBe('refused LEDGER_SPOOL_FULL then LEDGER_SPOOL_FULL');
+    expect(lines.length).toBeGreaterThan(50);
+    const newest = lines.map(BigInt).reduce((most, each) => (each > most ? each : most));
+    expect(kept.length).toBe(Number(newest));
   });
 
-  it('after a failed fsync nothing is appended to the spool again', async () => {
+  it('a record given while a full disk is noticed breaks no row: what is acknowledged is there', async () => {
+    const { lines, kept } = await onSmallDisk('200', 'again');
+    expect(lines.pop()).toMatch(/^refused LEDGER_SPOOL_FULL then /);
+    expect(lines.length).toBeGreaterThan(0);
+    expect(new Set(lines).size).toBe(lines.length);
+    expect(kept).toEqual(kept.map((_, index) => BigInt(index + 1)));
+    for (const line of lines) expect(kept).toContain(BigInt(line));
+  });
+
+  it.each([
+    ['EIO, from then on', {}],
+    ['ENOSPC, once', { FSYNC_FAILS_ONCE: '1' }],
+  ])('after a failed fsync nothing is appended to the spool again: %s', async (_how, environment) => {
     const shim = join(directory, 'fsync-fails.so');
     execFileSync('gcc', ['-shared', '-fPIC', '-o', shim, join(import.meta.dirname, 'fsync-fails.c')]);
     const path = join(directory, 'spool');
     const out = execFileSync(process.execPath, [script, path, '3'], {
       encoding: 'utf8',
-      env: { ...process.env, LD_PRELOAD: shim },
+      env: { ...process.env, ...environment, LD_PRELOAD: shim },
     });
     const lines = out.trimEnd().split('\n');
     expect(lines.pop()).toBe('refused LEDGER_SPOOL_FAILED then LEDGER_SPOOL_FAILED');
