@@ -382,6 +382,31 @@ Napi::Value tighten(const Napi::CallbackInfo &info)
   return result;
 }
 
+/* (handle, epoch, from, to, received, decided, b0, b1, b2, flags) → { stageAtNs, storedAtNs } */
+Napi::Value loosen(const Napi::CallbackInfo &info)
+{
+  Napi::Env env = info.Env();
+  kedge_posture_segment &segment = posture(info, writable(info));
+  kedge_transition_view v{};
+  v.epoch = u64(info, 1);
+  v.from = u32(info, 2);
+  v.to = u32(info, 3);
+  v.received_at_ns = u64(info, 4);
+  v.decided_at_ns = u64(info, 5);
+  for (size_t p = 0; p < KEDGE_PATHS; p++)
+    v.budget_ns[p] = u64(info, 6 + p);
+  uint32_t flags = u32(info, 9);
+  uint64_t stage_at;
+  {
+    Raised raised;
+    stage_at = kedge_posture_loosen(&segment, &v, flags);
+  }
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("stageAtNs", big(env, stage_at));
+  result.Set("storedAtNs", big(env, segment.stored_at_ns.load(std::memory_order_relaxed)));
+  return result;
+}
+
 /* (handle, epoch, level, flags) → storedAtNs */
 Napi::Value store_word(const Napi::CallbackInfo &info)
 {
@@ -913,6 +938,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports)
   method("transition", transition);
   method("writeTransition", write_transition);
   method("tighten", tighten);
+  method("loosen", loosen);
   method("storeWord", store_word);
   method("ack", ack);
   method("writeAck", write_ack);

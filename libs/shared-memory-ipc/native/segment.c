@@ -874,6 +874,16 @@ void kedge_beat(struct kedge_beat *beat, uint64_t now_ns)
   atomic_store_explicit(&beat->count, atomic_load_explicit(&beat->count, memory_order_relaxed) + 1, memory_order_release);
 }
 
+/* Line, word, stamp, ring: in this order, and nothing between them that could wake anybody. */
+static void store_transition(struct kedge_posture_segment *posture, const struct kedge_transition_view *view, unsigned flags)
+{
+  kedge_transition_write(&posture->transition, view);
+  /* Release: whoever acquires this word finds the line of its epoch, or a newer one. */
+  atomic_store_explicit(&posture->word, kedge_word_of(view->epoch, flags, view->to), memory_order_release);
+  atomic_store_explicit(&posture->stored_at_ns, kedge_now_ns(), memory_order_release);
+  kedge_bell_ring(&posture->beat.bell);
+}
+
 uint64_t kedge_posture_tighten(struct kedge_posture_segment *posture, struct kedge_transition_view *view, unsigned flags)
 {
   if (view->decided_at_ns == 0)
@@ -881,10 +891,15 @@ uint64_t kedge_posture_tighten(struct kedge_posture_segment *posture, struct ked
   if (view->stage_at_ns == 0)
     view->stage_at_ns = view->decided_at_ns;
   view->stage = KEDGE_STAGE_TIGHTEN;
-  kedge_transition_write(&posture->transition, view);
-  /* Release: whoever acquires this word finds the line of its epoch, or a newer one. */
-  atomic_store_explicit(&posture->word, kedge_word_of(view->epoch, flags, view->to), memory_order_release);
-  atomic_store_explicit(&posture->stored_at_ns, kedge_now_ns(), memory_order_release);
-  kedge_bell_ring(&posture->beat.bell);
+  store_transition(posture, view, flags);
   return view->decided_at_ns;
+}
+
+uint64_t kedge_posture_loosen(struct kedge_posture_segment *posture, struct kedge_transition_view *view, unsigned flags)
+{
+  if (view->stage_at_ns == 0)
+    view->stage_at_ns = kedge_now_ns();
+  view->stage = KEDGE_STAGE_LOOSEN_DATAPLANE;
+  store_transition(posture, view, flags);
+  return view->stage_at_ns;
 }

@@ -96,6 +96,18 @@ export interface Addon {
     budget2: bigint,
     flags: number,
   ): { decidedAtNs: bigint; storedAtNs: bigint };
+  loosen(
+    handle: Handle,
+    epoch: bigint,
+    from: number,
+    to: number,
+    receivedAtNs: bigint,
+    decidedAtNs: bigint,
+    budgetDataplane: bigint,
+    budgetOverlay: bigint,
+    budgetUnderlay: bigint,
+    flags: number,
+  ): { stageAtNs: bigint; storedAtNs: bigint };
   storeWord(segment: Handle, epoch: bigint, level: number, flags: number): bigint;
   ack(segment: Handle, offset: number): RawAck | undefined;
   writeAck(

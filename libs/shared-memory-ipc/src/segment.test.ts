@@ -511,6 +511,35 @@ describe('lines under a sequence lock', () => {
     expect(refusal(() => shown.transition())).toBe('SEGMENT_KIND');
   });
 
+  it('PO-15 the last step of a loosening stamps its stage, writes the line, then the word, then rings once', () => {
+    const writer = createPostureSegment({ directory });
+    const bells = writer.load32(layout.beat.bell + layout.header.size);
+    const before = monotonicNs();
+    const { stageAtNs, storedAtNs } = writer.loosen({
+      epoch: 9n,
+      from: 2,
+      to: 5,
+      receivedAtNs: 3n,
+      decidedAtNs: 4n,
+      budgetNs: [5n, 6n, 7n],
+    });
+    expect(stageAtNs).toBeGreaterThanOrEqual(before);
+    expect(storedAtNs).toBeGreaterThanOrEqual(stageAtNs);
+    expect(writer.word()).toBe((9n << 16n) | 5n);
+    expect(writer.transition()).toMatchObject({
+      epoch: 9n,
+      from: 2,
+      to: 5,
+      stage: layout.enums.stage.LOOSEN_DATAPLANE,
+      receivedAtNs: 3n,
+      decidedAtNs: 4n,
+      stageAtNs,
+      budgetNs: [5n, 6n, 7n],
+    });
+    expect(writer.load32(layout.beat.bell + layout.header.size)).toBe(bells + 1);
+    writer.close();
+  });
+
   it('PO-15 a tightening store stamps decided-at, writes the line, then the word, then rings', () => {
     const writer = coordinator();
     const shown = reader();

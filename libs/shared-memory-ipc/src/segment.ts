@@ -111,6 +111,11 @@ export interface Tightening {
   readonly flags?: number;
 }
 
+/** What the last step of a loosening needs: a tightening's fields, and when it was decided. */
+export interface Loosening extends Tightening {
+  readonly decidedAtNs: bigint;
+}
+
 /** The posture segment, of which there is one writer: the coordinator. */
 export interface PostureWriter extends SegmentWriter {
   /** The posture word as it stands: epoch << 16 | flags << 3 | level. 0 = no decision yet. */
@@ -121,9 +126,14 @@ export interface PostureWriter extends SegmentWriter {
    * The calling thread is lifted to real-time priority for just that long, where the process may (CAP_SYS_NICE).
    */
   tighten(t: Tightening): { decidedAtNs: bigint; storedAtNs: bigint };
+  /**
+   * The last step of a loosening in one native call, as {@link tighten}: the line (stage LOOSEN_DATAPLANE, stamped
+   * here: the budget runs from it), then the word, then its stamp, then one ring.
+   */
+  loosen(l: Loosening): { stageAtNs: bigint; storedAtNs: bigint };
   /** Writes a whole transition line under its sequence lock and rings: a stage of a loosening, or its end. */
   writeTransition(line: TransitionLine): void;
-  /** Stores a word alone, stamps it and rings: the last step of a loosening, or a start. */
+  /** Stores a word alone, stamps it and rings: at a start. */
   storeWord(epoch: bigint, level: number, flags?: number): { storedAtNs: bigint };
 }
 
@@ -394,6 +404,30 @@ class OwnPosture extends OwnSegment implements PostureWriter {
       t.from,
       t.to,
       t.receivedAtNs,
+      budget[0],
+      budget[1],
+      budget[2],
+      flags,
+    );
+  }
+
+  loosen(l: Loosening): { stageAtNs: bigint; storedAtNs: bigint } {
+    const budget = l.budgetNs ?? noBudget;
+    const flags = l.flags ?? 0;
+    checkEpoch('epoch', l.epoch, 1n);
+    checkInteger('from', l.from, 1, 5);
+    checkInteger('to', l.to, 1, 5);
+    checkU64('receivedAtNs', l.receivedAtNs);
+    checkU64('decidedAtNs', l.decidedAtNs);
+    checkBudget('budgetNs', budget);
+    checkInteger('flags', flags, 0, FLAGS_MAX);
+    return addon.loosen(
+      this.handle('loosen'),
+      l.epoch,
+      l.from,
+      l.to,
+      l.receivedAtNs,
+      l.decidedAtNs,
       budget[0],
       budget[1],
       budget[2],

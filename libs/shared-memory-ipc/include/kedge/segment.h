@@ -119,6 +119,13 @@ void kedge_beat(struct kedge_beat *beat, uint64_t now_ns);
  */
 uint64_t kedge_posture_tighten(struct kedge_posture_segment *posture, struct kedge_transition_view *view, unsigned flags);
 
+/*
+ * The last step of a loosening in the same way: the line with KEDGE_STAGE_LOOSEN_DATAPLANE, whose budget runs from
+ * `view->stage_at_ns` (stamped here when it is 0), then the word, its stamp, one ring at the end, so that nobody
+ * is woken between the two. Returns stage_at_ns.
+ */
+uint64_t kedge_posture_loosen(struct kedge_posture_segment *posture, struct kedge_transition_view *view, unsigned flags);
+
 #ifdef __cplusplus
 }
 #endif
