@@ -86,6 +86,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   #running = false;
   #snapshot: BoardSnapshot;
   #parties: ReadonlyMap<string, Party> = new Map();
+  /** The epoch whose word was stored together with its last stage. */
+  #loosened: Epoch | undefined;
   readonly #tracked = new Map<Epoch, Tracked>();
   readonly #answers = new Map<string, (reply: Reply) => void>();
   readonly #identities = new Map<string, RequestIdentity>();
@@ -267,6 +269,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         this.#writeStage(effect);
         return;
       case 'storeWord': {
+        // Line and word of a loosening's last stage are one store; it was made with the stage.
+        if (effect.epoch === this.#loosened) return;
         const { storedAtNs } = this.#parts.posture.storeWord(effect.epoch, effect.level);
         const tracked = this.#tracked.get(effect.epoch);
         if (tracked !== undefined) tracked.stamps.storedAtNs = storedAtNs;
@@ -335,8 +339,24 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
 
   #writeStage(effect: Extract<Effect, { do: 'writeTransitionStage' }>): void {
     const { epoch, from, to, stage, receivedAtNs } = effect;
-    const now = this.#parts.clock.monotonicNs();
     const tracked = this.#tracked.get(epoch);
+    if (stage === 'loosen-dataplane') {
+      // The budget runs from the stage: nobody may be woken, and nothing collected, between it and the word.
+      const decidedAtNs = tracked?.stamps.decidedAtNs ?? this.#parts.clock.monotonicNs();
+      const { stageAtNs, storedAtNs } = this.#parts.posture.loosen({
+        epoch,
+        from,
+        to,
+        receivedAtNs,
+        decidedAtNs,
+      });
+      this.#loosened = epoch;
+      if (tracked === undefined) return;
+      tracked.stamps.startNs.dataplane = stageAtNs;
+      tracked.stamps.storedAtNs = storedAtNs;
+      return;
+    }
+    const now = this.#parts.clock.monotonicNs();
     this.#parts.posture.writeTransition({
       epoch,
       from,
@@ -355,7 +375,6 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       startNs.underlay = now;
     }
     if (stage === 'loosen-sessions') tracked.stamps.sessionsNs = now;
-    if (stage === 'loosen-dataplane') startNs.dataplane = now;
   }
 
   #journal({ entry }: Extract<Effect, { do: 'journal' }>): void {
