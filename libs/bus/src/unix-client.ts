@@ -9,7 +9,7 @@ import { service as healthService } from 'grpc-health-check';
 import type { CallOptions, Calls, MethodDefinition, ServiceDefinition, StreamOptions } from './api.js';
 import { type GovernanceApi, governanceService } from './governance-api.js';
 import { type PostureApi, postureService } from './posture-api.js';
-import { MAX_REPLY_BYTES, MAX_REQUEST_BYTES } from './unix-server.js';
+import { ERROR_METADATA, MAX_REPLY_BYTES, MAX_REQUEST_BYTES } from './unix-server.js';
 
 const MAX_DEADLINE_MS = 600_000;
 
@@ -207,7 +207,12 @@ function errorOf(error: unknown, path: string, socket: string, aborted: unknown)
   }
   const given = error.metadata.get('kedge-code')[0];
   if (typeof given === 'string' && /^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$/.test(given)) {
-    return new KedgeError({ code: given, message: error.details, cause: error });
+    return new KedgeError({
+      ...particulars(error.metadata),
+      code: given,
+      message: error.details,
+      cause: error,
+    });
   }
   const make = (code: string, message: string, help?: string): KedgeError =>
     new KedgeError({
@@ -237,6 +242,21 @@ function errorOf(error: unknown, path: string, socket: string, aborted: unknown)
     default:
       return make('BUS_FAILED', `the call of ${path} at ${socket} failed: ${error.details}`);
   }
+}
+
+/** Field, expectation and help of an error that a service gave; nothing where it gave none that can be read. */
+function particulars(metadata: grpc.Metadata): Partial<Record<'field' | 'expected' | 'help', string>> {
+  let given: unknown;
+  try {
+    given = JSON.parse(String(metadata.get(ERROR_METADATA)[0]));
+  } catch {
+    return {};
+  }
+  if (typeof given !== 'object' || given === null) return {};
+  const known: readonly string[] = ['field', 'expected', 'help'];
+  return Object.fromEntries(
+    Object.entries(given).filter(([name, text]) => known.includes(name) && typeof text === 'string'),
+  );
 }
 
 function isServiceError(error: unknown): error is grpc.ServiceError {

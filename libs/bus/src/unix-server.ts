@@ -16,6 +16,8 @@ import { socketState, type SocketLock, takeLock } from './socket-lock.js';
 export const MAX_REQUEST_BYTES = 64 * 1024;
 /** Largest reply that a client takes, in bytes. */
 export const MAX_REPLY_BYTES = 4 * 1024 * 1024;
+/** Trailer of a failed call that carries the KedgeError as JSON: code, message, field, expected, help. */
+export const ERROR_METADATA = 'kedge-error-bin';
 /** Longest path of a Unix socket (sun_path without its NUL). */
 const MAX_SOCKET_PATH = 107;
 /** What a unary call without a deadline gets; nothing waits for ever. */
@@ -256,7 +258,7 @@ function addService(
     };
     implementation[method.rpc] = method.streaming
       ? (call: grpc.ServerWritableStream<unknown, unknown>) => {
-          void answerStream(call, handler, socket, closing, report);
+          void answerStream(call, method, handler, socket, closing, report);
         }
       : (call: grpc.ServerUnaryCall<unknown, unknown>, reply: grpc.sendUnaryData<unknown>) => {
           void answerUnary(call, reply, method, handler, socket, report);
@@ -306,6 +308,7 @@ async function answerUnary(
 
 async function answerStream(
   call: grpc.ServerWritableStream<unknown, unknown>,
+  method: MethodDefinition,
   handler: Handler,
   socket: string,
   closing: AbortSignal,
@@ -324,11 +327,14 @@ async function answerStream(
     });
     if (signal.aborted) resolve();
   });
-  const messages = (handler(call.request, context.call) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+  let messages: AsyncIterator<unknown> | undefined;
   try {
+    messages = (handler(call.request, context.call) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     for (;;) {
       const next = await Promise.race([messages.next(), aborted]);
       if (next === undefined || next.done === true) break;
+      // grpc-js would end the call without a code and without telling anybody here.
+      method.encodeReply(next.value);
       if (!call.write(next.value)) {
         await Promise.race([new Promise((resolve) => call.once('drain', resolve)), aborted]);
       }
@@ -342,7 +348,7 @@ async function answerStream(
   } finally {
     context.end();
     // The handler may be waiting inside; what it does about its own end is its business and its error nobody's.
-    void Promise.resolve(messages.return?.()).catch(() => undefined);
+    void Promise.resolve(messages?.return?.()).catch(() => undefined);
   }
 }
 
@@ -399,7 +405,10 @@ function malformedStatus(path: string): grpc.ServerErrorResponse {
   );
 }
 
-/** What a failed call tells its caller: the code and message of a KedgeError; of anything else only that it failed. */
+/**
+ * What a failed call tells its caller: what a KedgeError says, its code once more by itself for simple clients; of
+ * anything else only that it failed.
+ */
 function statusOf(error: unknown): grpc.ServerErrorResponse {
   const metadata = new grpc.Metadata();
   if (!(error instanceof KedgeError)) {
@@ -410,6 +419,7 @@ function statusOf(error: unknown): grpc.ServerErrorResponse {
     });
   }
   metadata.set('kedge-code', error.code);
+  metadata.set(ERROR_METADATA, Buffer.from(JSON.stringify(error), 'utf8'));
   const code =
     {
       BUS_MESSAGE_INVALID: grpc.status.INVALID_ARGUMENT,

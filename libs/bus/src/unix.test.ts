@@ -216,7 +216,14 @@ describe('calls', () => {
     const { KedgeError } = await import('@kedge/units');
     const server = await serve({
       get: () => {
-        throw new KedgeError({ code: 'POSTURE_JOURNAL_DAMAGED', message: 'cannot read the journal' });
+        throw new KedgeError({
+          code: 'POSTURE_JOURNAL_DAMAGED',
+          message: 'cannot read the journal',
+          field: 'records[3]',
+          expected: 'a whole record — or none',
+          help: 'see the box’s alarms',
+          cause: new Error('secret of the house'),
+        });
       },
       history: () => {
         throw new Error('secret of the house');
@@ -227,6 +234,9 @@ describe('calls', () => {
     await expect(posture.get({}, { deadlineMs: 1_000 })).rejects.toMatchObject({
       code: 'POSTURE_JOURNAL_DAMAGED',
       message: 'cannot read the journal',
+      field: 'records[3]',
+      expected: 'a whole record — or none',
+      help: 'see the box’s alarms',
     });
     const failed = await posture
       .history({ limit: 1, beforeEpoch: 0n }, { deadlineMs: 1_000 })
@@ -241,6 +251,34 @@ describe('calls', () => {
       'handler History',
       'handler Transition',
     ]);
+  });
+
+  it('a stream whose handler throws at once, or gives what is no message, ends with the code and is reported', async () => {
+    const { KedgeError } = await import('@kedge/units');
+    let ended = false;
+    const watches = [
+      () => {
+        throw new KedgeError({ code: 'POSTURE_JOURNAL_DAMAGED', message: 'cannot read the journal' });
+      },
+      async function* () {
+        try {
+          yield { ...state, level: 'five' } as never;
+          await new Promise(() => undefined);
+        } finally {
+          ended = true;
+        }
+      },
+    ];
+    let calls = 0;
+    const server = await serve({ watch: () => (watches[calls++] as (typeof watches)[1])() });
+    const first = () => client().watch({}, { deadlineMs: 2_000 })[Symbol.asyncIterator]().next();
+    await expect(first()).rejects.toMatchObject({ code: 'POSTURE_JOURNAL_DAMAGED' });
+    await expect(first()).rejects.toMatchObject({ code: 'BUS_MESSAGE_INVALID', field: 'level' });
+    expect(server.faults.map(({ kind, method }) => `${kind} ${method.split('/')[2] ?? ''}`)).toEqual([
+      'handler Watch',
+      'handler Watch',
+    ]);
+    await expect.poll(() => ended).toBe(true);
   });
 
   it('PO-5 bytes that are no request are answered with a typed error and reported', async () => {
