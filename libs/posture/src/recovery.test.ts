@@ -136,6 +136,28 @@ describe('recovery', () => {
     expect(plan.alarms).toHaveLength(1);
   });
 
+  it('PO-17 the level of a doubt is what is journaled first, so that a second crash does not forget the doubt', () => {
+    const damaged = journalOf(9n, 5, 4, true, true);
+    for (const [findings, level] of [
+      [{ provisioned: true, journal: damaged }, 2],
+      [{ provisioned: true, journal: damaged, word: word(12n, 4) }, 2],
+      [{ provisioned: true, word: word(12n, 1) }, 1],
+      [{ provisioned: true, journal: journalOf(9n, 5, 4, true), wordDoubt: 'checksum' }, 2],
+    ] as const) {
+      const plan = recoveryOf({ ...nothing, ...findings });
+      const first = plan.journalFirst;
+      expect(first).toMatchObject({ from: level, to: level });
+      expect(first?.epoch).toBe(plan.above);
+      expect(plan.above).toBeGreaterThan(plan.word.epoch);
+      // The next start finds a whole journal that ends with it, and perhaps the old word, or none.
+      const journal = journalOf(500n, level, level, false);
+      for (const survived of ['word' in findings ? findings.word : undefined, undefined]) {
+        const again = recoveryOf({ ...nothing, provisioned: true, journal, word: survived });
+        expect(again).toMatchObject({ level, resumeTo: undefined });
+      }
+    }
+  });
+
   it('PO-17 whatever is found: never looser than what is known, and no epoch twice', () => {
     const level = fc.constantFrom(...LEVELS);
     const epoch = fc.bigInt({ min: 1n, max: 900n });

@@ -34,7 +34,7 @@ export function recoveryOf(findings: RecoveryFindings): RecoveryPlan {
   const journaled = journal?.last;
   const alarms: string[] = [];
   const newer = word !== undefined && word.epoch > (journaled?.epoch ?? EPOCH_NONE) ? word : undefined;
-  const journalFirst: Decision | undefined =
+  let journalFirst: Decision | undefined =
     newer === undefined
       ? undefined
       : {
@@ -58,11 +58,16 @@ export function recoveryOf(findings: RecoveryFindings): RecoveryPlan {
   }
   if (wordDoubt !== undefined) doubts.push(`the posture segment was not to be believed: ${wordDoubt}`);
 
-  const restore = (level: Level, resumeTo?: Level): RecoveryPlan => ({
+  const restore = (
+    level: Level,
+    because: RecoveryPlan['because'] = 'recovery',
+    resumeTo?: Level,
+  ): RecoveryPlan => ({
     decision,
     level,
     resumeTo,
     action: 'restore',
+    because,
     journalFirst,
     word: { epoch: word?.epoch ?? EPOCH_NONE, level: word?.level },
     above,
@@ -77,9 +82,13 @@ export function recoveryOf(findings: RecoveryFindings): RecoveryPlan {
       DOUBT_LEVEL,
     );
     alarms.push(...doubts.map((why) => `${why}; level ${level} was taken`));
-    return restore(level);
+    above = (above + 1n) as Epoch;
+    journalFirst = { epoch: above, from: level, to: level };
+    return restore(level, 'doubt');
   }
-  if (decision === undefined || known === undefined) return restore(findings.provisioningLevel);
+  if (decision === undefined || known === undefined) {
+    return restore(findings.provisioningLevel, 'provisioning');
+  }
   if (completed) {
     const agrees = word?.epoch === decision.epoch && word.level === decision.to;
     return { ...restore(decision.to), action: agrees ? 'hold' : 'restore' };
@@ -90,5 +99,5 @@ export function recoveryOf(findings: RecoveryFindings): RecoveryPlan {
     word !== undefined &&
     word.level === known &&
     (resumeTo === undefined ? word.epoch === decision.epoch : word.epoch < decision.epoch);
-  return { ...restore(known, resumeTo), action: interrupted ? 'continue' : 'restore' };
+  return { ...restore(known, 'recovery', resumeTo), action: interrupted ? 'continue' : 'restore' };
 }

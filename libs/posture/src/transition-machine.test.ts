@@ -40,6 +40,7 @@ function planAt(level: Level, epoch = 7n): RecoveryPlan {
     level,
     resumeTo: undefined,
     action: 'hold',
+    because: 'recovery',
     journalFirst: undefined,
     word: { epoch: epoch as Epoch, level },
     above: epoch as Epoch,
@@ -275,6 +276,59 @@ describe('the order of a transition', () => {
     expect(world.word?.level).toBe(1);
   });
 
+  it('PO-7 a service that comes back after the deadline of its path holds nothing up any more', () => {
+    const world = new World(5);
+    world.request(2);
+    world.send({ kind: 'serviceLost', who: 'mesh' });
+    for (const index of [0, 1]) world.apply(index);
+    world.send({ kind: 'deadlinePassed', epoch: 8n as Epoch, path: 'overlay' });
+    world.send({
+      kind: 'serviceBack',
+      who: 'mesh',
+      standing: { path: 'overlay', layer: 'path', epoch: 7n as Epoch, level: 5, outcome: 'applied' },
+    });
+    world.apply(3);
+    expect(world.machine.phase).toBe('verifying');
+  });
+
+  it('PO-12 when loosening, sessions have their own time, whatever became of the path before them', () => {
+    const world = new World(2);
+    world.request(5);
+    world.journal();
+    world.apply(3);
+    world.send({ kind: 'deadlinePassed', epoch: 8n as Epoch, path: 'overlay' });
+    expect(world.line?.stage).toBe('loosen-sessions');
+    expect(world.log.filter((effect) => effect.do === 'expect' && effect.path === 'overlay')).toHaveLength(2);
+    world.send({ kind: 'deadlinePassed', epoch: 8n as Epoch, path: 'overlay' });
+    expect(world.line?.stage).toBe('loosen-dataplane');
+  });
+
+  it('PO-12 a loosening that is taken up again releases nothing while the warden is stale', () => {
+    for (const fresh of [false, true]) {
+      const world = new World(2);
+      const { standings } = world.machine;
+      // The line of the process that died still releases a stage.
+      world.line = { epoch: 8n, stage: 'loosen-paths' };
+      world.durable.add(8n);
+      world.machine = { ...INITIAL, standings, wardenFresh: fresh };
+      world.send({
+        kind: 'recovered',
+        plan: {
+          ...planAt(2),
+          decision: { epoch: 8n as Epoch, from: 2, to: 5 },
+          resumeTo: 5,
+          action: 'continue',
+        },
+        nextEpoch: 9n as Epoch,
+        reservedUpTo: EPOCH_BLOCK as Epoch,
+        journal: 'ok',
+      });
+      expect(world.line.stage).toBe(fresh ? 'loosen-paths' : 'loosen-decided');
+      world.send({ kind: 'serviceBack', who: 'warden', standing: undefined });
+      expect(world.line.stage).toBe('loosen-paths');
+    }
+  });
+
   it('PO-22 a tightening waits for neither journal nor warden nor participants', () => {
     const world = new World(5);
     world.send({ kind: 'serviceLost', who: 'warden' });
@@ -481,6 +535,18 @@ describe('the journal fails', () => {
     world.settle();
     expect(world.machine.phase).toBe('steady');
     expect(world.word?.level).toBe(2);
+  });
+
+  it('PO-17 a request that waited hears of it, too, when its turn came and the journal failed', () => {
+    const world = new World(5);
+    world.request(2);
+    const id = world.request(4);
+    world.journal();
+    for (let index = 0; index < PARTIES.length; index += 1) world.apply(index);
+    expect(world.machine.phase).toBe('deciding');
+    world.send({ kind: 'journalFailed' });
+    expect(world.replies(id)).toEqual([{ kind: 'waiting', behindEpoch: 8n }]);
+    expect(world.settled.get(id)).toMatchObject({ code: 'POSTURE_NOT_DURABLE' });
   });
 
   it('PO-22 epochs never run out for tightenings, also when no reservation comes any more', () => {

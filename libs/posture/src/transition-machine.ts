@@ -15,6 +15,7 @@ import type {
   EventOf,
   JournalEntry,
   Layer,
+  OwnCause,
   Phase,
   PostureEvent,
   PostureMachine,
@@ -28,6 +29,7 @@ import type {
   StateOf,
   Step,
   Transition,
+  Unanswered,
 } from './transition-state.js';
 
 /** Epochs that are reserved at a time. A restart skips what is left of its block. */
@@ -231,7 +233,27 @@ function takeEpoch<S extends PostureMachine>(
 interface Cause {
   readonly requested: Level;
   readonly request: PostureRequest | undefined;
+  /** Where there is no request. */
+  readonly own?: OwnCause;
   readonly recovered?: boolean;
+}
+
+/** The transition of `epoch`, at its beginning. */
+function begun(decision: Decision, direction: Transition['direction'], cause: Cause): Transition {
+  const { requested, request, own, recovered = false } = cause;
+  return {
+    ...decision,
+    direction,
+    requested,
+    source: request?.source,
+    requestId: request?.id,
+    receivedAtNs: request?.receivedAtNs ?? 0n,
+    recovered,
+    ...(own === undefined ? {} : { own }),
+    accord: request?.accord !== undefined,
+    late: [],
+    durable: false,
+  };
 }
 
 /** What ends when something else takes its place. */
@@ -245,25 +267,13 @@ function preemptionOf(state: PostureMachine): readonly Effect[] {
 function tighten(before: PostureMachine, from: Level, to: Level, cause: Cause): Step {
   const { epoch, state, effects } = takeEpoch(before);
   const { request } = cause;
-  const transition: Transition = {
-    epoch,
-    from,
-    to,
-    direction: 'tighten',
-    requested: cause.requested,
-    source: request?.source,
-    requestId: request?.id,
-    receivedAtNs: request?.receivedAtNs ?? 0n,
-    recovered: cause.recovered ?? false,
-    accord: request?.accord !== undefined,
-    late: [],
-    durable: false,
-  };
+  const transition = begun({ epoch, from, to }, 'tighten', cause);
   const failed = state.journal === 'failed';
   const next: RunningState = {
     ...common(state),
     phase: 'tightening',
     transition,
+    overdue: [],
     word: { epoch, level: to },
     last: { epoch, from, to },
     lastDurable: failed ? 'failed' : 'pending',
@@ -292,26 +302,13 @@ function tighten(before: PostureMachine, from: Level, to: Level, cause: Cause): 
 /** Journals first; nothing moves until that is durable (PO-7). */
 function loosen(before: SteadyState, to: Level, cause: Cause): Step {
   const { epoch, state, effects } = takeEpoch(before);
-  const { request } = cause;
   const from = state.last.to;
-  const transition: Transition = {
-    epoch,
-    from,
-    to,
-    direction: 'loosen',
-    requested: cause.requested,
-    source: request?.source,
-    requestId: request?.id,
-    receivedAtNs: request?.receivedAtNs ?? 0n,
-    recovered: cause.recovered ?? false,
-    accord: request?.accord !== undefined,
-    late: [],
-    durable: false,
-  };
+  const transition = begun({ epoch, from, to }, 'loosen', cause);
   const next: RunningState = {
     ...common(state),
     phase: 'deciding',
     transition,
+    overdue: [],
     last: { epoch, from, to },
     lastDurable: 'pending',
     holds: holdsAfterLoosening(state.holds, to),
@@ -362,10 +359,13 @@ function continued(result: Step, before: readonly Effect[]): Step {
 
 /** True when nobody of `layer` who is there is still on the way to `epoch` inside its time. */
 function settled(state: RunningState, layer: Layer | undefined): boolean {
-  const { epoch, late } = state.transition;
+  const { transition, overdue } = state;
   return Object.values(state.standings).every(
     (s) =>
-      !s.present || (layer !== undefined && s.layer !== layer) || s.epoch >= epoch || late.includes(s.path),
+      !s.present ||
+      (layer !== undefined && s.layer !== layer) ||
+      s.epoch >= transition.epoch ||
+      overdue.includes(s.path),
   );
 }
 
@@ -390,14 +390,21 @@ function advance(state: RunningState): Step {
       return settled(state, undefined) ? verifying(state) : moved(state);
     case 'deciding':
       if (!transition.durable || !state.wardenFresh) return moved(state);
-      return into('loosening-paths', [
-        stageEffect(transition, 'loosen-decided'),
-        stageEffect(transition, 'loosen-paths'),
-        ...expect('overlay', 'underlay'),
-      ]);
+      return into(
+        'loosening-paths',
+        [
+          stageEffect(transition, 'loosen-decided'),
+          stageEffect(transition, 'loosen-paths'),
+          ...expect('overlay', 'underlay'),
+        ],
+        { overdue: [] },
+      );
     case 'loosening-paths':
       if (!state.wardenFresh || !settled(state, 'path')) return moved(state);
-      return into('loosening-sessions', [stageEffect(transition, 'loosen-sessions'), ...expect('overlay')]);
+      // The budget of the sessions runs from their own turn, whatever the rest of their path made of its time.
+      return into('loosening-sessions', [stageEffect(transition, 'loosen-sessions'), ...expect('overlay')], {
+        overdue: state.overdue.filter((path) => path !== 'overlay'),
+      });
     case 'loosening-sessions':
       if (!state.wardenFresh || !settled(state, 'session')) return moved(state);
       return into(
@@ -611,10 +618,11 @@ function onLooser(state: SteadyState | RunningState, request: PostureRequest): S
   const obstacle = loosenObstacle(state);
   if (obstacle !== undefined) return refuse(state, request, obstacle);
   const result = loosen(state, request.level, { requested: request.level, request });
-  return withUnanswered(result, request, 'loosen');
+  return withUnanswered(result, request);
 }
 
-function withUnanswered(result: Step, request: PostureRequest, direction: 'tighten' | 'loosen'): Step {
+/** @param waited it was answered with `waiting`, and is settled when the journal has taken it or failed to. */
+function withUnanswered(result: Step, request: PostureRequest, waited = false): Step {
   if (result.kind === 'refused') return result;
   const { state } = result;
   return moved(
@@ -622,7 +630,13 @@ function withUnanswered(result: Step, request: PostureRequest, direction: 'tight
       ...state,
       unanswered: [
         ...state.unanswered,
-        { id: request.id, epoch: state.last.epoch, decision: state.last, direction },
+        {
+          id: request.id,
+          epoch: state.last.epoch,
+          decision: state.last,
+          direction: 'loosen',
+          ...(waited ? { waited: request } : {}),
+        },
       ],
     },
     result.effects,
@@ -656,14 +670,18 @@ function onTurn(state: SteadyState, { id, authority }: EventOf<'turn'>): Step {
       ? holdAgainst(state.holds, request.source.channel, request.level)
       : undefined) ?? loosenObstacle(state);
   if (obstacle !== undefined) return end(obstacle);
-  return loosen(rest, request.level, { requested: request.level, request });
+  return withUnanswered(loosen(rest, request.level, { requested: request.level, request }), request, true);
+}
+
+/** What the journal's word means to somebody who waits for it. */
+function tell({ id, waited }: Unanswered, reply: Reply): Effect {
+  return waited === undefined ? { do: 'answer', id, reply } : { do: 'settle', request: waited, reply };
 }
 
 function onJournaled(state: SteadyState | RunningState, { epoch }: EventOf<'journaled'>): Step {
-  const answers: Effect[] = [];
-  for (const waiting of state.unanswered.filter((u) => u.epoch === epoch)) {
-    answers.push({ do: 'answer', id: waiting.id, reply: decided(waiting.decision, true) });
-  }
+  const answers = state.unanswered
+    .filter((u) => u.epoch === epoch)
+    .map((u) => tell(u, decided(u.decision, true)));
   const next = {
     ...state,
     unanswered: state.unanswered.filter((u) => u.epoch !== epoch),
@@ -674,13 +692,9 @@ function onJournaled(state: SteadyState | RunningState, { epoch }: EventOf<'jour
 }
 
 function onJournalFailed(state: SteadyState | RunningState): Step {
-  const answers = state.unanswered.flatMap((u): Effect[] => [
-    {
-      do: 'answer',
-      id: u.id,
-      reply: u.direction === 'tighten' ? decided(u.decision, false) : NOT_DURABLE,
-    },
-  ]);
+  const answers = state.unanswered.map((u) =>
+    tell(u, u.direction === 'tighten' ? decided(u.decision, false) : NOT_DURABLE),
+  );
   const next = {
     ...state,
     journal: 'failed' as const,
@@ -696,6 +710,7 @@ function onJournalFailed(state: SteadyState | RunningState): Step {
     tighten({ ...next, last: { ...next.last, to: level } }, level, level, {
       requested: level,
       request: undefined,
+      own: 'revoked',
     }),
     answers,
   );
@@ -761,12 +776,16 @@ function onFailClosedCleared(state: PostureMachine, { path }: EventOf<'failClose
 }
 
 function onDeadline(state: RunningState, { epoch, path }: EventOf<'deadlinePassed'>): Step {
-  const { transition } = state;
+  const { transition, overdue } = state;
   if (epoch !== transition.epoch) return refused(`epoch ${String(epoch)} does not run`);
   if (path === 'verify') return refused('nothing is being verified');
   const behind = Object.values(state.standings).some((s) => s.present && s.path === path && s.epoch < epoch);
-  if (!behind || transition.late.includes(path)) return moved(state);
-  return advance({ ...state, transition: { ...transition, late: [...transition.late, path] } });
+  const late = behind && !transition.late.includes(path) ? [...transition.late, path] : transition.late;
+  return advance({
+    ...state,
+    overdue: overdue.includes(path) ? overdue : [...overdue, path],
+    transition: { ...transition, late },
+  });
 }
 
 /** In `deciding` nothing was released, so nothing can be late. */
@@ -819,7 +838,7 @@ function onDisagreed(state: SteadyState, { who }: EventOf<'disagreed'>): Step {
   if (state.asking !== undefined || !canRepair(state))
     return refused(`nothing can be repaired for ${who} now`);
   const level = state.last.to;
-  return tighten(state, level, level, { requested: level, request: undefined });
+  return tighten(state, level, level, { requested: level, request: undefined, own: 'repair' });
 }
 
 function onRecovered(before: PostureMachine, event: EventOf<'recovered'>): Step {
@@ -848,6 +867,7 @@ function onRecovered(before: PostureMachine, event: EventOf<'recovered'>): Step 
       requestId: undefined,
       receivedAtNs: 0n,
       recovered: true,
+      own: 'recovery',
       accord: from === to,
       late: [],
       durable: state.lastDurable === 'yes',
@@ -856,10 +876,14 @@ function onRecovered(before: PostureMachine, event: EventOf<'recovered'>): Step 
       ...common(state),
       phase: direction === 'loosen' ? 'deciding' : 'tightening',
       transition,
+      overdue: [],
     };
     return continued(advance(running), [
       report(running, transition, undefined),
-      ...(direction === 'loosen' ? [] : PATHS.map((path) => ({ do: 'expect', epoch, path }) as const)),
+      // What the process that died had released counts no more: it is released anew, by a live coordinator.
+      ...(direction === 'loosen'
+        ? [stageEffect(transition, 'loosen-decided')]
+        : PATHS.map((path) => ({ do: 'expect', epoch, path }) as const)),
     ]);
   }
   // Bringing up more than packets obey now is loosening: without a live warden it has to wait.
@@ -871,7 +895,8 @@ function onRecovered(before: PostureMachine, event: EventOf<'recovered'>): Step 
   return tighten({ ...state, waiting }, from, level, {
     requested: level,
     request: undefined,
-    recovered: true,
+    own: plan.because,
+    recovered: plan.because !== 'provisioning',
   });
 }
 

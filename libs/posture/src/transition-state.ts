@@ -81,6 +81,13 @@ export interface Decision {
   readonly to: Level;
 }
 
+/**
+ * Why the appliance begins a transition by itself. `provisioning`: its very first start. `recovery`: a restart
+ * brings back what was decided. `doubt`: a restart could not tell what was decided. `repair`: something is not
+ * at the level in force. `revoked`: a loosening could not be journaled and must not be taken up later.
+ */
+export type OwnCause = 'provisioning' | 'recovery' | 'doubt' | 'repair' | 'revoked';
+
 /** A transition that runs. */
 export interface Transition extends Decision {
   readonly direction: 'tighten' | 'loosen';
@@ -91,6 +98,8 @@ export interface Transition extends Decision {
   readonly receivedAtNs: bigint;
   /** Taken up again after a restart. */
   readonly recovered: boolean;
+  /** Set where nobody asked: why the appliance itself began it. */
+  readonly own?: OwnCause;
   readonly accord: boolean;
   /** Paths whose deadline passed before they had applied it. */
   readonly late: readonly PathName[];
@@ -104,6 +113,8 @@ export interface Unanswered {
   readonly epoch: Epoch;
   readonly decision: Decision;
   readonly direction: 'tighten' | 'loosen';
+  /** It was answered with `waiting` before its turn came: it is settled, not answered again. */
+  readonly waited?: PostureRequest;
 }
 
 /** A fail-closed line that is set. */
@@ -149,6 +160,8 @@ export interface SteadyState extends Common {
 export interface RunningState extends Common {
   readonly phase: RunningPhase;
   readonly transition: Transition;
+  /** Paths whose time is over: nobody on them is waited for any more, also who was away at the deadline. */
+  readonly overdue: readonly PathName[];
 }
 export type PostureMachine = RecoveringState | SteadyState | RunningState;
 /** The state that belongs to a phase. */
@@ -259,7 +272,12 @@ export interface RecoveryPlan {
    * epoch. `restore`: store `level` under a new epoch.
    */
   readonly action: 'hold' | 'continue' | 'restore';
-  /** A word newer than the journal, which is journaled before anything else. */
+  /** What the transition that `restore` begins is for. */
+  readonly because: 'provisioning' | 'recovery' | 'doubt';
+  /**
+   * What is journaled before anything else: a word newer than the journal, or, in doubt, the level that doubt
+   * takes, so that a crash before the next record does not forget the doubt.
+   */
   readonly journalFirst: Decision | undefined;
   readonly word: { readonly epoch: Epoch; readonly level: Level | undefined };
   /** Every epoch from here on is unused. */
