@@ -15,7 +15,8 @@
  *   - it is completed when a COMPLETED record names its epoch or the CHECKPOINT says so; until then the
  *     stricter of `from` and `to` is in force;
  *   - a surviving posture word with a higher epoch than that decision is newer than the journal and wins;
- *   - epochs up to the highest `reserved_up_to` may have been used: the next one is above it.
+ *   - epochs up to the highest `reserved_up_to` may have been used: the next one is above it. In a damaged
+ *     journal records behind the damage count for this, too, and the next one is far above.
  *
  * Little-endian, like layout.h.
  */
@@ -46,12 +47,12 @@ enum kedge_journal_kind {
 enum kedge_journal_flag {
   KEDGE_JOURNAL_FLAG_COMPLETED = 1u << 0, /* CHECKPOINT: the transition of `epoch` is finished */
   KEDGE_JOURNAL_FLAG_CARRIED = 1u << 1,   /* DECISION: copied from an older file for its idempotency key alone */
-  KEDGE_JOURNAL_FLAG_RECOVERED = 1u << 2, /* decided while recovering, not by a request */
+  KEDGE_JOURNAL_FLAG_RECOVERED = 1u << 2, /* after a restart, not by a request; not the first start of all */
   KEDGE_JOURNAL_FLAG_ACCORD = 1u << 3     /* not the level, the accord of the level changed */
 };
 #define KEDGE_JOURNAL_FLAGS 0x0fu
 
-/* The way in by which a decision came (PO-3). NONE: the appliance itself, while recovering. */
+/* The way in by which a decision came (PO-3). NONE: the appliance itself, without a request. */
 enum kedge_journal_channel {
   KEDGE_JOURNAL_CHANNEL_NONE = 0,
   KEDGE_JOURNAL_CHANNEL_CONSOLE = 1,
@@ -91,8 +92,9 @@ struct kedge_journal_record {
   uint8_t tier;              /* enum kedge_journal_tier */
   uint8_t flags;             /* enum kedge_journal_flag */
   uint8_t reserved0[2];
-  uint8_t hold[8];           /* of the last record but RESERVE: per channel number, the tightest level that its source asked for and that nobody of
-                              * equal or higher authority has loosened since; 0 = none (PO-4) */
+  uint8_t hold[8];           /* of the last record but RESERVE: per channel number, the tightest level that its
+                              * source asked for and that nobody of equal or higher authority has loosened since;
+                              * 0 = none (PO-4) */
   uint8_t reserved1[20];
   uint32_t checksum;         /* CRC-32 (IEEE, as zlib's crc32) of the bytes before it */
 };
