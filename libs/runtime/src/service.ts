@@ -101,7 +101,12 @@ export async function runService(options: ServiceOptions): Promise<void> {
     parts = await options.start({ argv: options.argv ?? process.argv.slice(2), logger });
     const { module, transports, heart, serving = () => true } = parts;
     const beat = (): void => {
-      heart.beat(state === 'serving' && serving());
+      try {
+        heart.beat(state === 'serving' && serving());
+      } catch (error) {
+        // While stopping, `close` may have closed the heart before what takes longer.
+        if (state !== 'stopping') throw error;
+      }
     };
     beat();
     beating = setInterval(beat, heartbeatMs);

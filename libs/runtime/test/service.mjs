@@ -69,8 +69,8 @@ await runService({
   name: 'example',
   stopMs: 2_000,
   start: ({ argv, logger }) => {
-    const { directory, sockets } = loadConfig(
-      z.strictObject({ directory: z.string(), sockets: z.string() }),
+    const { directory, sockets, closeMs } = loadConfig(
+      z.strictObject({ directory: z.string(), sockets: z.string(), closeMs: z.int().default(0) }),
       argv,
     );
     const heart = createSegment({ directory, name: 'tables', kind: 'tables' });
@@ -91,9 +91,10 @@ await runService({
           graceMs: 200,
         }),
       ],
-      close: () => {
+      close: async () => {
         board.close();
         heart.close();
+        await new Promise((resolve) => setTimeout(resolve, closeMs));
         logger.info('closed');
       },
     };

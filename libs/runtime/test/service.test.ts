@@ -29,10 +29,7 @@ beforeEach(async () => {
     await mkdir(join(directory, 'sock', door), { recursive: true });
   }
   config = join(directory, 'example.json');
-  await writeFile(
-    config,
-    JSON.stringify({ directory: join(directory, 'board'), sockets: join(directory, 'sock') }),
-  );
+  await configure();
   writer = createPostureSegment({ directory: join(directory, 'board') });
   writer.tighten({ epoch: 1n, from: 5, to: 4, receivedAtNs: monotonicNs() });
   running = [];
@@ -47,6 +44,13 @@ afterEach(async () => {
   for (const each of open) each.close();
   await rm(directory, { recursive: true, force: true });
 });
+
+async function configure(more: Record<string, unknown> = {}): Promise<void> {
+  await writeFile(
+    config,
+    JSON.stringify({ directory: join(directory, 'board'), sockets: join(directory, 'sock'), ...more }),
+  );
+}
 
 function run(...argv: string[]) {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'service.mjs'), ...argv], {
@@ -141,6 +145,15 @@ describe('a service', () => {
     await expect(stat(join(directory, 'sock/console/posture.sock'))).rejects.toMatchObject({
       code: 'ENOENT',
     });
+  });
+
+  it('stops with status 0 also when the heart is closed beats before the rest is', async () => {
+    await configure({ closeMs: 450 });
+    const service = run('--config', config);
+    await serving(service);
+    service.child.kill('SIGTERM');
+    expect(await ended(service)).toBe(0);
+    expect(service.log.map(({ msg }) => msg)).toEqual(['serving', 'stopping', 'closed', 'stopped']);
   });
 
   it('ends with status 1 when a handler of an event fails, and says why', async () => {
