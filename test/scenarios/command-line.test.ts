@@ -77,6 +77,14 @@ describe('the command given wrongly', () => {
     });
   });
 
+  it('a lab without root says what it needs and ends with 4', async () => {
+    const { status, out, err } = await kedge(['lab', 'up', '--json'], 20_000, 65_534);
+    expect({ status, out }).toEqual({ status: 4, out: '' });
+    const { error } = JSON.parse(err) as { error: { code: string; message: string } };
+    expect(error.code).toBe('LAB_NOT_ROOT');
+    for (const need of ['root', 'namespaces', 'CAP_NET_RAW']) expect(error.message).toContain(need);
+  });
+
   it('--help of every command has examples and exit statuses', async () => {
     const commands = [
       'posture get',

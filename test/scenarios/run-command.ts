@@ -13,9 +13,12 @@ export interface Ended {
   readonly err: string;
 }
 
-/** Runs `kedge ARGS` to its end; killed after `timeoutMs`. */
-export async function kedge(args: readonly string[], timeoutMs = 60_000): Promise<Ended> {
-  const child = spawn(process.execPath, [COMMAND, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+/** Runs `kedge ARGS` to its end, as another user when one is given; killed after `timeoutMs`. */
+export async function kedge(args: readonly string[], timeoutMs = 60_000, uid?: number): Promise<Ended> {
+  const child = spawn(process.execPath, [COMMAND, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  });
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
   let out = '';
   let err = '';

@@ -5,7 +5,8 @@
 import { governanceClient, type GovernanceClient, postureClient, type PostureClient } from '@kedge/bus';
 import { KedgeError } from '@kedge/units';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { accessSync, closeSync, constants, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 import { BoardTrace } from './board-watch.js';
 import { wardenFile } from './config.js';
@@ -19,7 +20,7 @@ import {
   wardenConfigPath,
   writeNote,
 } from './lab-file.js';
-import { PROGRAMS } from './paths.js';
+import { PROGRAMS, ROOT } from './paths.js';
 import { initUnder, processesWith, type SeenProcess, startTimeOf } from './processes.js';
 import { DEFAULT_NAME, type LabBudgets, labSettings, type LabSettings } from './settings.js';
 import { BOARD, type ClassName, LOG, RUN, type SocketDirectory, SOCKETS, STATE } from './topology.js';
@@ -211,6 +212,22 @@ function requirePrograms(settings: LabSettings): void {
   });
 }
 
+/** The services run under users of their own: every directory down to their programs has to let them through. */
+function requireWayIn(): void {
+  for (const path of [ROOT, process.execPath]) {
+    for (let directory = dirname(path); ; directory = dirname(directory)) {
+      if ((statSync(directory).mode & 0o001) === 0) {
+        throw new KedgeError({
+          code: 'LAB_INCOMPLETE',
+          message: `the lab cannot start: its services run under users of their own and cannot reach ${path}, because ${directory} is closed to others`,
+          help: `chmod o+x ${directory}, or keep the checkout elsewhere`,
+        });
+      }
+      if (directory === '/') break;
+    }
+  }
+}
+
 /** True when the lab of this name is up. False, too, when that cannot be known without root. */
 export function labIsUp(name: string = DEFAULT_NAME): boolean {
   try {
@@ -331,6 +348,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   requireRoot();
   const settings = labSettings(options);
   requirePrograms(settings);
+  requireWayIn();
   const { name } = settings;
   const found = readNote(name);
   if (found.state === 'up') {
