@@ -21,6 +21,8 @@ import { idsOf } from './trace.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 const EXIT = { unexpected: 1, usage: 2, survived: 6, stopped: 130 };
+/** Everything that some test starts or loads, made current once before the first break. */
+const BUILDS = ['libs/shared-memory-ipc', 'plugins/dataplane', 'plugins/warden', 'test/lab', 'tsc'];
 /** Longest run of one build or test; vitest's own limits end a test that hangs long before. */
 const LIMIT_MS = 10 * 60_000;
 
@@ -36,8 +38,8 @@ const PRIVATE = [
 
 /**
  * One mutant: `find` (exact text, once in `file`) becomes `replace`; `test` is the vitest file and a part of the
- * title that has to fail; `build` says what the test uses besides sources: make targets as
- * "directory" or "directory target", and "tsc" where it starts child processes from dist.
+ * title that has to fail; `build` says what is made anew of the broken source before the test: make targets as
+ * "directory" or "directory target", and "tsc" where the test starts child processes from dist.
  */
 export function mutants(root = ROOT) {
   return JSON.parse(readFileSync(join(root, 'test/law/mutants.json'), 'utf8')).mutants;
@@ -149,11 +151,15 @@ async function runTests(at, tests) {
   } catch {
     return { tests: [], output };
   }
+  const messages = results.flatMap(({ message, assertionResults }) => [
+    message,
+    ...assertionResults.flatMap(({ failureMessages }) => failureMessages),
+  ]);
   return {
     tests: results.flatMap(({ name, assertionResults }) =>
       assertionResults.map(({ title, status }) => ({ file: relative(at, name), title, status })),
     ),
-    output,
+    output: [output, ...messages].filter((text) => text !== '').join('\n'),
   };
 }
 
@@ -168,7 +174,7 @@ const isSound = ({ passed, failed }) => failed.length === 0 && passed.length > 0
 
 /** The mutants whose tests do not pass without a break, with the reason: all at once, then once more alone. */
 async function unsound(at, chosen) {
-  const built = await build(at, new Set(chosen.flatMap((mutant) => mutant.build ?? [])));
+  const built = await build(at, BUILDS);
   if (built !== undefined) throw new Error(`the tree does not build without a break:\n${built}`);
   const together = await runTests(
     at,
@@ -181,7 +187,7 @@ async function unsound(at, chosen) {
     const result = resultsOf(mutant.test, alone.tests);
     if (isSound(result)) continue;
     const [first] = result.failed;
-    const why = first === undefined ? 'no such test' : `fails without the break: ${first}`;
+    const why = first === undefined ? 'does not run without the break' : `fails without the break: ${first}`;
     reasons.set(mutant, `${why}\n${alone.output.slice(-2000)}`);
   }
   return reasons;
