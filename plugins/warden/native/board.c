@@ -121,7 +121,7 @@ static bool process_uid(pid_t pid, uid_t *uid)
   return true;
 }
 
-static bool pidfd_dead(int pidfd)
+bool board_process_ended(int pidfd)
 {
   struct pollfd p = {.fd = pidfd, .events = POLLIN};
   return poll(&p, 1, 0) == 1;
@@ -141,7 +141,7 @@ int board_pidfd(pid_t pid, uint64_t start, uid_t uid)
   uid_t runs_as = 0;
   bool told = process_uid(pid, &runs_as);
   int why = 0;
-  if (pidfd_dead(pidfd) || started != start)
+  if (board_process_ended(pidfd) || started != start)
     why = ESRCH;
   else if (!told || runs_as != uid)
     why = EPERM;
@@ -158,7 +158,7 @@ enum writer_state board_writer(const struct board_slot *slot)
     return WRITER_DEAD;
   if (board_writer_changed(slot))
     return WRITER_UNKNOWN;
-  if (slot->writer == WRITER_ALIVE && pidfd_dead(slot->pidfd))
+  if (slot->writer == WRITER_ALIVE && board_process_ended(slot->pidfd))
     return WRITER_DEAD;
   return slot->writer;
 }
@@ -295,7 +295,8 @@ static bool exchange(struct board *board, struct board_slot *slot, const struct 
   slot->pidfd = pidfd;
   slot->writer = writer;
   slot->incarnation = incarnation;
-  slot->seen_at_ns = kedge_now_ns();
+  if (!drop)
+    slot->seen_at_ns = kedge_now_ns();
   pthread_mutex_unlock(&board->lock);
   if (before >= 0 && before != pidfd)
     close(before);

@@ -35,7 +35,7 @@ struct board_slot {
   enum writer_state writer;
   int pidfd;                    /* -1 = none */
   uint64_t incarnation;         /* that `writer` and `pidfd` were found for */
-  uint64_t seen_at_ns;          /* when this incarnation was first seen */
+  uint64_t seen_at_ns;          /* when this incarnation was first seen; stays when the segment goes */
   enum kedge_refusal said;      /* main thread: the refusal that the log has been told of */
 };
 
@@ -79,6 +79,9 @@ enum writer_state board_writer(const struct board_slot *slot);
  * `uid`; -1 with errno ESRCH when that process is gone, EPERM when it is another's.
  */
 int board_pidfd(pid_t pid, uint64_t start, uid_t uid);
+
+/* True once the process of a pidfd has ended (a zombie has). Never blocks. */
+bool board_process_ended(int pidfd);
 
 /* Field 22 of /proc/PID/stat; 0 = not to be told. */
 uint64_t board_start_time(pid_t pid);

@@ -30,6 +30,7 @@
 #define REFRESH_NS UINT64_C(100000000)     /* the board is looked at this often at least ... */
 #define REFRESH_MIN_NS UINT64_C(5000000)   /* ... and at most, whoever creates files in it */
 #define TAIL_BYTES 4096
+#define COMMAND_READS 128 /* a whole pipe and more, however fast somebody still fills it */
 
 enum phase { ONESHOTS, SERVING, STOPPING, DONE };
 
@@ -56,6 +57,7 @@ static struct {
     struct action_order order;
     uint64_t done;               /* orders seen */
     bool timed_out;
+    int output;                  /* read end; nothing that nobody reads holds the command up */
   } command[KEDGE_PATHS];
   uint64_t told;                 /* violations that the log has */
   uint64_t refreshed_at_ns;
@@ -259,6 +261,30 @@ static void service_ended(size_t i, int status)
            u->name);
 }
 
+/* What a command that failed said last, in one line. */
+static void tell_command(unsigned path, int status)
+{
+  char text[1024];
+  int fd = sup.command[path].output;
+  ssize_t length = 0;
+  /* The newest bytes: whatever came before is read over. */
+  for (unsigned i = 0; fd >= 0 && i < COMMAND_READS; i++) {
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    if (n <= 0)
+      break;
+    length = n;
+  }
+  for (ssize_t i = 0; i < length; i++)
+    if ((unsigned char)text[i] < 0x20 || (unsigned char)text[i] >= 0x7f)
+      text[i] = ' ';
+  text[length] = '\0';
+  if (status != 0)
+    log_line("the fail-closed command of the %s failed with %d, and said: %s", act_path_name(path), status, text);
+  if (fd >= 0)
+    close(fd);
+  sup.command[path].output = -1;
+}
+
 static void command_ended(unsigned path, int status)
 {
   struct command *command = &sup.command[path];
@@ -267,6 +293,7 @@ static void command_ended(unsigned path, int status)
                         .deadline_ns = command->order.deadline_ns, .level = command->order.level,
                         .outcome = command->timed_out ? ETIMEDOUT : status, .acted_at_ns = kedge_now_ns()};
   end_process(&command->process);
+  tell_command(path, status);
   for (size_t i = 0; i < names->count; i++)
     if ((command->order.late & (1u << i)) != 0)
       record(&v, act_short_name(names->word[i]));
@@ -292,9 +319,16 @@ static void run_commands(void)
     snprintf(level, sizeof(level), "KEDGE_LEVEL=%u", order.level);
     snprintf(epoch, sizeof(epoch), "KEDGE_EPOCH=%" PRIu64, order.epoch);
     char *environment[] = {default_environment[0], name, level, epoch, NULL};
-    const char *step;
-    struct spawn s = {.argv = sup.w->config->fail_closed[path].word, .envp = environment, .output = STDERR_FILENO};
-    int why = spawn(&s, &command->process.pid, &command->process.pidfd, &step);
+    const char *step = "output";
+    /* A pipe that never blocks: a reader of the warden's standard error who has stopped must not hold up this. */
+    int output[2] = {-1, -1};
+    int why = pipe2(output, O_CLOEXEC | O_NONBLOCK) != 0 ? errno : 0;
+    command->output = output[0];
+    struct spawn s = {.argv = sup.w->config->fail_closed[path].word, .envp = environment,
+                      .output = why == 0 ? output[1] : STDERR_FILENO};
+    why = spawn(&s, &command->process.pid, &command->process.pidfd, &step);
+    if (output[1] >= 0)
+      close(output[1]);
     command->process.started_at_ns = kedge_now_ns();
     if (why != 0) {
       command->process.pid = 0;
@@ -447,7 +481,12 @@ static uint64_t due(uint64_t now)
   }
   for (unsigned path = 0; path < KEDGE_PATHS; path++) {
     struct command *command = &sup.command[path];
-    if (command->process.pid != 0 && !command->timed_out && now - command->process.started_at_ns > SUPERVISE_COMMAND_NS) {
+    if (command->process.pid == 0 || command->timed_out)
+      continue;
+    pthread_mutex_lock(&sup.w->board.lock);
+    bool newer = sup.w->action[path].orders != command->done;
+    pthread_mutex_unlock(&sup.w->board.lock);
+    if (now - command->process.started_at_ns > (newer ? SUPERVISE_COMMAND_NEWER_NS : SUPERVISE_COMMAND_NS)) {
       command->timed_out = true;
       signal_process(&command->process, SIGKILL);
     }
@@ -480,6 +519,8 @@ int supervise(struct warden *w, void (*ready)(void *), void *argument, int lifel
   memset(&sup, 0, sizeof(sup));
   sup.w = w;
   sup.oneshot_output = -1;
+  for (unsigned path = 0; path < KEDGE_PATHS; path++)
+    sup.command[path].output = -1;
   sup.told = atomic_load(&warden_segment(w)->violations);
   int why = open_events();
   if (why != 0) {

@@ -12,6 +12,7 @@
 #define SUPERVISE_STOP_NS UINT64_C(2000000000)     /* SIGTERM to SIGKILL */
 #define SUPERVISE_STEADY_NS UINT64_C(10000000000)  /* a life this long ends the back-off */
 #define SUPERVISE_COMMAND_NS UINT64_C(10000000000) /* a fail-closed command is killed after this */
+#define SUPERVISE_COMMAND_NEWER_NS UINT64_C(1000000000) /* ... and after this when a newer order waits for it */
 
 /*
  * Runs until SIGTERM, SIGINT or SIGHUP (which the caller has blocked, with SIGCHLD), then stops the services

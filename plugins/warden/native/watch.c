@@ -65,6 +65,10 @@ static struct watch {
   unsigned decided_level;
   bool distrusted;                           /* the word in memory is not the decision: it went back, or loosened in place */
   uint64_t loosened_epoch[KEDGE_PATHS];      /* newest loosening that deadlines were set for */
+  struct {
+    uint64_t process;                        /* which one: see process_of */
+    uint32_t workers;                        /* bits */
+  } was_live[CONFIG_MAX_DATAPLANES];
 
   uint64_t last_pass_ns, resumed_at_ns;
   uint64_t pace_from_ns;
@@ -106,28 +110,90 @@ static unsigned workers_of(const struct kedge_dataplane_segment *d)
   return n >= 1 && n <= KEDGE_MAX_WORKERS ? n : KEDGE_MAX_WORKERS;
 }
 
+/* The service that runs a data plane, as the warden itself started it; NULL = somebody else starts it. */
+static const struct service_state *service_of(int index)
+{
+  for (size_t i = 0; i < watch.w->config->services; i++) {
+    const struct service_state *service = &watch.w->service[i];
+    if (watch.w->config->service[i].kind == KEDGE_UNIT_SERVICE && service->slot == watch.dataplane[index] && service->running)
+      return service;
+  }
+  return NULL;
+}
+
+/* Names a data plane's process where it can by what the warden knows, not by what the segment says. */
+static uint64_t process_of(int index)
+{
+  const struct service_state *service = service_of(index);
+  return service != NULL ? service->started_at_ns : slot_at(watch.dataplane[index])->incarnation;
+}
+
+/* A data plane's segment is of the process that the warden started for it. */
+static bool is_of_service(int index, const struct service_state *service)
+{
+  return slot_at(watch.dataplane[index])->seen_at_ns >= service->started_at_ns;
+}
+
+/*
+ * Its process has ended, so that it passes nothing. The segment names its writer itself: while the service
+ * that wrote it lives, another process that it names and that is dead proves nothing.
+ */
+static bool gone(int index)
+{
+  if (board_writer(slot_at(watch.dataplane[index])) != WRITER_DEAD)
+    return false;
+  const struct service_state *service = service_of(index);
+  return service == NULL || !is_of_service(index, service) || board_process_ended(service->pidfd);
+}
+
+static uint32_t live_workers(const struct kedge_dataplane_segment *d)
+{
+  uint32_t live = 0;
+  for (unsigned i = 0; i < workers_of(d); i++)
+    live |= GET(d->worker[i].live) == 1 ? 1u << i : 0u;
+  return live;
+}
+
+/* A worker that was live is taken for live until its process has ended (DP-2), whatever it says later. */
+static void remember_live(int index)
+{
+  const struct board_slot *slot = slot_at(watch.dataplane[index]);
+  const struct kedge_dataplane_segment *d = board_read(slot);
+  const struct service_state *service = service_of(index);
+  if (d == NULL || board_writer_changed(slot) || board_writer(slot) == WRITER_DEAD ||
+      (service != NULL && !is_of_service(index, service)))
+    return; /* what stands there may be a predecessor's */
+  if (watch.was_live[index].process != process_of(index))
+    watch.was_live[index].workers = 0;
+  watch.was_live[index].process = process_of(index);
+  watch.was_live[index].workers |= live_workers(d);
+}
+
 /*
  * Live workers of a data plane that have not answered, as bits; `unanswered` leaves out those that obey the
  * fail-closed line already. A data plane that is gone passes nothing and owes nothing. One whose process
- * lives while its segment is damaged owes everything (bit 0).
+ * lives while its segment is damaged owes everything (bit 0). One that starts and was not live yet owes
+ * nothing: it acknowledges before it forwards.
  */
 static uint32_t late_workers(int index, const struct pending *p, bool unanswered)
 {
   const struct board_slot *slot = slot_at(watch.dataplane[index]);
   const struct kedge_dataplane_segment *d = board_read(slot);
-  uint32_t late = 0;
+  uint32_t late = 0, live = d == NULL ? 0 : live_workers(d);
+  if (watch.was_live[index].process == process_of(index))
+    live |= watch.was_live[index].workers;
   if (d == NULL)
-    late = slot->segment.base != NULL ? 1u : 0u;
-  for (unsigned i = 0; d != NULL && i < workers_of(d); i++) {
+    late = slot->segment.base != NULL || live != 0 ? 1u : 0u;
+  for (unsigned i = 0; d != NULL && i < KEDGE_MAX_WORKERS; i++) {
     const struct kedge_worker *worker = &d->worker[i];
-    if (GET(worker->live) != 1 || ack_covers(&worker->ack, p->epoch, p->level))
+    if ((live & (1u << i)) == 0 || ack_covers(&worker->ack, p->epoch, p->level))
       continue;
     kedge_word obeyed = GET(worker->fail_closed_seen);
     if (unanswered && obeyed != 0 && kedge_word_epoch(obeyed) >= p->epoch && kedge_word_level(obeyed) <= p->level)
       continue;
     late |= 1u << i;
   }
-  return late != 0 && board_writer(slot) == WRITER_DEAD ? 0 : late;
+  return late != 0 && gone(index) ? 0 : late;
 }
 
 /* Applied, verified, and said so. A participant that is away counts as not applied (PO-19). */
@@ -187,12 +253,12 @@ static void add_pending(unsigned path, const struct pending *p)
 }
 
 /*
- * What was decided before the warden first saw the board gets its budget from then; a time to come is none.
+ * What was decided before the warden first saw the board gets its budget from then, however often the line is
+ * read again; a time to come is none.
  */
 static uint64_t budget_start(uint64_t stamped, uint64_t now)
 {
-  uint64_t start = earlier(stamped, now);
-  return start < watch.first_sight_ns && watch.first_sight_ns == now ? now : start;
+  return later(earlier(stamped, now), watch.first_sight_ns);
 }
 
 static uint64_t deadline_of(unsigned path, uint64_t start, uint64_t wished)
@@ -389,9 +455,10 @@ static void kill_silent(struct pending *p)
       struct service_state *service = &watch.w->service[s];
       if (service->slot != watch.dataplane[i] || !service->running)
         continue;
-      if (outcome != 0)
-        outcome = act_kill(service->pidfd);
-      service->killed = outcome == 0;
+      /* Always: the process that the segment names may be another one of the same user. */
+      int why = act_kill(service->pidfd);
+      outcome = why == 0 ? 0 : outcome;
+      service->killed = why == 0;
     }
     p->killed |= 1u << i;
     act_record(watch.w, &(struct violation){.kind = KEDGE_VIOLATION_DATAPLANE_KILLED, .path = KEDGE_PATH_DATAPLANE,
@@ -465,7 +532,7 @@ static bool dataplanes_verify(uint64_t epoch, unsigned level, uint64_t now)
   for (unsigned i = 0; i < watch.dataplanes; i++) {
     const struct board_slot *slot = slot_at(watch.dataplane[i]);
     const struct kedge_dataplane_segment *d = board_read(slot);
-    if (slot->segment.base == NULL || board_writer(slot) == WRITER_DEAD)
+    if (gone((int)i))
       continue;
     if (d == NULL || !beats(&d->beat, now) || late_workers((int)i, &all, false) != 0)
       return false;
@@ -599,6 +666,8 @@ static uint64_t pass(uint64_t now)
   if (watch.last_pass_ns != 0 && now - watch.last_pass_ns > STALL_NS)
     watch.resumed_at_ns = now; /* everybody else may have been stopped with us: their silence counts from here */
   watch.last_pass_ns = now;
+  for (unsigned i = 0; i < watch.dataplanes; i++)
+    remember_live((int)i);
   read_decision(now);
   for (unsigned path = 0; path < KEDGE_PATHS; path++)
     for (unsigned i = 0; i < MAX_PENDING; i++)

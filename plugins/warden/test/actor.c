@@ -4,6 +4,8 @@
  *
  *   actor posture BOARD
  *   actor dataplane BOARD NAME WORKERS     (acknowledges at once, obeys no fail-closed line, until told)
+ *   actor liar BOARD NAME alive|dead       (a data plane that never acknowledges and names a child of its own,
+ *                                           alive or dead, as its writer; its pid goes to standard output)
  *   actor participant BOARD NAME PATH [BEAT_MS]  (stops beating after BEAT_MS, but lives on)
  *   actor show BOARD
  *
@@ -14,9 +16,11 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kedge/segment.h"
@@ -141,6 +145,46 @@ static void *play_workers(void *unused)
   return NULL;
 }
 
+/* Names another process as its own, as a hostile one would. */
+static void pose(uint32_t pid, uint64_t start)
+{
+  struct kedge_segment_header *header = own.base;
+  header->incarnation++;
+  header->writer_pid = pid;
+  header->writer_start = start;
+  header->checksum = kedge_crc32(0, header, offsetof(struct kedge_segment_header, checksum));
+}
+
+static void play_liar(bool dead)
+{
+  struct kedge_dataplane_segment *d = own.base;
+  PUT(d->workers, 1u);
+  PUT(d->worker[0].live, 1u);
+  answer((uint64_t)getpid());
+  usleep(400000); /* the warden has seen it live */
+  pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  char path[64], text[1024];
+  snprintf(path, sizeof(path), "/proc/%d/stat", (int)child);
+  FILE *f = fopen(path, "r");
+  const char *at = f != NULL && fgets(text, sizeof(text), f) != NULL ? strrchr(text, ')') : NULL;
+  for (int field = 2; at != NULL && field < 22; field++)
+    at = strchr(at + 1, ' ');
+  pose((uint32_t)child, at == NULL ? 0 : strtoull(at + 1, NULL, 10));
+  PUT(d->worker[0].live, 0u);
+  if (dead) {
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+  }
+  for (;;) {
+    kedge_beat(own_beat(), kedge_now_ns());
+    usleep(20000);
+  }
+}
+
 static void play_dataplane(void)
 {
   struct kedge_dataplane_segment *d = own.base;
@@ -166,12 +210,8 @@ static void play_dataplane(void)
       PUT(d->worker[a % KEDGE_MAX_WORKERS].live, (uint32_t)b);
     else if (strcmp(order, "epoch") == 0) /* WORKER EPOCH: a torn acknowledgement */
       PUT(d->worker[a % KEDGE_MAX_WORKERS].ack.epoch, b);
-    else if (strcmp(order, "pose") == 0) { /* PID START: names another process as its own, as a hostile one would */
-      d->header.incarnation++;
-      d->header.writer_pid = (uint32_t)a;
-      d->header.writer_start = b;
-      d->header.checksum = kedge_crc32(0, &d->header, offsetof(struct kedge_segment_header, checksum));
-    }
+    else if (strcmp(order, "pose") == 0) /* PID START */
+      pose((uint32_t)a, b);
     else if (strcmp(order, "acked") == 0)
       result = GET(d->worker[a % KEDGE_MAX_WORKERS].ack.epoch);
     else if (!common_order(order, a))
@@ -272,6 +312,11 @@ int main(int argc, char **argv)
     play_dataplane();
     return 0;
   }
+  if (argc == 5 && strcmp(argv[1], "liar") == 0) {
+    snprintf(name, sizeof(name), "dataplane-%s", argv[3]);
+    must(kedge_segment_create(&own, argv[2], name, KEDGE_SEGMENT_DATAPLANE, NULL), "data plane");
+    play_liar(strcmp(argv[4], "dead") == 0);
+  }
   if (argc >= 5 && strcmp(argv[1], "participant") == 0) {
     snprintf(name, sizeof(name), "participant-%s", argv[3]);
     must(kedge_segment_create(&own, argv[2], name, KEDGE_SEGMENT_PARTICIPANT, NULL), "participant");
@@ -279,6 +324,6 @@ int main(int argc, char **argv)
     play_participant((unsigned)atoi(argv[4]), argc > 5 ? (unsigned)atoi(argv[5]) : 0);
     return 0;
   }
-  fprintf(stderr, "actor: expected posture, dataplane, participant or show\n");
+  fprintf(stderr, "actor: expected posture, dataplane, liar, participant or show\n");
   return 2;
 }

@@ -6,6 +6,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  existsSync,
   openSync,
   readFileSync,
   symlinkSync,
@@ -18,6 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { millisOf } from '@kedge/units';
 import {
+  ACTOR,
   buildTests,
   IN_PROGRESS,
   KIND,
@@ -33,6 +35,8 @@ import {
 const MS = 1_000_000n;
 /** errno ESRCH. */
 const NO_SUCH_PROCESS = 3;
+/** errno ETIMEDOUT. */
+const TIMED_OUT = 110;
 const WIDE = { dataplane: millisOf(500), overlay: millisOf(500), underlay: millisOf(500) };
 
 let stage: Stage;
@@ -294,12 +298,13 @@ describe('the data plane', () => {
     expect(stage.show().failClosed[0].count).toBe(0n);
   });
 
-  it('PO-12 a dead or absent data plane passes nothing and owes nothing; a worker that is not live neither', async () => {
+  it('PO-12 a dead, absent or starting data plane passes nothing and owes nothing', async () => {
     const { posture, plane } = await settled({ budgets: WIDE, dataplanes: ['dataplane-a', 'dataplane-b'] });
-    await plane.tell('mute', 0b10);
-    await plane.tell('live', 1, 0);
+    const starting = await stage.actor('dataplane', 'b', 0);
+    await stage.seen();
     await posture.tell('tighten', 7, 5, 2, 0);
     await sleep(600);
+    expect(starting.status).toBeUndefined();
     expect(stage.show().violations).toEqual([]);
     plane.kill('SIGKILL');
     await plane.ended;
@@ -307,6 +312,38 @@ describe('the data plane', () => {
     await sleep(600);
     expect(stage.show().violations).toEqual([]);
   });
+
+  it('PO-12 DP-2 a worker that was live owes until its process has ended, whatever the segment says', async () => {
+    const { posture, plane } = await settled();
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 0b11);
+    await plane.tell('live', 0, 0);
+    await plane.tell('live', 1, 0);
+    await plane.tell('workers', 1);
+    await posture.tell('tighten', 7, 5, 2, 0);
+    const late = await stage.violations(KIND.BUDGET, 2);
+    expect(late.map((v) => v.subject)).toEqual(['a/0', 'a/1']);
+    expect(stage.show().failClosed[0].level).toBe(2);
+  });
+
+  for (const child of ['alive', 'dead'])
+    it(`PO-12 a data plane that names a child of its own that is ${child} as its process is killed itself`, async () => {
+      const output = join(stage.board, 'pids');
+      const pids = (): number[] => readFileSync(output, 'utf8').trim().split('\n').map(Number);
+      await stage.warden({
+        services: [
+          { name: 'liar', exec: [ACTOR, 'liar', stage.board, 'a', child], segment: 'dataplane-a', output },
+        ],
+      });
+      const posture = await stage.actor('posture');
+      await sleep(1000);
+      expect(pids()).toHaveLength(1);
+      await posture.tell('tighten', 7, 5, 2, 0);
+      expect((await stage.violations(KIND.BUDGET))[0]).toMatchObject({ subject: 'a/0', level: 2 });
+      expect((await stage.violations(KIND.DATAPLANE_KILLED))[0]).toMatchObject({ subject: 'a', outcome: 0 });
+      await until('its next life', () => pids().length >= 2);
+      expect(existsSync(`/proc/${pids()[0] ?? 0}`)).toBe(false);
+    });
 
   it('PO-12 of two data planes each is held on its own', async () => {
     const { posture, plane } = await settled({ budgets: WIDE, dataplanes: ['dataplane-a', 'dataplane-b'] });
@@ -333,9 +370,11 @@ describe('the data plane', () => {
 });
 
 describe('overlay and underlay', () => {
-  async function withOverlay(script: string): Promise<{ posture: Actor; overlay: Actor; mark: string }> {
+  async function withOverlay(
+    script: string,
+  ): Promise<{ posture: Actor; overlay: Actor; warden: Line; mark: string }> {
     const mark = join(stage.board, 'mark');
-    await stage.warden({
+    const warden = await stage.warden({
       dataplanes: [],
       participants: { overlay: ['participant-o'] },
       failClosed: { overlay: ['/bin/sh', '-c', script.replace('MARK', mark)] },
@@ -346,7 +385,7 @@ describe('overlay and underlay', () => {
     await posture.tell('tighten', 1, 5, 5, 0);
     await overlay.tell('ack', 1, 5, OUTCOME.UNCHANGED);
     await sleep(150);
-    return { posture, overlay, mark };
+    return { posture, overlay, warden, mark };
   }
 
   it('PO-12 PO-13 at the deadline the fixed command runs, and its outcome is recorded', async () => {
@@ -376,6 +415,29 @@ describe('overlay and underlay', () => {
     const { beats } = stage.show();
     await sleep(300);
     expect(stage.show().beats).toBeGreaterThan(beats + 2n);
+  });
+
+  it('PO-12 a command whose output nobody reads runs to its end', async () => {
+    const { posture, warden } = await withOverlay('head -c 1000000 /dev/zero | tr "\\0" x >&2; exit 42');
+    warden.child.stderr.pause();
+    await posture.tell('tighten', 7, 5, 2, 0);
+    const [, done] = await stage.violations(KIND.BUDGET, 2);
+    expect(done).toMatchObject({ outcome: 42 });
+    warden.child.stderr.resume();
+    await until('what it said', () => /command of the overlay failed with 42, and said: x+/.test(warden.log));
+  });
+
+  it('PO-12 a command that hangs gives way to the order of a tighter level', async () => {
+    const { posture, mark } = await withOverlay(
+      'echo $KEDGE_LEVEL >> MARK; test $KEDGE_LEVEL = 1 || sleep 30',
+    );
+    const ran = (): string => (existsSync(mark) ? readFileSync(mark, 'utf8') : '');
+    await posture.tell('tighten', 7, 5, 2, 0);
+    await until('the first command', () => ran() === '2\n');
+    await posture.tell('tighten', 8, 2, 1, 0);
+    await until('the second command', () => ran() === '2\n1\n', 5_000);
+    const outcomes = (await stage.violations(KIND.BUDGET, 4)).map((v) => v.outcome);
+    expect(outcomes.filter((outcome) => outcome !== IN_PROGRESS)).toEqual([TIMED_OUT, 0]);
   });
 
   it('PO-12 PO-19 a participant that is away counts as not applied', async () => {
@@ -450,6 +512,21 @@ describe('the warden’s own segment', () => {
     expect(stage.show().failClosed[0].level).toBe(2);
     await plane.tell('mute', 0);
     await until('the end of the line', () => stage.show().failClosed[0].level === 0);
+  });
+
+  it('PO-12 what was decided before the warden saw the board has its whole budget from then', async () => {
+    const first = await stage.warden({ budgets: WIDE });
+    const posture = await stage.actor('posture');
+    const plane = await stage.actor('dataplane', 'a', 1);
+    await plane.tell('obey', 1);
+    await plane.tell('mute', 1);
+    first.kill('SIGKILL');
+    await first.ended;
+    const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    await sleep(1000);
+    await stage.warden({ budgets: WIDE });
+    const [late] = await stage.violations(KIND.BUDGET);
+    expect(late?.deadlineNs).toBeGreaterThanOrEqual(decided + 1500n * MS);
   });
 
   it('PO-16 a second warden on the same board is refused', async () => {
