@@ -11,7 +11,7 @@ import {
   type JournalRecord,
   type JournalSummary,
 } from '@kedge/posture';
-import { type Clock, type Epoch, EPOCH_NONE, KedgeError } from '@kedge/units';
+import { type Clock, type Epoch, EPOCH_NONE, isLooser, KedgeError } from '@kedge/units';
 import { constants } from 'node:fs';
 import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -104,8 +104,14 @@ export class JournalFile {
     try {
       journal.#file = await open(options.path, constants.O_RDWR | constants.O_NOFOLLOW);
       const { size } = await journal.#file.stat();
-      if (size === options.capacity * JOURNAL_RECORD_BYTES) journal.#tail = found.tail;
-      else {
+      if (size === options.capacity * JOURNAL_RECORD_BYTES) {
+        // Where an earlier process failed to flush, what was read may stand in memory alone, and the next flush
+        // would not notice: it is written once more before anything stands on it.
+        const bytes = await journal.#file.readFile();
+        await writeAll(journal.#file, bytes.subarray(0, found.tail), 0);
+        await journal.#file.datasync();
+        journal.#tail = found.tail;
+      } else {
         // Another capacity than this one was preallocated with: the first append writes it anew.
         await journal.#file.close();
         journal.#file = undefined;
@@ -148,8 +154,9 @@ export class JournalFile {
   async #flushAll(): Promise<void> {
     while (this.#queue.length > 0) {
       const group = this.#queue.splice(0);
+      let records: readonly JournalRecord[] = [];
       try {
-        const records = group.map(({ draft }) => this.#complete(draft));
+        records = group.map(({ draft }) => this.#complete(draft));
         const room = this.#options.capacity - this.#tail / JOURNAL_RECORD_BYTES;
         if (this.#file === undefined || records.length > room) await this.#writeAnew(records);
         else await this.#appendTo(this.#file, records);
@@ -157,10 +164,24 @@ export class JournalFile {
         for (const { resolve } of group) resolve();
       } catch (cause) {
         const failure = this.#fail(cause);
+        await this.#leaveOutLoosenings(records);
         for (const { reject } of [...group, ...this.#queue.splice(0)]) reject(failure);
       }
     }
     this.#flushing = undefined;
+  }
+
+  /**
+   * A loosening whose flush failed is refused, and its record may be on the disk all the same: a power cut would
+   * take it for a decision. One attempt at another file without it, before anybody is told. Where that fails,
+   * too, nothing can be done with this storage: until the power fails the newer word stands against the record.
+   */
+  async #leaveOutLoosenings(records: readonly JournalRecord[]): Promise<void> {
+    const rest = records.filter(
+      ({ kind, from, to }) =>
+        kind !== 'decision' || from === undefined || to === undefined || !isLooser(to, from),
+    );
+    if (rest.length < records.length) await this.#writeAnew(rest).catch(() => undefined);
   }
 
   #complete(draft: JournalDraft): JournalRecord {

@@ -4,6 +4,7 @@
  */
 import { DEFAULT_AUTHORITY, type DeescalationAuthority, tableAuthoriser } from '@kedge/authz';
 import { PostureBoard, postureService, readWord } from '@kedge/bus';
+import type { Action } from '@kedge/contracts';
 import { openSpool, type Spool } from '@kedge/ledger';
 import {
   authorityOf,
@@ -43,8 +44,16 @@ import { recordable } from './set-request.js';
 import { TransitionDriver } from './transition-driver.js';
 
 const NAME = 'posture-coordinator';
-/** Refused: somebody else holds what this process would need. */
-const EXIT_REFUSED = 3;
+/** Not available: somebody else holds what this process would need. */
+const EXIT_UNAVAILABLE = 4;
+/** What a call of kedge.posture.v1 asks for, by its name; what is none of them cannot be had at all. */
+const ACTIONS: Readonly<Record<string, Action>> = {
+  Get: 'posture.get',
+  Set: 'posture.set',
+  Watch: 'posture.watch',
+  History: 'posture.history',
+  Transition: 'posture.history',
+};
 
 const config = configured();
 await runService({
@@ -145,13 +154,16 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
         entrances: postureEntrances(settings.sockets),
         // Whoever holds the posture segment is the one coordinator; its sockets need no locks of their own.
         lock: { path: join(settings.board.directory, 'posture'), release: () => Promise.resolve() },
-        onFault: ({ kind, channel, tier, error }) => {
+        onFault: ({ kind, channel, tier, error, method }) => {
           const code = error instanceof KedgeError ? error.code : 'POSTURE_MALFORMED';
           logger.warn({ err: error, channel, tier, kind }, 'a call failed');
-          if (kind !== 'malformed') return;
+          // A handler that failed for another reason than the request is a defect, not a refusal.
+          if (kind !== 'malformed' && (!(error instanceof KedgeError) || !code.startsWith('POSTURE_')))
+            return;
           driver.recordRefusal(
             { source: { channel, tier, principal: '', reason: '' }, level: 0, receivedAtNs: 0n },
             { kind: 'refusal', code, message: recordable(String(error), 512) },
+            ACTIONS[method.slice(method.lastIndexOf('/') + 1)],
           );
         },
       }),
@@ -182,7 +194,7 @@ function takeSegment(directory: string): PostureWriter {
       cause,
     });
     process.stderr.write(`${NAME}: ${refusal.code}: ${refusal.message} (${refusal.help ?? ''})\n`);
-    process.exit(EXIT_REFUSED);
+    process.exit(EXIT_UNAVAILABLE);
   }
 }
 

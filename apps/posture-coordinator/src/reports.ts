@@ -32,7 +32,8 @@ const storedReport = z.object({
   journaledAtNs: u64,
   completedAtNs: u64,
   durable: z.boolean(),
-  decidedAtWallMs: u64,
+  // What a Date can hold.
+  decidedAtWallMs: u64.refine((ms) => ms <= 8_640_000_000_000_000n),
   paths: z.array(
     z.object({
       path: z.string(),
@@ -63,6 +64,8 @@ export class Reports {
   #pending: string[] = [];
   #writing: Promise<void> | undefined;
   #lost = 0;
+  /** The file may end within a line: after a start, and after a write that failed. */
+  #torn = true;
 
   /**
    * Takes up what an earlier process left; lines that cannot be read are passed over.
@@ -154,8 +157,11 @@ export class Reports {
           () => 0,
         );
         if (size > FILE_MAX_BYTES) await rename(this.#path, `${this.#path}.1`);
-        await appendFile(this.#path, lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
+        const text = lines.map((line) => `${line}\n`).join('');
+        await appendFile(this.#path, this.#torn ? `\n${text}` : text, { mode: 0o600 });
+        this.#torn = false;
       } catch {
+        this.#torn = true;
         this.#lost += lines.length;
       }
     }

@@ -5,6 +5,7 @@
 import type { BoardSnapshot, PostureBoard, TransitionReport, WardenViolation } from '@kedge/bus';
 import { STAGES } from '@kedge/bus';
 import {
+  type Action,
   type Authoriser,
   type AuthorisationAnswer,
   PATHS,
@@ -28,7 +29,15 @@ import {
 } from '@kedge/posture';
 import type { Logger } from '@kedge/runtime';
 import type { PostureWriter } from '@kedge/shared-memory-ipc';
-import { type Clock, type Epoch, millisFromNanos, millisOf, nanosFromMillis, nanosOf } from '@kedge/units';
+import {
+  type Clock,
+  type Epoch,
+  isLooser,
+  millisFromNanos,
+  millisOf,
+  nanosFromMillis,
+  nanosOf,
+} from '@kedge/units';
 import { EventEmitter } from 'node:events';
 
 import { eventsOf, type Party, partiesOf } from './board-standings.js';
@@ -70,7 +79,8 @@ interface Tracked {
   readonly stamps: Stamps;
   readonly earlier: TransitionReport | undefined;
   outcome: TransitionReport['outcome'];
-  readonly timers: Set<NodeJS.Timeout>;
+  /** A path whose turn comes again has one deadline, the newest. */
+  readonly timers: Map<PathName | 'verify', NodeJS.Timeout>;
 }
 
 /** Events of the driver: something about the posture changed. */
@@ -91,9 +101,9 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   readonly #tracked = new Map<Epoch, Tracked>();
   readonly #answers = new Map<string, (reply: Reply) => void>();
   readonly #identities = new Map<string, RequestIdentity>();
-  /** Requests that were answered with `waiting`. */
-  readonly #waiting = new Set<string>();
-  readonly #alarms: string[] = [];
+  #alarms: string[] = [];
+  /** Alarms that a restart raised. */
+  #doubts: readonly string[] = [];
   #requests = 0;
   #recorded = 0;
   #journalDown = false;
@@ -125,7 +135,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     return this.#machine.phase !== 'recovering';
   }
 
-  /** What was found wrong at the start and stays worth knowing. */
+  /** What was found wrong and stays worth knowing: until a restart, or until {@link recover} says. */
   get alarms(): readonly string[] {
     return this.#alarms;
   }
@@ -138,10 +148,14 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     this.#parts.logger.error({ alarm: sentence }, 'alarm');
   }
 
-  /** Takes up what a restart found, and begins to listen to the board. */
+  /**
+   * Takes up what a restart found, and begins to listen to the board. Its alarms stand until somebody who may
+   * loosens: who does has looked.
+   */
   recover(plan: RecoveryPlan, nextEpoch: Epoch, reservedUpTo: Epoch): void {
     const { board, journal, reports, clock } = this.#parts;
     for (const sentence of plan.alarms) this.alarm(sentence);
+    this.#doubts = plan.alarms;
     const left = reports.unfinished();
     this.#look();
     this.#journalDown = journal.failure !== undefined;
@@ -186,7 +200,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   close(): void {
     clearInterval(this.#tick);
     for (const off of this.#unsubscribe) off();
-    for (const { timers } of this.#tracked.values()) for (const timer of timers) clearTimeout(timer);
+    for (const epoch of this.#tracked.keys()) this.#clearTimers(epoch);
   }
 
   /**
@@ -213,8 +227,9 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   recordRefusal(
     request: Omit<PostureRequest, 'id' | 'level'> & { readonly level: number },
     refusal: RefusalAnswer,
+    action: Action = 'posture.set',
   ): void {
-    this.#recordAuthorisation(request, false, refusal.rule ?? refusal.code, refusal.message);
+    this.#recordAuthorisation(request, false, refusal.rule ?? refusal.code, refusal.message, action);
   }
 
   /** The report of the running or last transition, as it stands now. */
@@ -409,12 +424,12 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       if (entry.kind === 'completed') return;
       if (tracked !== undefined) tracked.stamps.journaledAtNs = this.#parts.clock.monotonicNs();
       this.#parts.onProvisioned();
+      // A flush may take long: what it lets loosen must not be judged by an old sight of the warden.
+      if (this.#machine.phase === 'deciding') this.#look();
       this.#dispatch({ kind: 'journaled', epoch });
-      // A request that waited has no answer left to give: its key learns what became of it.
-      if (requestId !== undefined && this.#waiting.has(requestId)) {
-        this.#settle(requestId, { kind: 'decision', epoch, from, to, durable: true });
-      }
       this.#refreshReport(epoch);
+      if (source === undefined || recovered || !isLooser(to, from)) return;
+      this.#alarms = this.#alarms.filter((sentence) => !this.#doubts.includes(sentence));
     });
   }
 
@@ -457,15 +472,14 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   #answer(id: string, reply: Reply): void {
     this.#answers.get(id)?.(reply);
     this.#answers.delete(id);
-    if (reply.kind === 'waiting') this.#waiting.add(id);
-    else this.#identities.delete(id);
+    // The key of a request that waits learns later what became of it.
+    if (reply.kind !== 'waiting') this.#identities.delete(id);
   }
 
   #settle(id: string, reply: Reply): void {
     const identity = this.#identities.get(id);
     if (identity !== undefined) this.#parts.idempotency.settle(identity, reply);
     this.#identities.delete(id);
-    this.#waiting.delete(id);
     this.#parts.logger.info({ request: id, reply }, 'a waiting request is settled');
   }
 
@@ -474,6 +488,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     allow: boolean,
     rule: string,
     reason: string,
+    action: Action = 'posture.set',
   ): void {
     const { records, config, clock, boot } = this.#parts;
     this.#recorded += 1;
@@ -490,8 +505,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       principal: request.source.principal.slice(0, 128),
       tier: request.source.tier,
       channel: request.source.channel,
-      action: 'posture.set',
-      resource: `posture/${String(request.level).slice(0, 40)}`,
+      action,
+      resource: action === 'posture.set' ? `posture/${String(request.level).slice(0, 40)}` : 'posture',
       level: levelInForce(this.#machine),
       askedAtNs: (request.receivedAtNs > 0n ? request.receivedAtNs : at).toString(),
     });
@@ -517,7 +532,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       transition,
       earlier,
       outcome: 'running',
-      timers: new Set(),
+      timers: new Map(),
       stamps: {
         receivedAtNs: transition.receivedAtNs,
         decidedAtNs: earlier?.decidedAtNs ?? decidedAtNs,
@@ -541,9 +556,10 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   #report({ transition, outcome }: Extract<Effect, { do: 'report' }>): void {
     const { clock, logger, config, reports, records, posture } = this.#parts;
     const fields = { epoch: transition.epoch, from: transition.from, to: transition.to };
+    const line = posture.transition();
     const tracked =
       this.#tracked.get(transition.epoch) ??
-      this.#track(transition, posture.transition()?.decidedAtNs ?? clock.monotonicNs());
+      this.#track(transition, line?.epoch === transition.epoch ? line.decidedAtNs : clock.monotonicNs());
     tracked.transition = transition;
     if (outcome === undefined) {
       if (transition.recovered && transition.direction === 'tighten') {
@@ -610,19 +626,20 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         millisFromNanos((start ?? clock.monotonicNs()) + this.#budgets()[path] - clock.monotonicNs()) + 1,
       );
     }
+    clearTimeout(tracked?.timers.get(path));
     const timer = setTimeout(() => {
-      tracked?.timers.delete(timer);
+      tracked?.timers.delete(path);
       // Who made it in time and was only not looked at yet is not late.
       this.#look();
       this.#dispatch({ kind: 'deadlinePassed', epoch, path });
     }, delayMs);
-    tracked?.timers.add(timer);
+    tracked?.timers.set(path, timer);
   }
 
   #clearTimers(epoch: Epoch): void {
     const tracked = this.#tracked.get(epoch);
     if (tracked === undefined) return;
-    for (const timer of tracked.timers) clearTimeout(timer);
+    for (const timer of tracked.timers.values()) clearTimeout(timer);
     tracked.timers.clear();
   }
 

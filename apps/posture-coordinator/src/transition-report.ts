@@ -5,7 +5,7 @@
  */
 import type { ParticipantReport, PathReport, TransitionReport } from '@kedge/bus';
 import { PATHS, pathOutcomeSchema, type PathName, type PostureTransitionRecord } from '@kedge/contracts';
-import type { EndOutcome, Transition } from '@kedge/posture';
+import type { EndOutcome, OwnCause, Transition } from '@kedge/posture';
 import { isLevel } from '@kedge/units';
 
 import type { Party } from './board-standings.js';
@@ -36,6 +36,15 @@ export interface ReportParts {
   readonly earlier: TransitionReport | undefined;
 }
 
+/** What the history says where nobody asked. */
+const REASONS: Readonly<Record<OwnCause, string>> = {
+  provisioning: 'the first start of this appliance: the level it was provisioned with',
+  recovery: 'recovered after a restart',
+  doubt: 'after a restart it was not certain what had been decided: the level of doubt',
+  repair: 'repair of what was not at the level in force',
+  revoked: 'a loosening that could not be written down is taken back',
+};
+
 /** The report as it stands. */
 export function transitionReportOf(parts: ReportParts): TransitionReport {
   const { transition, stamps, outcome, earlier } = parts;
@@ -49,9 +58,7 @@ export function transitionReportOf(parts: ReportParts): TransitionReport {
       channel: 'local',
       tier: 'site_owner',
       principal: 'service:posture-coordinator',
-      reason: transition.recovered
-        ? 'recovered after a restart'
-        : 'repair of what was not at the level in force',
+      reason: REASONS[transition.own ?? 'repair'],
     },
     receivedAtNs: earlier?.receivedAtNs ?? stamps.receivedAtNs,
     decidedAtNs: stamps.decidedAtNs,

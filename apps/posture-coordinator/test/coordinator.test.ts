@@ -1,5 +1,5 @@
 import { ledgerRecordSchema } from '@kedge/contracts';
-import { recoverJournal } from '@kedge/posture';
+import { decodeJournalRecord, JOURNAL_RECORD_BYTES, recoverJournal } from '@kedge/posture';
 import { createPostureSegment, layout, monotonicNs } from '@kedge/shared-memory-ipc';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
@@ -10,6 +10,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Appliance, failingFlush, until } from './appliance.js';
 
 const STAGE = layout.enums.stage;
+/** Where the decision of `epoch` stands. */
+function placeOf(journal: Uint8Array, epoch: bigint): number {
+  for (let at = 0; at < journal.length; at += JOURNAL_RECORD_BYTES) {
+    const found = decodeJournalRecord(journal.subarray(at, at + JOURNAL_RECORD_BYTES));
+    if (found.place === 'record' && found.record.epoch === epoch) return at;
+  }
+  throw new Error(`epoch ${epoch} was not journaled`);
+}
 const journalOf = (appliance: Appliance) => recoverJournal(readFileSync(appliance.journalPath));
 
 describe('the local API', () => {
@@ -19,6 +27,19 @@ describe('the local API', () => {
     await box.start();
   });
   afterAll(() => box.close());
+
+  it('PO-17 the very first start says that it is one, and is no recovery', async () => {
+    expect(await box.ended()).toMatchObject({
+      from: 5,
+      to: 5,
+      outcome: 'completed',
+      source: {
+        principal: 'service:posture-coordinator',
+        reason: expect.stringContaining('first start of this appliance') as string,
+      },
+    });
+    expect((await box.get()).alarms.join()).not.toContain('level 2');
+  });
 
   it('PO-1 there are five levels, each can be reached, and nothing else is a level', async () => {
     for (const level of [4, 3, 2, 1]) {
@@ -130,7 +151,14 @@ describe('the local API', () => {
     expect(older.transitions[0]?.epoch).toBe(next?.epoch);
     await expect(
       box.client().history({ limit: 1_001, beforeEpoch: 0n }, { deadlineMs: 2_000 }),
-    ).rejects.toMatchObject({ code: 'POSTURE_LIMIT' });
+    ).rejects.toMatchObject({ code: 'POSTURE_LIMIT', field: 'limit' });
+    await expect(
+      box.client().history({ limit: 1, beforeEpoch: 1n << 48n }, { deadlineMs: 2_000 }),
+    ).rejects.toMatchObject({ code: 'POSTURE_EPOCH', field: 'before_epoch' });
+    await expect(box.client().transition({ epoch: 1n << 48n }, { deadlineMs: 2_000 })).rejects.toMatchObject({
+      code: 'POSTURE_EPOCH',
+      field: 'epoch',
+    });
     expect(await box.client().transition({ epoch: 999_999n }, { deadlineMs: 2_000 })).toMatchObject({
       refusal: { code: 'POSTURE_EPOCH_UNKNOWN', field: 'epoch' },
     });
@@ -162,7 +190,7 @@ describe('the local API', () => {
     const second = new Appliance({ board: { directory: box.board, owners: {} } });
     try {
       second.spawn();
-      expect(await second.exit()).toBe(3);
+      expect(await second.exit()).toBe(4);
       expect(second.errors).toMatch(/COORDINATOR_RUNNING/);
       expect((await box.get()).level).toBe(5);
     } finally {
@@ -214,6 +242,10 @@ describe('the local API', () => {
       'one-request-per-key',
     ]) {
       expect(rules).toContain(rule);
+    }
+    // Wrong fields of calls that change nothing are kept as what they are.
+    for (const rule of ['POSTURE_LIMIT', 'POSTURE_EPOCH']) {
+      expect(refused).toContainEqual(expect.objectContaining({ rule, action: 'posture.history' }));
     }
     expect(records.filter((each) => each.schema === 'kedge.posture-transition/1').length).toBeGreaterThan(10);
     expect(records.filter((each) => each.schema === 'kedge.budget-violation/1')).toMatchObject([
@@ -456,10 +488,45 @@ describe('after a crash', () => {
       await box.start();
       expect(box.read().level).toBe(expected);
       expect((await box.get()).alarms.join()).toContain('the decision journal is damaged at byte');
+      expect((await box.ended()).source?.reason).toContain('not certain what had been decided');
       expect(readFileSync(`${box.journalPath}.damaged`)).toEqual(bytes);
       expect(journalOf(box).damage).toBeUndefined();
       await box.kill();
     }
+  });
+
+  it('PO-17 the alarm of a doubt stands until somebody loosens, and the doubt outlives a second crash', async () => {
+    box = new Appliance();
+    box.startWarden();
+    await box.start();
+    await box.set(4);
+    await box.ended();
+    await box.kill();
+    const bytes = readFileSync(box.journalPath);
+    bytes[300] = (bytes[300] ?? 0) ^ 1;
+    writeFileSync(box.journalPath, bytes);
+    await box.start();
+    const { level, epoch } = box.read();
+    expect(level).toBe(2);
+    await box.kill();
+    // The power went before anything was appended to the new journal: it has what it was made with.
+    const anew = readFileSync(box.journalPath);
+    const appended = placeOf(anew, epoch);
+    writeFileSync(box.journalPath, anew.fill(0, appended));
+    rmSync(join(box.board, 'posture'));
+    await box.start();
+    expect(box.read().level).toBe(2);
+
+    await box.kill();
+    writeFileSync(box.journalPath, bytes);
+    await box.start();
+    const alarmed = async () => (await box.get()).alarms.join().includes('is damaged at byte');
+    expect(await alarmed()).toBe(true);
+    await box.set(1);
+    await box.ended();
+    expect(await alarmed()).toBe(true);
+    await box.set(4, { by: 'console' });
+    await until('the end of the alarm', async () => ((await alarmed()) ? undefined : true));
   });
 
   it('PO-17 a journal that is gone from a provisioned box, or is cut, means level 2', async () => {
@@ -512,6 +579,25 @@ describe('storage that fails', () => {
     await box.start();
     expect(box.read().level).toBe(2);
     expect(await box.set(5)).toMatchObject({ decision: { to: 5, durable: true } });
+  });
+
+  it('PO-17 a loosening that was refused for its record does not come back with the next power cut', async () => {
+    box = new Appliance();
+    box.startWarden();
+    const trigger = join(box.directory, 'fail-now');
+    await box.start(failingFlush(box.directory, trigger));
+    await box.set(2);
+    await box.ended();
+    await until('the completion', () => (journalOf(box).last?.completed === true ? true : undefined));
+    writeFileSync(trigger, '');
+    expect(await box.set(5)).toMatchObject({ refusal: { code: 'POSTURE_NOT_DURABLE' } });
+    expect((await box.ended()).source?.reason).toContain('could not be written down');
+    expect(journalOf(box)).toMatchObject({ damage: undefined, last: { from: 5, to: 2, completed: true } });
+    await box.kill();
+    rmSync(join(box.board, 'posture'));
+    await box.start();
+    await box.ended();
+    expect(box.read()).toMatchObject({ level: 2, stage: STAGE.COMPLETE });
   });
 
   it('PO-17 a full disk: what is preallocated goes on, what needs room fails towards the tighter', async () => {

@@ -1,21 +1,23 @@
 /*
- * Storage that fails to flush: fdatasync and fsync say EIO once the file TRIGGER exists.
+ * Storage that fails to flush: fdatasync says EIO once the file TRIGGER exists, fsync, too, when it is not empty.
+ * So a file that is appended to can be bad while a new one can still be made, or everything can be.
  * It must not change anything else about the process it is loaded into.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
-static int flush(const char *name, int fd)
+static int flush(const char *name, int fd, off_t least)
 {
   int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
-  if (access(TRIGGER, F_OK) == 0) {
+  struct stat trigger;
+  if (stat(TRIGGER, &trigger) == 0 && trigger.st_size >= least) {
     errno = EIO;
     return -1;
   }
   return real(fd);
 }
 
-int fdatasync(int fd) { return flush("fdatasync", fd); }
-int fsync(int fd) { return flush("fsync", fd); }
+int fdatasync(int fd) { return flush("fdatasync", fd, 0); }
+int fsync(int fd) { return flush("fsync", fd, 1); }
