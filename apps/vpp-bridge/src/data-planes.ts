@@ -9,8 +9,8 @@ import {
   SegmentError,
   type SegmentHeader,
   type SegmentReader,
+  writerLives,
 } from '@kedge/shared-memory-ipc';
-import { readFileSync } from 'node:fs';
 
 /** A data plane whose segment could be opened. */
 export interface OpenDataPlane {
@@ -36,31 +36,6 @@ interface Held {
   readonly name: string;
   readonly reader: SegmentReader;
   header: SegmentHeader | undefined;
-}
-
-/**
- * True while the very process that wrote a header exists. A process whose first thread has ended (Z) while
- * others run still lives: its packet workers may.
- */
-export function processLives({
-  writerPid,
-  writerStart,
-}: Pick<SegmentHeader, 'writerPid' | 'writerStart'>): boolean {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${String(writerPid)}/stat`, 'latin1');
-  } catch (error) {
-    // Only "no such process" is a proof; whatever else goes wrong leaves it alive.
-    return !(
-      error instanceof Error &&
-      'code' in error &&
-      (error.code === 'ENOENT' || error.code === 'ESRCH')
-    );
-  }
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  if (fields[19] !== String(writerStart)) return false;
-  const gone = fields[0] === 'Z' || fields[0] === 'X';
-  return !gone || Number(fields[17]) > 1;
 }
 
 /** Opens and holds the segments of the configured data planes. */
@@ -108,7 +83,7 @@ export class DataPlanes {
       }
     }
     this.#former = this.#former.filter((held) => {
-      if (held.header === undefined || processLives(held.header)) return true;
+      if (held.header === undefined || writerLives(held.header)) return true;
       held.reader.close();
       return false;
     });
@@ -127,7 +102,7 @@ export class DataPlanes {
   /** Those that can be read now, by name. */
   open(): OpenDataPlane[] {
     return [...this.#held.values()].flatMap(({ name, reader, header }) =>
-      header === undefined ? [] : [{ name, reader, header, alive: processLives(header) }],
+      header === undefined ? [] : [{ name, reader, header, alive: writerLives(header) }],
     );
   }
 
@@ -150,11 +125,11 @@ export class DataPlanes {
         header = held.reader.header;
       } catch (error) {
         if (!(error instanceof SegmentError)) throw error;
-        if (held.header === undefined || processLives(held.header) || error.code === 'SEGMENT_OPENING')
+        if (held.header === undefined || writerLives(held.header) || error.code === 'SEGMENT_OPENING')
           users.push({ who: held.name, generation: undefined, pid: held.header?.writerPid ?? 0 });
         continue;
       }
-      if (!processLives(header)) continue;
+      if (!writerLives(header)) continue;
       for (let worker = 0; worker < layout.limits.maxWorkers; worker++) {
         const at = layout.dataplane.worker + worker * layout.worker.size + layout.worker.generation;
         const generation = held.reader.load64(at);

@@ -578,6 +578,8 @@ static enum kedge_refusal segment_take(struct kedge_segment *segment, int dir, c
     refusal = KEDGE_REFUSAL_CHECKSUM; /* the file is ours, so the header lies: damaged, not foreign */
   if (refusal != KEDGE_REFUSAL_NONE)
     goto fail;
+  /* Its last writer may have died serving; this one says so itself once it does. The same place in every kind. */
+  atomic_store_explicit(&((struct kedge_participant_segment *)base)->beat.serving, 0, memory_order_release);
   header_renew(base, copy.incarnation + 1);
   segment_fill(segment, base, size, fd, dir, 1, &st, kind, name);
   return KEDGE_REFUSAL_NONE;

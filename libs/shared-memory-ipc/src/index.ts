@@ -22,3 +22,4 @@ export {
   type Tightening,
   type TransitionLine,
 } from './segment.js';
+export { writerLives } from './writer-lives.js';

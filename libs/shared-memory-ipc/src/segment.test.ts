@@ -185,6 +185,19 @@ describe('creating and opening', () => {
     expect(stayed.transition()?.to).toBe(3);
   });
 
+  it('PO-19 does not serve any more once another writer takes over, before that one says so', () => {
+    const first = coordinator();
+    first.beat(true);
+    const serving = () => stayed.load32(layout.posture.beat + layout.beat.serving);
+    const stayed = reader();
+    first.close();
+    expect(serving()).toBe(1);
+    const second = coordinator();
+    expect(serving()).toBe(0);
+    second.beat(true);
+    expect(serving()).toBe(1);
+  });
+
   it('refuses each wrong field of the header by name, and its writer then replaces the file and says why', () => {
     const h = layout.header;
     const wrong: [field: string, offset: number, bytes: Buffer, code: string, sealed: boolean][] = [

@@ -517,7 +517,7 @@ function created(directory: string, name: string, kind: SegmentKind): [string, H
 
 /**
  * Takes the writer's lock of the caller's own segment and maps it for writing. A good file of this boot keeps
- * its contents and gets the next incarnation, a damaged or old one is replaced (`replaced` says why).
+ * its contents, but for `serving`, and gets the next incarnation, a damaged or old one is replaced (`replaced` says why).
  * @throws SegmentError SEGMENT_BUSY while another writer holds it, SEGMENT_OWNER, SEGMENT_DIRECTORY, SEGMENT_SYSTEM
  */
 export function createSegment(options: {

@@ -46,7 +46,7 @@ size_t kedge_segment_size(enum kedge_segment_kind kind);
 /*
  * Opens the caller's own segment for writing, taking the exclusive lock of its name, or creates it (written
  * whole under a temporary name, then renamed to its own). A valid surviving file of this boot keeps its
- * contents and gets the next incarnation, also when its last writer died while renewing the header; one that
+ * contents, but does not serve any more (PO-19), and gets the next incarnation, also when its last writer died while renewing the header; one that
  * is refused for anything but OWNER, DIRECTORY or BUSY is replaced by a new file and `*replaced` tells why
  * (NONE = kept or newly created). `replaced` may be NULL.
  */
