@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, open as openFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -416,8 +416,70 @@ describe('files that come and go', () => {
     const second = posture();
     await expect.poll(() => board.snapshot().files[0]?.incarnation).toBe(2n);
     tighten(second, 1003n, 4, 2);
-    await expect.poll(() => events('posture.decided')).toMatchObject([{ missedEpochs: 999n }]);
+    await expect
+      .poll(() => events('posture.decided'))
+      .toMatchObject([{ missedEpochs: 999n, restarted: true }]);
+    tighten(second, 1004n, 2, 1);
+    await expect
+      .poll(() => events('posture.decided'))
+      .toMatchObject([{}, { missedEpochs: 0n, restarted: false }]);
   });
+
+  it('PO-15 the first decision of a coordinator that was started again says so, however soon it comes', async () => {
+    const first = createPostureSegment({ directory });
+    tighten(first, 3n, 5, 4);
+    const { events } = boardOf(['posture'], { rescanMs: 600_000 });
+    first.close();
+    tighten(posture(), 1003n, 4, 2);
+    await expect
+      .poll(() => events('posture.decided'))
+      .toMatchObject([{ missedEpochs: 999n, restarted: true }]);
+  });
+
+  it('PO-16 a header that is damaged under its reader is a loss until it is whole again', async () => {
+    tighten(posture(), 3n, 5, 4);
+    const { board, events } = boardOf(['posture']);
+    const file = await openFile(join(directory, 'posture'), 'r+');
+    try {
+      const { buffer } = await file.read(Buffer.alloc(1), 0, 1, layout.header.version);
+      await file.write(Buffer.from([9]), 0, 1, layout.header.version);
+      await expect
+        .poll(() => events('board.lost'))
+        .toMatchObject([{ file: 'posture', code: 'SEGMENT_VERSION' }]);
+      expect(board.snapshot()).toMatchObject({
+        level: 4,
+        postureReadable: false,
+        files: [{ state: 'lost', stale: true, serving: false }],
+      });
+      await file.write(buffer, 0, 1, layout.header.version);
+      await expect.poll(() => events('board.found')).toMatchObject([{ file: 'posture', incarnation: 1n }]);
+      expect(board.snapshot().postureReadable).toBe(true);
+      expect(events('board.lost')).toHaveLength(1);
+    } finally {
+      await file.close();
+    }
+  });
+
+  it.each(['posture.decided', 'posture.changed', 'warden.violation', 'board.lost'] as const)(
+    'closing the board while %s is told ends it there',
+    async (name) => {
+      const [writer, guard] = [posture(), warden()];
+      writer.storeWord(1n, 5);
+      const { board, told } = boardOf(['posture', 'warden']);
+      let after: number | undefined;
+      board.on(name, () => {
+        board.close();
+        after = told.length;
+      });
+      guard.store64(layout.warden.violation + layout.violation.sequence, 2n);
+      guard.store32(layout.warden.violation + layout.violation.kind, 1);
+      guard.store64(layout.warden.violations, 1n);
+      tighten(writer, 2n, 5, 3);
+      await rm(join(directory, 'warden'));
+      await expect.poll(() => after).toBeGreaterThan(0);
+      expect(told).toHaveLength(after ?? 0);
+    },
+  );
 
   it('PO-16 what is not a segment, or not of the owner expected, is not read', async () => {
     await writeFile(join(directory, 'warden'), 'nonsense', { mode: 0o644 });

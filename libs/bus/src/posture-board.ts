@@ -15,10 +15,10 @@ import {
   type SegmentKind,
   type SegmentReader,
   verifyDirectory,
+  writerLives,
 } from '@kedge/shared-memory-ipc';
 import { type Epoch, EPOCH_NONE, KedgeError, type Level } from '@kedge/units';
 import { EventEmitter } from 'node:events';
-import { readFileSync } from 'node:fs';
 
 import {
   type Acknowledgement,
@@ -215,6 +215,7 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
   readonly #timer: NodeJS.Timeout;
   #listener: Listener | undefined;
   #closed = false;
+  #looking = false;
   #past = { rings: 0, delivered: 0, coalesced: 0 };
   #missedEpochs = 0n;
   #lostViolations = 0n;
@@ -342,14 +343,18 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
     };
   }
 
-  /** Closes listener and mappings. A second call does nothing. */
+  /** Closes listener and mappings, also from within an event. A second call does nothing. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
     this.#stopListening();
-    for (const each of this.#watched) each.reader?.close();
     this.removeAllListeners();
+    if (!this.#looking) this.#unmap();
+  }
+
+  #unmap(): void {
+    for (const each of this.#watched) each.reader?.close();
   }
 
   /* -------------------------------------------------------------- files */
@@ -361,8 +366,10 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
     const old: SegmentReader[] = [];
     for (const each of this.#watched) {
       if (each.reader?.current() === true) {
-        each.header = headerOf(each.reader) ?? each.header;
-        each.why = undefined;
+        const why = readHeader(each, each.reader);
+        if (why !== undefined && each.why === undefined) lost.push({ file: each.file, ...why });
+        if (why === undefined && each.why !== undefined) found.push(foundOf(each));
+        each.why = why;
         continue;
       }
       try {
@@ -374,10 +381,10 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
         });
         if (each.reader !== undefined) old.push(each.reader);
         each.reader = reader;
-        each.header = headerOf(reader);
-        each.why = undefined;
+        each.header = undefined;
+        each.why = readHeader(each, reader);
         reader.lockMemory();
-        found.push({ file: each.file, incarnation: each.header?.incarnation ?? 0n });
+        found.push(foundOf(each));
       } catch (error) {
         if (!(error instanceof SegmentError)) throw error;
         const why = { code: error.code, message: error.message };
@@ -391,7 +398,7 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
       this.#listener = listen({
         segments,
         onRing: () => {
-          if (!this.#closed) this.#look(true);
+          this.#look(true);
         },
         realtime: this.#realtime,
       });
@@ -430,7 +437,7 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
       ...(why === undefined ? {} : { why }),
       pid: header?.writerPid ?? 0,
       incarnation: header?.incarnation ?? 0n,
-      alive: header !== undefined && processLives(header),
+      alive: header !== undefined && writerLives(header),
       beatAgeNs,
       stale,
       serving: !stale && beat?.serving === true,
@@ -460,25 +467,38 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
 
   /** Compares the lines with what was told last, and tells what is new. */
   #look(tell: boolean): void {
+    if (this.#closed) return;
     const lines = new LineReader();
-    this.#lookAtPosture(lines, tell);
-    this.#lookAtWarden(lines, tell);
-    this.#lookAtParticipants(lines, tell);
-    this.#lookAtDataplanes(lines, tell);
+    this.#looking = true;
+    try {
+      this.#lookAtPosture(lines, tell);
+      this.#lookAtWarden(lines, tell);
+      this.#lookAtParticipants(lines, tell);
+      this.#lookAtDataplanes(lines, tell);
+    } finally {
+      this.#looking = false;
+      // Whoever was told closed the board; what it was read from had to stay until here.
+      if (this.#isClosed()) this.#unmap();
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#closed;
   }
 
   #lookAtPosture(lines: LineReader, tell: boolean): void {
     const { word, storedAtNs, transition } = this.#readPosture(lines);
     const before = this.#transition;
-    const incarnation = this.#find('posture')?.header?.incarnation ?? 0n;
-    const restarted = incarnation !== this.#coordinator;
     this.#transition = transition;
-    this.#coordinator = incarnation;
+    if (!tell) this.#coordinator = this.#coordinatorNow();
     if (tell && transition !== undefined) {
       if (transition.epoch !== before?.epoch) {
         const step = transition.epoch - (before?.epoch ?? transition.epoch - 1n);
         const missedEpochs = step > 1n ? step - 1n : 0n;
         this.#missedEpochs += missedEpochs;
+        const incarnation = this.#coordinatorNow();
+        const restarted = incarnation !== this.#coordinator;
+        this.#coordinator = incarnation;
         this.emit('posture.decided', {
           ...transition,
           tightening: transition.to <= transition.from,
@@ -491,6 +511,13 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
       }
     }
     this.#lookAtLevel(word, storedAtNs, this.#warden, tell);
+  }
+
+  /** Start of the coordinator that writes now: the first decision after it may come before the next rescan. */
+  #coordinatorNow(): bigint {
+    const posture = this.#find('posture');
+    if (posture?.reader !== undefined) readHeader(posture, posture.reader);
+    return posture?.header?.incarnation ?? 0n;
   }
 
   #lookAtLevel(word: PostureWord, storedAtNs: bigint, warden: WardenLines | undefined, tell: boolean): void {
@@ -585,7 +612,7 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
         for (const { index, ack } of live) {
           if (ack !== undefined) workers.push({ who: `${file.slice('dataplane-'.length)}/${index}`, ack });
         }
-      } else if (header !== undefined && processLives(header)) {
+      } else if (header !== undefined && writerLives(header)) {
         // Behind, or without a worker yet: nobody has acknowledged until it has, or is dead (DP-2).
         return;
       }
@@ -608,14 +635,22 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
   }
 }
 
-function headerOf(reader: SegmentReader): SegmentHeader | undefined {
+/**
+ * Reads the header of an open file anew. Why it is no good any more, or undefined; the one read before stands until
+ * its writer has finished renewing it.
+ */
+function readHeader(each: Watched, reader: SegmentReader): Watched['why'] {
   try {
-    return reader.header;
+    each.header = reader.header;
   } catch (error) {
-    // Its writer is just starting, or it was damaged: the file's own checks speak when it is opened again.
-    if (error instanceof SegmentError) return undefined;
-    throw error;
+    if (!(error instanceof SegmentError)) throw error;
+    if (error.code !== 'SEGMENT_OPENING') return { code: error.code, message: error.message };
   }
+  return undefined;
+}
+
+function foundOf({ file, header }: Watched): BoardFound {
+  return { file, incarnation: header?.incarnation ?? 0n };
 }
 
 function sameAck(a: Acknowledgement, b: Acknowledgement): boolean {
@@ -626,19 +661,4 @@ function sameAck(a: Acknowledgement, b: Acknowledgement): boolean {
     a.level === b.level &&
     a.finishedAtNs === b.finishedAtNs
   );
-}
-
-/**
- * Whether the very process that wrote the header exists: its pid, started at the same tick. A process of another
- * pid namespace counts as dead.
- */
-function processLives({ writerPid, writerStart }: SegmentHeader): boolean {
-  try {
-    const stat = readFileSync(`/proc/${writerPid}/stat`, 'latin1');
-    // The name in parentheses may hold anything; fields are counted after it: state is field 3, start 22.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] !== 'Z' && fields[0] !== 'X' && fields[19] === String(writerStart);
-  } catch {
-    return false;
-  }
 }
