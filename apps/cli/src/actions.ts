@@ -90,20 +90,31 @@ export function postureGet(options: CommandOptions): Promise<number> {
 export function postureSet(level: Level, options: SetOptions): Promise<number> {
   return withPosture(options, async (client) => {
     const call = { deadlineMs: options.timeout };
-    const reply = await client.set(
-      {
-        level,
-        reason: options.reason,
-        principal: options.principal ?? principal(),
-        idempotencyKey: options.idempotencyKey ?? randomUUID(),
-        ...(options.ifEpoch === undefined ? {} : { ifEpoch: options.ifEpoch }),
-      },
-      call,
-    );
+    const request = {
+      level,
+      reason: options.reason,
+      principal: options.principal ?? principal(),
+      idempotencyKey: options.idempotencyKey ?? randomUUID(),
+      ...(options.ifEpoch === undefined ? {} : { ifEpoch: options.ifEpoch }),
+    };
+    const until = performance.now() + WAIT_MS;
+    let reply = await client.set(request, call);
+    while (reply.outcome === 'waiting' && options.wait === true && performance.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      // The same key is the same request: asked again it tells what became of the one that waits.
+      reply = await client.set(request, call);
+    }
     switch (reply.outcome) {
       case 'refusal':
         throw refusalError(reply.refusal);
       case 'waiting':
+        if (options.wait === true) {
+          throw new KedgeError({
+            code: 'CLI_TIMEOUT',
+            message: `the request still waits behind epoch ${reply.waiting.behindEpoch} after ${WAIT_MS / 1000} s`,
+            help: 'it stays asked for; kedge posture watch shows what happens',
+          });
+        }
         show(
           reply,
           `waiting: it is looked at again when the transition of epoch ${reply.waiting.behindEpoch} is finished`,
@@ -117,7 +128,7 @@ export function postureSet(level: Level, options: SetOptions): Promise<number> {
           show(reply, `${levelText(from)} → ${levelText(to)}, epoch ${epoch}${note}`, options.json);
           return EXIT.ok;
         }
-        for (const until = performance.now() + WAIT_MS; ;) {
+        for (;;) {
           const found = await client.transition({ epoch }, call);
           if (found.outcome === 'refusal') throw refusalError(found.refusal);
           if (found.report.outcome !== 'running' && found.report.completedAtNs > 0n) {
