@@ -154,6 +154,8 @@ export class Governance {
   async close(): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#pending?.settle(undefined);
+    // A drain that is under way ends first, then what came meanwhile is taken.
+    await this.#drain.drain([]);
     this.#dataplanes.refresh();
     await this.#drain.drain(this.#dataplanes.open());
     this.#dataplanes.close();

@@ -108,10 +108,11 @@ export interface DrainOptions {
 /** The readers' side of all rings. */
 export class TelemetryDrain {
   readonly #options: DrainOptions;
-  readonly #next = new Map<string, bigint>();
+  /** Numbers to go on with, by worker, for each file: a file made anew counts from 0. */
+  readonly #next = new WeakMap<SegmentReader, Map<number, bigint>>();
   readonly #gaps = new Map<string, bigint>();
   #unkept = 0;
-  #last: Promise<void> = Promise.resolve();
+  #keeping: Promise<unknown> | undefined;
 
   constructor(options: DrainOptions) {
     this.#options = options;
@@ -127,26 +128,30 @@ export class TelemetryDrain {
     return this.#unkept;
   }
 
-  /** Takes what is new. Resolves when all of it is kept, or was refused by the sink. */
-  drain(dataplanes: readonly OpenDataPlane[]): Promise<void> {
-    const records = dataplanes.flatMap((dataplane) => this.#read(dataplane));
-    this.#last = this.#last.then(async () => {
-      for (const record of records) await this.#keep(record);
-    });
-    return this.#last;
+  /**
+   * Takes what is new. Resolves when all of it is kept, or was refused by the sink. While an earlier call waits for
+   * the sink nothing is taken: it stays in the rings, which are bounded and count what they lose.
+   */
+  async drain(dataplanes: readonly OpenDataPlane[]): Promise<void> {
+    if (this.#keeping === undefined) {
+      const records = dataplanes.flatMap((dataplane) => this.#read(dataplane));
+      this.#keeping = Promise.all(records.map((record) => this.#keep(record))).finally(() => {
+        this.#keeping = undefined;
+      });
+    }
+    await this.#keeping;
   }
 
   #read({ name, reader, header }: OpenDataPlane): DataplaneEvent[] {
     const records: DataplaneEvent[] = [];
+    const numbers = this.#next.get(reader) ?? new Map<number, bigint>();
+    this.#next.set(reader, numbers);
     for (let worker = 0; worker < layout.limits.maxWorkers; worker++) {
-      const ring = `${name}/${String(worker)}`;
-      const { events, next, gaps } = readRing(reader, worker, this.#next.get(ring) ?? 0n);
-      this.#next.set(ring, next);
+      const { events, next, gaps } = readRing(reader, worker, numbers.get(worker) ?? 0n);
+      numbers.set(worker, next);
       this.#gaps.set(name, this.gaps(name) + gaps);
-      for (const event of events)
-        records.push(
-          this.#record(event, name, worker, `${header.bootId.slice(0, 8)}/${name}.${String(worker)}`),
-        );
+      const ring = `${header.bootId.slice(0, 8)}/${name}.${String(worker)}`;
+      for (const event of events) records.push(this.#record(event, name, worker, ring));
     }
     return records;
   }

@@ -4,6 +4,8 @@
 import { ledgerRecordSchema, type LedgerRecord, type RecordSink } from '@kedge/contracts';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { KedgeError } from '@kedge/units';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { DataPlanes } from '../src/data-planes.js';
@@ -104,6 +106,43 @@ describe('telemetry', () => {
     const [dataplane] = dataplanes.open();
     if (dataplane === undefined) throw new Error('no data plane');
     expect(readRing(dataplane.reader, 15, 9n).events).toHaveLength(2);
+  });
+
+  it('DP-8 a file that was made anew is read from its start, also when it holds more than the old one did', async () => {
+    const drain = drainTo(sink);
+    await actor.tell('tell', 0, 2);
+    await drain.drain(dataplanes.open());
+    await actor.kill();
+    rmSync(join(place.board, 'dataplane-reference'));
+    actor = await place.actor();
+    await actor.tell('tell', 0, 5);
+    dataplanes.refresh();
+    await drain.drain(dataplanes.open());
+    expect(records).toHaveLength(2 + 5);
+    expect(drain.gaps('reference')).toBe(0n);
+  });
+
+  it('DP-8 while the sink is slow nothing more is taken: it waits in the ring, which counts what it loses', async () => {
+    let goOn: () => void = () => undefined;
+    const slow = new Promise<void>((resolve) => (goOn = resolve));
+    const drain = drainTo({
+      append: async (record) => {
+        const receipt = await sink.append(record);
+        await slow;
+        return receipt;
+      },
+    });
+    await actor.tell('tell', 0, 3);
+    const first = drain.drain(dataplanes.open());
+    await actor.tell('tell', 0, 1030);
+    const second = drain.drain(dataplanes.open());
+    expect(records).toHaveLength(3);
+    goOn();
+    await Promise.all([first, second]);
+    expect(records).toHaveLength(3);
+    await drain.drain(dataplanes.open());
+    expect(records).toHaveLength(3 + 1024);
+    expect(drain.gaps('reference')).toBe(6n);
   });
 
   it('a sink that refuses costs the record, not the drain; one that knows the record already is content', async () => {
