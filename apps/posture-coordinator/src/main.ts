@@ -9,6 +9,7 @@ import { openSpool, type Spool } from '@kedge/ledger';
 import {
   authorityOf,
   EPOCH_BLOCK,
+  EPOCH_JUMP,
   parseAccords,
   recoverJournal,
   recoveryOf,
@@ -30,6 +31,7 @@ import {
   SegmentError,
 } from '@kedge/shared-memory-ipc';
 import { type Clock, EPOCH_MAX, EPOCH_NONE, isLevel, type Epoch, KedgeError } from '@kedge/units';
+import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -44,6 +46,8 @@ import { recordable } from './set-request.js';
 import { TransitionDriver } from './transition-driver.js';
 
 const NAME = 'posture-coordinator';
+/** As often as the service beats later. */
+const STARTING_BEAT_MS = 100;
 /** Not available: somebody else holds what this process would need. */
 const EXIT_UNAVAILABLE = 4;
 /** What a call of kedge.posture.v1 asks for, by its name; what is none of them cannot be had at all. */
@@ -74,6 +78,10 @@ function configured(): CoordinatorConfig | undefined {
 async function start(settings: CoordinatorConfig, logger: Logger): Promise<ServiceParts> {
   const clock: Clock = { monotonicNs, wallMs: () => Date.now() };
   const posture = takeSegment(settings.board.directory);
+  // Storage may take its time: whoever watches the beat must see that the event loop does not hang.
+  const beating = setInterval(() => {
+    posture.beat(false);
+  }, STARTING_BEAT_MS);
   posture.beat(false);
   const board = new PostureBoard({
     directory: settings.board.directory,
@@ -140,7 +148,12 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     logger.error({ err: reserved }, 'the decision journal cannot be written');
     driver.alarm('the decision journal takes no records: tightenings are not durable, nothing loosens');
   }
-  driver.recover(plan, (plan.above + 1n) as Epoch, reserved === undefined ? reservedUpTo : plan.above);
+  // Epochs that no journal knows of must not be issued again by whoever reads that journal after a power cut;
+  // a word that is beyond it already says that this process is not the first to leave it.
+  const leaves = reserved !== undefined && plan.word.epoch < plan.above;
+  const nextEpoch = plan.above + 1n + (leaves ? EPOCH_JUMP + BigInt(randomInt(Number(EPOCH_JUMP))) : 0n);
+  driver.recover(plan, nextEpoch as Epoch, reserved === undefined ? reservedUpTo : plan.above);
+  clearInterval(beating);
   logger.info(
     { action: plan.action, level: plan.level, decision: plan.decision, resumeTo: plan.resumeTo },
     'recovered',

@@ -107,6 +107,10 @@ describe('the report of a transition', () => {
       reportOf({ mesh: one }, end).paths[1]?.outcome;
     expect(outcomeOf(party('overlay', 0n), undefined)).toBe('running');
     expect(outcomeOf(party('overlay', 0n), 'preempted')).toBe('cancelled');
+    const newer = party('overlay', 200n);
+    const overtaken = { ...newer, ack: newer.ack && { ...newer.ack, epoch: 10n as Epoch } };
+    expect(outcomeOf(overtaken, 'preempted')).toBe('cancelled');
+    expect(outcomeOf(party('overlay', 200n), 'preempted')).toBe('applied');
     expect(outcomeOf(party('overlay', 0n), 'late')).toBe('late');
     expect(outcomeOf(party('overlay', 200n, 'failed'), 'late')).toBe('failed');
     expect(outcomeOf(party('overlay', 200n), 'completed')).toBe('applied');

@@ -79,7 +79,11 @@ function pathReportOf(path: PathName, parts: ReportParts): PathReport {
   const participants = [...parties]
     .filter(([, { standing }]) => standing.path === path)
     .map(([name, { standing, ack }]): ParticipantReport => {
-      const acted = ack !== undefined && ack.epoch >= transition.epoch && ack.outcome !== 'none';
+      // Who acknowledged what pre-empted this one may never have done this one.
+      const acted =
+        ack !== undefined &&
+        ack.outcome !== 'none' &&
+        (outcome === 'preempted' ? ack.epoch === transition.epoch : ack.epoch >= transition.epoch);
       if (!acted) {
         return {
           name,

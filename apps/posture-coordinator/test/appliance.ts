@@ -161,6 +161,16 @@ export class Appliance {
     }
   }
 
+  /** How often the coordinator has beaten. */
+  beats(): bigint {
+    const reader = openSegment({ directory: this.board, name: 'posture', kind: 'posture', owner: 'any' });
+    try {
+      return reader.load64(layout.posture.beat + layout.beat.count);
+    } finally {
+      reader.close();
+    }
+  }
+
   get journalPath(): string {
     return join(this.state, 'decisions.journal');
   }

@@ -1,5 +1,5 @@
 import { ledgerRecordSchema } from '@kedge/contracts';
-import { decodeJournalRecord, JOURNAL_RECORD_BYTES, recoverJournal } from '@kedge/posture';
+import { decodeJournalRecord, EPOCH_JUMP, JOURNAL_RECORD_BYTES, recoverJournal } from '@kedge/posture';
 import { createPostureSegment, layout, monotonicNs } from '@kedge/shared-memory-ipc';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
@@ -598,6 +598,44 @@ describe('storage that fails', () => {
     await box.start();
     await box.ended();
     expect(box.read()).toMatchObject({ level: 2, stage: STAGE.COMPLETE });
+  });
+
+  it('PO-12 storage that is slow at the start does not stop the beat', async () => {
+    box = new Appliance();
+    box.startWarden();
+    const trigger = join(box.directory, 'fail-now');
+    writeFileSync(trigger, 'ms');
+    box.spawn(failingFlush(box.directory, trigger));
+    const beats = await until('a beat every 100 ms before it serves', () => {
+      if (existsSync(join(box.sockets, 'console/posture.sock'))) throw new Error('it serves already');
+      const count = existsSync(join(box.board, 'posture')) ? box.beats() : 0n;
+      return count >= 6n ? count : undefined;
+    });
+    expect(beats).toBeGreaterThanOrEqual(6n);
+    rmSync(trigger);
+    await box.serving();
+  });
+
+  it('PO-17 epochs that could not be reserved are not issued again after a power cut', async () => {
+    box = new Appliance();
+    box.startWarden();
+    const trigger = join(box.directory, 'fail-now');
+    await box.start();
+    await box.set(4);
+    await box.kill();
+    const { reservedUpTo } = journalOf(box);
+    writeFileSync(trigger, '!');
+    await box.start(failingFlush(box.directory, trigger));
+    expect(await box.set(3)).toMatchObject({ decision: { durable: false } });
+    const unreserved = box.read().epoch;
+    expect(unreserved).toBeGreaterThan(reservedUpTo + EPOCH_JUMP);
+    await box.kill();
+    rmSync(join(box.board, 'posture'));
+    rmSync(trigger);
+    await box.start();
+    expect(await box.set(2)).toMatchObject({ decision: { durable: true } });
+    expect(box.read().epoch).toBeLessThan(unreserved);
+    expect(journalOf(box).reservedUpTo).toBeLessThan(unreserved);
   });
 
   it('PO-17 a full disk: what is preallocated goes on, what needs room fails towards the tighter', async () => {
