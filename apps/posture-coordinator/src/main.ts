@@ -150,7 +150,8 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
   }
   // Epochs that no journal knows of must not be issued again by whoever reads that journal after a power cut;
   // a word that is beyond it already says that this process is not the first to leave it.
-  const leaves = reserved !== undefined && plan.word.epoch < plan.above;
+  const beyond = plan.word.epoch > EPOCH_NONE && plan.word.epoch >= plan.above;
+  const leaves = reserved !== undefined && !beyond;
   const nextEpoch = plan.above + 1n + (leaves ? EPOCH_JUMP + BigInt(randomInt(Number(EPOCH_JUMP))) : 0n);
   driver.recover(plan, nextEpoch as Epoch, reserved === undefined ? reservedUpTo : plan.above);
   clearInterval(beating);
