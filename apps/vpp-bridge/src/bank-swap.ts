@@ -59,6 +59,8 @@ export class BankSwap {
     readonly now: () => bigint;
   }) {
     this.#segment = createSegment({ directory, name: 'tables', kind: 'tables' });
+    // Where it is allowed: what data planes read must not be on its way from a swap device.
+    this.#segment.lockMemory();
     this.#bankUsers = bankUsers;
     this.#now = now;
     this.#published = this.#read(this.#segment.load64(layout.tables.generation));

@@ -11,12 +11,12 @@ import type {
   ShowReply,
   WorkerReport,
 } from '@kedge/bus';
-import type { RecordSink } from '@kedge/contracts';
+import type { Action, RecordSink } from '@kedge/contracts';
 import { REASONS, VERDICTS } from '@kedge/dataplane';
 import { layout, type SegmentReader } from '@kedge/shared-memory-ipc';
-import { type Clock, KedgeError, levelOf, LEVELS } from '@kedge/units';
+import { type Clock, isLevel, KedgeError, levelOf, LEVELS, LOCKDOWN } from '@kedge/units';
 
-import { BankSwap, type Published } from './bank-swap.js';
+import { type Attempt, BankSwap, type Published } from './bank-swap.js';
 import type { BridgeConfig } from './config.js';
 import { DataPlanes, type OpenDataPlane } from './data-planes.js';
 import { type GenerationLabels, HitHistory, MAX_WINDOW_S, readCounters } from './hit-history.js';
@@ -28,6 +28,9 @@ const DEFAULT_WINDOW_S = 300;
 /** Generations whose ids are remembered: what is in force, what a slow worker may still use, and one more. */
 const REMEMBERED_GENERATIONS = 3;
 
+/** Refusals that may wait for the sink at once. */
+const MAX_RECORDING = 256;
+
 /** What the bridge logs with. */
 export interface BridgeLog {
   info(fields: object, text: string): void;
@@ -38,7 +41,7 @@ export interface BridgeLog {
 /** What the bridge is given. */
 export interface GovernanceOptions {
   readonly config: BridgeConfig;
-  /** For the level in force. Stays the caller's. */
+  /** For the posture in force. Stays the caller's. */
   readonly board: Pick<PostureBoard, 'snapshot'>;
   /** Takes the records of the data planes. Stays the caller's. */
   readonly sink: RecordSink;
@@ -51,6 +54,8 @@ export interface GovernanceOptions {
 interface Pending {
   readonly tables: BuiltTables;
   why: string;
+  /** Why they cannot be published at all. */
+  failure?: KedgeError;
   readonly settled: Promise<bigint | undefined>;
   /** Resolves `settled`: the generation, or undefined when newer accords took its place. */
   readonly settle: (generation: bigint | undefined) => void;
@@ -69,6 +74,9 @@ export class Governance {
   #inForce: BuiltTables | undefined;
   #pending: Pending | undefined;
   readonly #publishedListeners: (() => void)[] = [];
+  /** Refusals on their way to the sink, and those that did not get there. */
+  #recording = 0;
+  #unrecorded = 0;
   /** Why the accords on disk are not in force. */
   #refusal: KedgeError | undefined;
 
@@ -148,6 +156,45 @@ export class Governance {
   /** Renews the heartbeat in the tables segment. */
   beat(serving: boolean): void {
     this.#swap.beat(serving && this.serving);
+  }
+
+  /**
+   * Records that a request was refused (PO-5). Nothing waits for it; what cannot be recorded is counted and shown.
+   */
+  recordRefusal(action: Action, { code, message }: Pick<KedgeError, 'code' | 'message'>): void {
+    const { config, board, clock } = this.#options;
+    const { level, word } = board.snapshot();
+    const [wallMs, askedAtNs] = [clock.wallMs(), clock.monotonicNs()];
+    if (this.#recording >= MAX_RECORDING) {
+      this.#unrecorded += 1;
+      return;
+    }
+    this.#recording += 1;
+    void this.#options.sink
+      .append({
+        schema: 'kedge.authorisation-decision/1',
+        id: `authorisation-decision/${config.appliance}/governance/${String(wallMs)}-${String(askedAtNs)}`,
+        appliance: config.appliance,
+        at: new Date(wallMs).toISOString(),
+        epoch: String(word.epoch),
+        allow: false,
+        rule: code,
+        reason: [...message.replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ')].slice(0, 250).join(''),
+        principal: '',
+        tier: 'site_owner',
+        channel: 'local',
+        action,
+        resource: 'governance',
+        level,
+        askedAtNs: String(askedAtNs),
+      })
+      .catch((error: unknown) => {
+        this.#unrecorded += 1;
+        this.#options.log.warn({ err: error }, 'a refusal could not be recorded');
+      })
+      .finally(() => {
+        this.#recording -= 1;
+      });
   }
 
   /** Stops the timers, keeps what was read, gives the segment back. */
@@ -240,6 +287,7 @@ export class Governance {
       if (!(error instanceof KedgeError)) throw error;
       this.#refusal = error;
       log.error({ err: error, field: error.field }, 'accords refused, what was in force stays');
+      this.recordRefusal('governance.reload', error);
       return { generation: inForce(), code: error.code, message: error.message, path: error.field ?? '' };
     }
     this.#refusal = undefined;
@@ -250,6 +298,9 @@ export class Governance {
     const pending = this.#offer(tables);
     const generation = await within(pending.settled, config.reloadWaitMs, signal);
     if (generation !== undefined) return { generation, code: '', message: '', path: '' };
+    const { failure } = pending;
+    if (failure !== undefined)
+      return { generation: inForce(), code: failure.code, message: failure.message, path: '' };
     const superseded = this.#pending !== pending;
     return {
       generation: inForce(),
@@ -289,7 +340,17 @@ export class Governance {
   #attempt(): void {
     const pending = this.#pending;
     if (pending === undefined) return;
-    const attempt = this.#swap.attempt(pending.tables);
+    let attempt: Attempt;
+    try {
+      attempt = this.#swap.attempt(pending.tables);
+    } catch (error) {
+      // A bridge that ends here would be started again to end here: it says so and serves what is in force.
+      if (!(error instanceof KedgeError)) throw error;
+      this.#refusal = pending.failure = error;
+      this.#withdraw();
+      this.#options.log.error({ err: error }, 'tables cannot be published');
+      return;
+    }
     if (attempt.outcome === 'waiting') {
       if (pending.why !== attempt.why) this.#options.log.warn({ why: attempt.why }, 'a bank is still in use');
       pending.why = attempt.why;
@@ -317,11 +378,17 @@ export class Governance {
   #alarms(): string[] {
     const refusal = this.#refusal;
     const { unkept } = this.#drain;
+    const without =
+      this.#swap.published?.levels.filter(({ valid }) => !valid).map(({ level }) => level) ?? [];
     return [
       ...(refusal === undefined ? [] : [`${refusal.code}: ${refusal.message}`]),
       ...(this.#swap.published === undefined
         ? ['no tables are in force: the data plane lets only its built-in management minimum pass']
         : []),
+      ...(without.length === 0
+        ? []
+        : [`the table of level ${without.join(', ')} is damaged: there only the management minimum passes`]),
+      ...(this.#unrecorded === 0 ? [] : [`${String(this.#unrecorded)} refusals could not be recorded`]),
       ...(unkept === 0 ? [] : [`${String(unkept)} records of the data plane could not be kept`]),
     ];
   }
@@ -333,7 +400,7 @@ export class Governance {
     return {
       name,
       alive,
-      safeLevel: reader.load32(layout.dataplane.safeLevel),
+      safeLevel: safeLevelOf(reader.load32(layout.dataplane.safeLevel)),
       workers: workersOf(reader).map((worker) => workerReport(reader, worker)),
       telemetryGaps: this.#drain.gaps(name),
     };
@@ -346,6 +413,11 @@ export class Governance {
 
 function workerOffset(worker: number): number {
   return layout.dataplane.worker + worker * layout.worker.size;
+}
+
+/** 0 = it obeys none. What is no level is obeyed as lockdown, like everywhere. */
+function safeLevelOf(stored: number): number {
+  return stored === 0 || isLevel(stored) ? stored : LOCKDOWN;
 }
 
 /** Indices of the workers in use; a number that no data plane can have counts as none. */

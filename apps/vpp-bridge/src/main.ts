@@ -3,7 +3,7 @@
  * It must only wire.
  */
 import { governanceService, PostureBoard } from '@kedge/bus';
-import type { RecordSink } from '@kedge/contracts';
+import type { Action, RecordSink } from '@kedge/contracts';
 import { openSpool, type Spool } from '@kedge/ledger';
 import { loadConfig, runService, type UnixGrpcOptions, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
@@ -33,6 +33,13 @@ class HonestTransport extends UnixGrpcTransport {
   }
 }
 
+/** What each call asks for, by its path. */
+const actions: Readonly<Record<string, Action>> = {
+  '/kedge.governance.v1.Governance/Show': 'governance.show',
+  '/kedge.governance.v1.Governance/Plan': 'governance.plan',
+  '/kedge.governance.v1.Governance/Reload': 'governance.reload',
+};
+
 await runService({
   name: 'vpp-bridge',
   start: async ({ argv, logger }) => {
@@ -47,6 +54,8 @@ await runService({
         },
       });
       sink = spool;
+      const { recovery } = spool;
+      if (recovery.cutBytes > 0) logger.warn(recovery, 'the spool had a torn end');
     } catch (error) {
       // The data plane's tables matter more than its records: go on, and let every lost record be seen.
       const cause = error instanceof KedgeError ? error : new Error('unexpected', { cause: error });
@@ -69,6 +78,13 @@ await runService({
       ],
       onFault: ({ method, kind, error }) => {
         logger.warn({ err: error, method, kind }, 'a call went wrong');
+        const refusal =
+          kind === 'malformed'
+            ? { code: 'BUS_MESSAGE_INVALID', message: `${method} was sent what is no request of it` }
+            : error;
+        const action = actions[method];
+        if (action !== undefined && (kind === 'malformed' || refusal instanceof KedgeError))
+          governance.recordRefusal(action, refusal as Pick<KedgeError, 'code' | 'message'>);
       },
     });
     governance.start();

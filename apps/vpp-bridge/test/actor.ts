@@ -126,7 +126,7 @@ export class Place {
     };
     const governance = new Governance({
       config: this.config,
-      board: { snapshot: () => ({ level: this.level }) as never },
+      board: { snapshot: () => ({ level: this.level, word: { epoch: 7n } }) as never },
       sink: spool,
       clock: { monotonicNs, wallMs: () => Date.now() },
       random: randomOf(7),

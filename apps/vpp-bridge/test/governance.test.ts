@@ -3,7 +3,7 @@
  */
 import type { PlanReply } from '@kedge/bus';
 import { layout, openSegment } from '@kedge/shared-memory-ipc';
-import { copyFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -215,6 +215,49 @@ describe('accords in force', () => {
     copyFileSync(join(import.meta.dirname, '../../../yang/defaults/accords.json'), good.accords);
     expect(await bridge.reload(patient)).toMatchObject({ code: '', generation: 1n });
     expect(bridge.serving).toBe(true);
+  });
+
+  it('DP-2 a segment without a next generation is an alarm, what is in force stays, and the bridge goes on', async () => {
+    const first = await place.bridge();
+    first.start();
+    await place.end();
+    const path = join(place.board, 'tables');
+    const file = readFileSync(path);
+    // The bank that is not in force holds the last generation that there can be.
+    file.writeBigUInt64LE((1n << 56n) - 1n, layout.tables.bank + layout.bank.generation);
+    writeFileSync(path, file);
+    const second = await place.bridge();
+    second.start();
+    another();
+    expect(await second.reload(patient)).toMatchObject({ code: 'GOVERNANCE_GENERATIONS', generation: 1n });
+    expect(second.show()).toMatchObject({
+      generation: 1n,
+      waiting: '',
+      alarms: [expect.stringMatching(/^GOVERNANCE_GENERATIONS/)],
+    });
+  });
+
+  it('DP-2 a level whose surviving table is damaged is an alarm until it is built again', async () => {
+    const first = await place.bridge();
+    first.start();
+    await place.end();
+    const path = join(place.board, 'tables');
+    const file = readFileSync(path);
+    const at = layout.tables.bank + layout.bank.size + layout.bank.level + 2 * layout.levelTable.size;
+    file.writeUInt32LE((file.readUInt32LE(at) ^ 1) >>> 0, at);
+    writeFileSync(path, file);
+    const good = readFileSync(place.config.accords);
+    writeFileSync(place.config.accords, '{}');
+    const second = await place.bridge();
+    second.start();
+    expect(second.serving).toBe(false);
+    expect(second.show().alarms).toEqual([
+      expect.stringMatching(/^ACCORD_INVALID/),
+      'the table of level 3 is damaged: there only the management minimum passes',
+    ]);
+    writeFileSync(place.config.accords, good);
+    expect(await second.reload(patient)).toMatchObject({ code: '', generation: 2n });
+    expect(second.show().alarms).toEqual([]);
   });
 
   it('DP-2 a reload that must wait for a worker says so, shows so, and is published once the worker is gone', async () => {

@@ -1,7 +1,8 @@
 /**
  * The bridge as the process that is shipped: its socket, its health, its heartbeat, and its sudden death.
  */
-import { governanceClient } from '@kedge/bus';
+import { dialUnix, governanceClient, governanceService } from '@kedge/bus';
+import type { LedgerRecord } from '@kedge/contracts';
 import { openSpool } from '@kedge/ledger';
 import { layout, monotonicNs, openSegment } from '@kedge/shared-memory-ipc';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -142,6 +143,53 @@ describe('bridge process', { timeout: 60_000 }, () => {
     const spool = await openSpool({ directory: place.config.spool });
     expect(spool.recovery.records).toBe(5);
     await spool.close();
+  });
+
+  it('PO-5 a request that is refused names its field, changes nothing and is recorded', async () => {
+    const { child } = start();
+    await until('the bridge serves', async () => (await health()) === 'SERVING');
+    const bridge = client();
+    const before = tables();
+    await expect(bridge.plan({ level: 6, windowS: 0 }, DEADLINE)).rejects.toMatchObject({
+      code: 'UNITS_LEVEL',
+      field: 'level',
+      expected: expect.any(String),
+    });
+    await expect(bridge.plan({ level: 0, windowS: 0 }, DEADLINE)).rejects.toMatchObject({ field: 'level' });
+    await expect(bridge.plan({ level: 3, windowS: 3_601 }, DEADLINE)).rejects.toMatchObject({
+      code: 'GOVERNANCE_WINDOW',
+      field: 'window_s',
+    });
+    const raw = dialUnix(place.config.sockets + '/internal/governance.sock', {
+      ...governanceService,
+      methods: governanceService.methods.map((method) => ({
+        ...method,
+        encodeRequest: () => Buffer.from([0x0f]),
+      })),
+    });
+    place.atEnd(() => {
+      raw.close();
+    });
+    await expect(raw.reload({}, DEADLINE)).rejects.toMatchObject({ code: 'BUS_MESSAGE_INVALID' });
+    writeFileSync(place.config.zones, '{}');
+    expect(await bridge.reload({}, DEADLINE)).toMatchObject({ code: 'ACCORD_INVALID' });
+    expect(tables().bytes.equals(before.bytes)).toBe(true);
+    expect((await bridge.show({}, DEADLINE)).generation).toBe(1n);
+
+    const gone = once(child, 'exit');
+    child.kill('SIGTERM');
+    await gone;
+    const spool = await openSpool({ directory: place.config.spool });
+    const kept: LedgerRecord[] = [];
+    for await (const { record } of spool.drain()) kept.push(record);
+    await spool.close();
+    expect(kept).toMatchObject([
+      { allow: false, action: 'governance.plan', rule: 'UNITS_LEVEL' },
+      { allow: false, action: 'governance.plan', rule: 'UNITS_LEVEL' },
+      { allow: false, action: 'governance.plan', rule: 'GOVERNANCE_WINDOW' },
+      { allow: false, action: 'governance.reload', rule: 'BUS_MESSAGE_INVALID' },
+      { allow: false, action: 'governance.reload', rule: 'ACCORD_INVALID' },
+    ]);
   });
 
   it('goes on without a spool and says that records are lost', async () => {
