@@ -66,21 +66,27 @@ enum kedge_refusal kedge_governor_open(struct kedge_governor *g, const struct ke
   if (refusal != KEDGE_REFUSAL_NONE)
     return refusal;
   g->shared = g->own.base;
-  g->memory_locked = kedge_segment_lock_memory(&g->own);
-  g->opened_at_ns = kedge_now_ns();
   /* What a killed predecessor left must not speak for us: nothing is acknowledged, used or served yet.
-   * Counters and rings go on, so that their readers see no step back. */
+   * Counters and rings go on, so that their readers see no step back; and so does the safe level, which ends
+   * with a newer epoch and not with a new process (DP-7). */
   atomic_store_explicit(&g->shared->beat.serving, 0, memory_order_release);
-  atomic_store_explicit(&g->shared->safe_level, 0, memory_order_relaxed);
+  bool safe = atomic_load_explicit(&g->shared->safe_level, memory_order_relaxed) != 0;
+  uint64_t epoch = 0;
   for (unsigned i = 0; i < KEDGE_MAX_WORKERS; i++) {
     struct kedge_worker *shared = &g->shared->worker[i];
-    struct kedge_ack_view none = {0};
+    struct kedge_ack_view none = {0}, left;
+    if (kedge_ack_read(&shared->ack, &left) && left.epoch > epoch)
+      epoch = left.epoch;
     kedge_ack_write(&shared->ack, &none);
     atomic_store_explicit(&shared->generation, 0, memory_order_seq_cst);
     atomic_store_explicit(&shared->fail_closed_seen, 0, memory_order_release);
     atomic_store_explicit(&shared->live, 0, memory_order_release);
   }
   atomic_store_explicit(&g->shared->workers, options->workers, memory_order_release);
+  atomic_store_explicit(&g->shared->safe_level, safe ? options->safe_level : 0, memory_order_release);
+  atomic_store_explicit(&g->silent_since_epoch, safe ? epoch + 1 : 0, memory_order_release);
+  g->memory_locked = kedge_segment_lock_memory(&g->own);
+  g->opened_at_ns = kedge_now_ns();
   kedge_beat(&g->shared->beat, g->opened_at_ns);
   g->beat_at_ns = g->opened_at_ns;
   kedge_loader_step(g);

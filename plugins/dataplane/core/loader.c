@@ -11,11 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "builder.h"
 
 #define STEP_NS UINT64_C(100000000)
 #define SEARCH_NS UINT64_C(20000000)
+#define PAUSE_NS 1000000 /* between two steps, however often the tables' bell is rung */
 #define LOOK_AGAIN_NS UINT64_C(2000000000) /* tables in use are checked again this often */
 #define RETIRED_MOST 8u /* more than this many still in use: replace nothing until readers move on */
 
@@ -215,6 +217,8 @@ static void *loader_run(void *context)
     /* The step may have taken the mapping away; it frees only in a later one, and only this thread steps. */
     if (m == atomic_load_explicit(&g->mapping[KEDGE_SOURCE_TABLES], memory_order_acquire))
       kedge_bells_wait(bells, seen, count, missing ? SEARCH_NS : STEP_NS);
+    struct timespec pause = {0, PAUSE_NS};
+    nanosleep(&pause, NULL);
   }
   return NULL;
 }

@@ -28,6 +28,16 @@
 /* Shorter than a heartbeat's 100 ms, so that an idle forwarder beats too. */
 #define SLEEP_MS 40
 #define WAIT_NS UINT64_C(100000000)
+/* A batch is judged and sent in parts of about this much work: a change is not to wait longer (DP-3). */
+#define PART_COPIES 64u
+#define PART_BYTES 262144u
+/* The kernel takes a real-time thread that never sleeps off its processor for 50 ms at a time: it rests before. */
+#define BUSY_NS UINT64_C(1000000)
+#define REST_NS 60000
+/* Somebody rings a bell more often than this: the waiter leaves the processor to the worker in between. */
+#define RINGS_MOST 32u
+#define RINGS_NS UINT64_C(10000000)
+#define RINGS_PAUSE_NS 200000
 
 static volatile sig_atomic_t stopping;
 static int doorbell = -1;
@@ -83,7 +93,7 @@ static bool file_says_one(const char *path)
   return c == '1';
 }
 
-/* The kernel must not carry packets round us: no forwarding here, no address on a port (DP-6, DP-7). */
+/* The kernel must not carry packets round us: no forwarding, no bridge, no address on a port (DP-6, DP-7). */
 static bool kernel_stays_out(const struct kedge_forwarder_options *o)
 {
   bool good = true;
@@ -93,6 +103,19 @@ static bool kernel_stays_out(const struct kedge_forwarder_options *o)
       say("refused: %s is 1, the kernel would forward round the rules", FORWARDING[i]);
       good = false;
     }
+  for (unsigned p = 0; p < o->ports; p++) {
+    /* What counts for IPv4 is the flag of the interface that a packet comes in by, not the one of all. */
+    char path[96];
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding", o->port[p].name);
+    if (file_says_one(path)) {
+      say("refused: %s is 1, the kernel would forward round the rules", path);
+      good = false;
+    }
+    if (kedge_port_is_enslaved(o->port[p].name)) {
+      say("refused: port %s belongs to a bridge or a bond, which would carry its frames too", o->port[p].name);
+      good = false;
+    }
+  }
   struct ifaddrs *list = NULL;
   if (getifaddrs(&list) != 0)
     return good;
@@ -119,10 +142,22 @@ static void *wait_for_changes(void *context)
 {
   struct kedge_governor *governor = context;
   struct kedge_watch watch;
+  uint64_t from = 0;
+  unsigned turns = 0;
   kedge_watch_start(&watch, governor);
-  while (!stopping)
+  while (!stopping) {
     if (kedge_watch_wait(&watch, WAIT_NS))
       ring_doorbell();
+    uint64_t now = kedge_now_ns();
+    if (now - from > RINGS_NS) {
+      from = now;
+      turns = 0;
+    }
+    if (++turns > RINGS_MOST) {
+      struct timespec pause = {0, RINGS_PAUSE_NS};
+      nanosleep(&pause, NULL);
+    }
+  }
   kedge_watch_stop(&watch);
   return NULL;
 }
@@ -139,11 +174,12 @@ struct forwarder {
   /* Per leaving port the places of its frames in the batch: first what passes, then what is deprioritised. */
   uint8_t pass[KEDGE_MAX_PORTS][KEDGE_BATCH], later[KEDGE_MAX_PORTS][KEDGE_BATCH];
   unsigned passes[KEDGE_MAX_PORTS], laters[KEDGE_MAX_PORTS];
+  size_t copies, bytes; /* of the part that is judged and not sent yet */
 };
 
 static struct forwarder self;
 
-/* Looks at the board; what was judged before has left already, because a batch is sent before the next begins. */
+/* Looks at the board; what was judged before has left already, because a part is sent before the next begins. */
 static void obey(struct forwarder *f, uint64_t now)
 {
   if (kedge_governor_begin(f->worker, now))
@@ -158,6 +194,10 @@ static bool judge_for(struct forwarder *f, unsigned place, unsigned in, unsigned
     f->pass[out][f->passes[out]++] = (uint8_t)place;
   else if (j.verdict == KEDGE_VERDICT_DEPRIORITISE)
     f->later[out][f->laters[out]++] = (uint8_t)place;
+  if (j.verdict != KEDGE_VERDICT_DROP) {
+    f->copies++;
+    f->bytes += f->frame[place].length;
+  }
   return j.verdict != KEDGE_VERDICT_DROP;
 }
 
@@ -180,7 +220,27 @@ static void forward_frame(struct forwarder *f, unsigned place, unsigned in, uint
   }
   /* Who may not speak cannot draw others' frames to its port either. */
   if (left)
-    kedge_stations_learn(&f->stations, frame->at + 6, packet->vlan, in, now);
+    kedge_stations_learn(&f->stations, frame->at + 6, packet->vlan, in, f->options.port[in].zone, now);
+}
+
+/* Sends what is judged: first what passes, then what is deprioritised. How many copies left. */
+static uint64_t send_part(struct forwarder *f)
+{
+  uint64_t sent = 0;
+  for (unsigned out = 0; out < f->options.ports; out++)
+    if (f->passes[out] != 0)
+      sent += kedge_port_send(&f->options.port[out], f->frame, f->pass[out], f->passes[out]);
+  /* Marked only now: the same frame may pass unmarked to another zone. */
+  for (unsigned out = 0; out < f->options.ports; out++) {
+    for (unsigned i = 0; i < f->laters[out]; i++)
+      kedge_packet_mark_le(f->frame[f->later[out][i]].at, &f->packet[f->later[out][i]]);
+    if (f->laters[out] != 0)
+      sent += kedge_port_send(&f->options.port[out], f->frame, f->later[out], f->laters[out]);
+  }
+  memset(f->passes, 0, sizeof(f->passes));
+  memset(f->laters, 0, sizeof(f->laters));
+  f->copies = f->bytes = 0;
+  return sent;
 }
 
 /* One batch of one port; true while more is waiting. */
@@ -195,23 +255,27 @@ static bool forward_batch(struct forwarder *f, unsigned in, uint64_t now)
   }
   if (count == 0)
     return taken == (int)KEDGE_BATCH;
-  memset(f->passes, 0, sizeof(f->passes));
-  memset(f->laters, 0, sizeof(f->laters));
-  for (unsigned place = 0; place < count; place++)
-    forward_frame(f, place, in, now);
   uint64_t sent = 0;
-  for (unsigned out = 0; out < f->options.ports; out++)
-    if (f->passes[out] != 0)
-      sent += kedge_port_send(&f->options.port[out], f->frame, f->pass[out], f->passes[out]);
-  /* Marked only now: the same frame may pass unmarked to another zone. */
-  for (unsigned out = 0; out < f->options.ports; out++) {
-    for (unsigned i = 0; i < f->laters[out]; i++)
-      kedge_packet_mark_le(f->frame[f->later[out][i]].at, &f->packet[f->later[out][i]]);
-    if (f->laters[out] != 0)
-      sent += kedge_port_send(&f->options.port[out], f->frame, f->later[out], f->laters[out]);
+  for (unsigned place = 0; place < count; place++) {
+    forward_frame(f, place, in, now);
+    if (f->copies < PART_COPIES && f->bytes < PART_BYTES)
+      continue;
+    sent += send_part(f);
+    now = kedge_now_ns();
+    obey(f, now); /* frames that are taken and not judged yet are judged under what stands now */
   }
+  sent += send_part(f);
   kedge_governor_count(f->worker, count, sent);
   return taken == (int)KEDGE_BATCH;
+}
+
+/* Rests for a moment with an ear on the doorbell; returns the time. */
+static uint64_t rest(void)
+{
+  struct pollfd bell = {.fd = doorbell, .events = POLLIN};
+  struct timespec moment = {0, REST_NS};
+  ppoll(&bell, 1, &moment, NULL);
+  return kedge_now_ns();
 }
 
 static void forward(struct forwarder *f)
@@ -225,14 +289,20 @@ static void forward(struct forwarder *f)
     ready[i] = f->options.poll;
   }
   waiting[ports] = (struct pollfd){.fd = doorbell, .events = POLLIN};
+  uint64_t awake_ns = kedge_now_ns();
   while (!stopping) {
     uint64_t now = kedge_now_ns();
+    if (f->options.fifo != 0 && now - awake_ns > BUSY_NS)
+      awake_ns = now = rest();
     if (!f->options.poll) {
       obey(f, now);
       kedge_governor_beat(&f->governor, now);
       /* Also while one port has more: the others and the doorbell get their turn. */
+      uint64_t before = now;
       int rung = poll(waiting, ports + 1, any ? 0 : SLEEP_MS);
       now = kedge_now_ns();
+      if (now - before > REST_NS)
+        awake_ns = now;
       obey(f, now); /* first of all, whatever it was that woke us */
       uint64_t rings;
       if (rung > 0 && waiting[ports].revents != 0 && read(doorbell, &rings, sizeof(rings)) < 0 && errno != EAGAIN)
@@ -341,7 +411,6 @@ int main(int argc, char **argv)
     return KEDGE_EXIT_UNEXPECTED;
   }
   settle(&f->options);
-  f->worker = kedge_governor_worker_start(&f->governor, 0);
   bool waits = !f->options.poll && pthread_create(&waiter, NULL, wait_for_changes, &f->governor) == 0;
   if (!waits && !f->options.poll)
     say("cannot start the waiter: changes are seen within %d ms only", SLEEP_MS);
@@ -350,7 +419,8 @@ int main(int argc, char **argv)
   else
     say("memory not locked: %s", strerror(errno));
 
-  /* DP-7: acknowledged before the first frame can even be received. */
+  /* DP-7: acknowledged before the first frame can even be received; and at once, a live worker owes it. */
+  f->worker = kedge_governor_worker_start(&f->governor, 0);
   obey(f, kedge_now_ns());
   say("level %u at epoch %llu", f->worker->level, (unsigned long long)f->worker->epoch);
   if (ports_open(f)) {

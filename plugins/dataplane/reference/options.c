@@ -51,7 +51,7 @@ static const char MANUAL[] =
     "    --silence TIME     for how long both must be silent, such as 500ms or 10s (10s)\n"
     "    --allow-kernel-forwarding\n"
     "                       start although the kernel of this network namespace forwards, or a port has an\n"
-    "                       address: packets may then go round the rules\n"
+    "                       address or belongs to a bridge: packets may then go round the rules\n"
     "    --help             this text\n"
     "\n"
     "PRIVILEGES\n"
@@ -63,7 +63,7 @@ static const char MANUAL[] =
     "\n"
     "EXIT STATUS\n"
     "    0  ended by a signal        1  the system failed        2  usage\n"
-    "    3  refused: own segment not to be had, kernel forwarding, a port with an address\n";
+    "    3  refused: own segment not to be had, kernel forwarding, a port with an address or in a bridge\n";
 
 static bool complain(int *status, const char *format, ...)
 {

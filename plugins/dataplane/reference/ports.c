@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/rtnetlink.h>
 #include <linux/virtio_net.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -60,6 +61,32 @@ fail:;
   port->fd = -1;
   errno = saved;
   return false;
+}
+
+bool kedge_port_is_enslaved(const char *name)
+{
+  struct {
+    struct nlmsghdr header;
+    struct ifinfomsg link;
+  } ask = {{sizeof(ask), RTM_GETLINK, NLM_F_REQUEST, 1, 0}, {.ifi_index = (int)if_nametoindex(name)}};
+  union {
+    struct nlmsghdr header;
+    uint8_t bytes[16384];
+  } answer;
+  bool enslaved = false;
+  if (ask.link.ifi_index == 0)
+    return false;
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  ssize_t n = fd < 0 || send(fd, &ask, sizeof(ask), 0) < 0 ? -1 : recv(fd, &answer, sizeof(answer), 0);
+  if (n > 0 && NLMSG_OK(&answer.header, (size_t)n) && answer.header.nlmsg_type == RTM_NEWLINK) {
+    struct ifinfomsg *link = NLMSG_DATA(&answer.header);
+    int left = (int)IFLA_PAYLOAD(&answer.header);
+    for (struct rtattr *a = IFLA_RTA(link); RTA_OK(a, left); a = RTA_NEXT(a, left))
+      enslaved |= a->rta_type == IFLA_MASTER;
+  }
+  if (fd >= 0)
+    close(fd);
+  return enslaved;
 }
 
 void kedge_port_close(struct kedge_port *port)

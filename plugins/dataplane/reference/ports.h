@@ -47,6 +47,9 @@ struct kedge_port {
 bool kedge_port_open(struct kedge_port *port, const char **what);
 void kedge_port_close(struct kedge_port *port);
 
+/* True where the interface belongs to a bridge, a bond or the like, which would take its frames too. */
+bool kedge_port_is_enslaved(const char *name);
+
 /*
  * Takes up to KEDGE_BATCH waiting frames into `frame`, VLAN tags put back where the kernel took them off.
  * Returns how many were taken off the queue; `*count` of them are whole. -1 when the interface is gone.

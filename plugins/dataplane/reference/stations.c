@@ -23,9 +23,13 @@ static bool is(const struct kedge_station *s, const uint8_t mac[6], uint16_t vla
   return s->used && s->vlan == vlan && memcmp(s->mac, mac, 6) == 0;
 }
 
-static bool aged(const struct kedge_station *s, uint64_t now_ns)
+static bool is_past(uint64_t at_ns, uint64_t now_ns) { return now_ns > at_ns && now_ns - at_ns > KEDGE_STATION_AGE_NS; }
+
+static bool aged(const struct kedge_station *s, uint64_t now_ns) { return is_past(s->seen_ns, now_ns); }
+
+static bool contested(const struct kedge_station *s, uint64_t now_ns)
 {
-  return now_ns > s->seen_ns && now_ns - s->seen_ns > KEDGE_STATION_AGE_NS;
+  return s->claimed_ns != 0 && !is_past(s->claimed_ns, now_ns);
 }
 
 int kedge_stations_find(const struct kedge_stations *stations, const uint8_t mac[6], uint16_t vlan, uint64_t now_ns)
@@ -33,12 +37,12 @@ int kedge_stations_find(const struct kedge_stations *stations, const uint8_t mac
   const struct kedge_station *way = stations->way[bucket_of(mac, vlan)];
   for (unsigned i = 0; i < KEDGE_STATION_WAYS; i++)
     if (is(&way[i], mac, vlan))
-      return aged(&way[i], now_ns) ? -1 : way[i].port;
+      return aged(&way[i], now_ns) || contested(&way[i], now_ns) ? -1 : way[i].port;
   return -1;
 }
 
 void kedge_stations_learn(struct kedge_stations *stations, const uint8_t mac[6], uint16_t vlan, unsigned port,
-                          uint64_t now_ns)
+                          unsigned zone, uint64_t now_ns)
 {
   struct kedge_station *way = stations->way[bucket_of(mac, vlan)];
   struct kedge_station *place = NULL;
@@ -52,6 +56,12 @@ void kedge_stations_learn(struct kedge_stations *stations, const uint8_t mac[6],
   }
   if (place == NULL || port >= KEDGE_STATION_PORTS)
     return;
+  bool known = is(place, mac, vlan) && !aged(place, now_ns);
+  /* Also where the claimant has no room left: the claim itself is what must not pass unseen. */
+  if (known && place->zone != zone)
+    place->claimed_ns = now_ns;
+  else if (!known)
+    place->claimed_ns = 0;
   bool counted = place->used && place->port == port;
   if (!counted && stations->per_port[port] >= KEDGE_STATIONS_PER_PORT)
     return;
@@ -63,6 +73,7 @@ void kedge_stations_learn(struct kedge_stations *stations, const uint8_t mac[6],
   memcpy(place->mac, mac, 6);
   place->vlan = vlan;
   place->port = (uint16_t)port;
+  place->zone = (uint8_t)zone;
   place->used = 1;
   place->seen_ns = now_ns;
 }

@@ -1,8 +1,9 @@
 /*
  * Which port a MAC address was last seen at: a bounded table that forgets.
  *
- * It must never grow, and never make room by forgetting a station that is still talking: an address that
- * finds no place stays unknown, and its frames are flooded and judged per destination like any other.
+ * It must never grow, never make room by forgetting a station that is still talking, and never let one zone
+ * take an address from another: one that finds no place, or that two zones claim, counts as unknown, and its
+ * frames are flooded and judged per destination like any other.
  */
 #ifndef KEDGE_STATIONS_H
 #define KEDGE_STATIONS_H
@@ -20,8 +21,10 @@ struct kedge_station {
   uint8_t mac[6];
   uint16_t vlan;
   uint16_t port;
-  uint16_t used;
+  uint8_t zone;
+  uint8_t used;
   uint64_t seen_ns;
+  uint64_t claimed_ns; /* when it last spoke in another zone than before; 0 = never */
 };
 
 struct kedge_stations {
@@ -29,11 +32,11 @@ struct kedge_stations {
   uint32_t per_port[KEDGE_STATION_PORTS];
 };
 
-/* The port of a station, or -1. */
+/* The port of a station; -1 where it is unknown or, within KEDGE_STATION_AGE_NS, two zones claimed it. */
 int kedge_stations_find(const struct kedge_stations *stations, const uint8_t mac[6], uint16_t vlan, uint64_t now_ns);
 
-/* Notes that a frame of this station came in by `port`; a station that moved moves here. */
+/* Notes that a frame of this station came in by `port`, of `zone`. A station that moved within its zone moves here. */
 void kedge_stations_learn(struct kedge_stations *stations, const uint8_t mac[6], uint16_t vlan, unsigned port,
-                          uint64_t now_ns);
+                          unsigned zone, uint64_t now_ns);
 
 #endif

@@ -199,6 +199,47 @@ describe('what passes', () => {
     expect(await copies('servers', thrice)).toBe(0);
   });
 
+  it('DP-6 DP-9 a zone that claims another zone’s address draws no frames away from it, at lockdown neither', async () => {
+    await start();
+    await decide(1);
+    expect(await fate('answer')).toBe('pass');
+    expect(await fate('management')).toBe('pass');
+    // ARP passes at every level; guest speaks as the other's station, to nobody, so that nobody answers.
+    const claim = async (station: readonly number[]): Promise<void> => {
+      const frame = ethernet(
+        { from: [...station], to: BROADCAST, type: ARP },
+        arp(1, '10.77.0.98', '10.77.0.99'),
+      );
+      expect((await world.do(`raw guest uplink ${frame.toString('hex')}`))['copies']).toBe(1);
+    };
+    await claim(mac(3));
+    expect(await fate('management')).toBe('pass');
+    await claim(mac(1));
+    expect(await fate('answer')).toBe('pass');
+    // A claim gives nothing to who makes it either: each copy is judged for the zone that it would go to.
+    const answer = ethernet({ from: mac(3), to: mac(1), type: IP4 }, ip4({ protocol: 17 }, udp(161, 4000)));
+    expect((await world.do(`raw servers guest ${answer.toString('hex')}`))['copies']).toBe(0);
+    expect((await world.do(`raw servers management ${answer.toString('hex')}`))['copies']).toBe(1);
+  });
+
+  it('DP-6 follows a station at once that moves within its zone', async () => {
+    const within = ARGUMENTS.replace('kp-guest=5', 'kp-guest=4');
+    await start('', `start ${forwarderPath} ${within}`);
+    await decide(5);
+    const station = [2, 0, 0, 0, 0, 0x98] as const;
+    const to = ethernet({ to: [...station], type: IP4 }, ip4({ protocol: 17 }, udp(9, 443)));
+    for (const [at, other] of [
+      ['uplink', 'guest'],
+      ['guest', 'uplink'],
+    ] as const) {
+      // prettier-ignore
+      const speaks = ethernet({ from: [...station], to: BROADCAST, type: ARP }, arp());
+      await world.do(`raw ${at} branch ${speaks.toString('hex')}`);
+      expect((await world.do(`raw branch ${at} ${to.toString('hex')}`))['copies']).toBe(1);
+      expect((await world.do(`raw branch ${other} ${to.toString('hex')}`))['copies']).toBe(0);
+    }
+  });
+
   it('DP-6 drops later fragments, malformed packets and unknown EtherTypes on the wire', async () => {
     await start();
     await decide(5);
@@ -265,6 +306,31 @@ describe('what is obeyed', () => {
     expect({ late, unacknowledged }).toEqual({ late: 0, unacknowledged: 0 });
     expect(sent).toBeGreaterThan(1000);
     expect(received).toBeGreaterThan(100);
+  });
+
+  it('DP-3 receives nothing disallowed under a flood of large frames to everywhere either', async () => {
+    await start();
+    await world.do('flood guest 60000');
+    const seen = await world.do(`oracle branch uplink 443 ${epoch + 1} 10 5 1`);
+    epoch = (seen['epoch'] ?? 0) - 1;
+    expect((await world.do('calm'))['done']).toBeGreaterThan(100);
+    expect(seen).toMatchObject({ late: 0, unacknowledged: 0 });
+  });
+
+  it('DP-3 bells that are rung without pause cost less than half of what ringing them costs', async () => {
+    const pid = await start();
+    await decide(5);
+    for (const name of ['posture', 'tables']) {
+      await world.do(`storm ${name}`);
+      expect(await fate('ordinary')).toBe('pass');
+      // Process 1 is who rings; what it gets is the measure of a machine that may be busy.
+      const ticks = (of: number): string => `$(awk '{print $14+$15}' /proc/${of}/stat)`;
+      const { status } = await world.do(
+        `sh r=${ticks(1)}; f=${ticks(pid)}; sleep 1; test $((2 * (${ticks(pid)} - f))) -lt $((${ticks(1)} - r))`,
+      );
+      expect((await world.do('calm'))['done']).toBeGreaterThan(10_000);
+      expect([name, status]).toEqual([name, 0]);
+    }
   });
 
   it('DP-7 obeys the tighter of word and fail-closed line, and shows which line it obeys', async () => {
@@ -344,6 +410,11 @@ describe('what is obeyed', () => {
     await world.do('beat on posture warden');
     await world.do('sleep 200');
     expect(await state()).toMatchObject({ level: 2, safeLevel: 2 });
+    // Nor is a new process.
+    await world.do('end 9 2000');
+    await start('--silence 1s');
+    expect(await state()).toMatchObject({ epoch, level: 2, safeLevel: 2 });
+    expect(await fate('ordinary')).toBe('drop');
     await decide(5);
     expect(await state()).toMatchObject({ level: 5, safeLevel: 0 });
   });
@@ -408,12 +479,16 @@ describe('what is refused', () => {
     // Damaged in place while in use: found when the loader looks again.
     const bank = 256 + (generation % 2) * 4_590_384 + 64 + 2 * 918_064;
     await world.do(`poke tables ${bank + 400} ffffff`);
-    await until(async () => (await fate('critical')) === 'drop', 'the damage is seen');
+    // Not by fate: the damage may be found between two packets of one count.
+    await until(
+      async () => (await world.do(`send ${CLASSES.critical} 40`))['received'] === 0,
+      'the damage is seen',
+    );
     await publish();
     expect(await fate('critical')).toBe('pass');
   });
 
-  it('refuses to start beside kernel forwarding, an address on a port, another process of its name, a wrong command line', async () => {
+  it('refuses to start beside kernel forwarding, a bridge, an address on a port, another process of its name, a wrong command line', async () => {
     const code = async (args: string): Promise<unknown> => {
       await world.do(`start ${forwarderPath} ${args}`);
       return (await world.do('end 0 1500'))['code'];
@@ -421,6 +496,12 @@ describe('what is refused', () => {
     await world.do('sh echo 1 > /proc/sys/net/ipv4/ip_forward');
     expect(await code(ARGUMENTS)).toBe(3);
     await world.do('sh echo 0 > /proc/sys/net/ipv4/ip_forward');
+    await world.do('sh echo 1 > /proc/sys/net/ipv4/conf/kp-guest/forwarding');
+    expect(await code(ARGUMENTS)).toBe(3);
+    await world.do('sh echo 0 > /proc/sys/net/ipv4/conf/kp-guest/forwarding');
+    await world.do('sh ip link add around type bridge && ip link set kp-guest master around');
+    expect(await code(ARGUMENTS)).toBe(3);
+    await world.do('sh ip link del around');
     await world.do('sh ip addr add 10.77.0.9/24 dev kp-guest');
     expect(await code(ARGUMENTS)).toBe(3);
     await world.do('sh ip addr del 10.77.0.9/24 dev kp-guest');
@@ -451,10 +532,18 @@ describe('what is told', () => {
   it('DP-8 writes every change of level into the ring, with epoch and drops', async () => {
     await start();
     await decide(5);
+    // An event is written after the acknowledgement that it tells of.
+    const toldOf = (wanted: number): Promise<void> =>
+      until(async () => {
+        const { events } = await world.do<{ events: Record<string, number>[] }>('telemetry 0');
+        return events.at(-1)?.['kind'] === 1 && events.at(-1)?.['epoch'] === wanted;
+      }, `the event of epoch ${wanted}`);
+    await toldOf(epoch);
     const { next } = await world.do<{ next: number }>('telemetry 0');
     await decide(2);
     expect(await fate('ordinary')).toBe('drop');
     await decide(5);
+    await toldOf(epoch);
     const told = await world.do<{ events: Record<string, number>[]; gaps: number }>(`telemetry ${next}`);
     expect(told.gaps).toBe(0);
     expect(told.events).toEqual([

@@ -651,20 +651,117 @@ static void command_oracle(char *args)
          (unsigned long long)atomic_load(&flood.sent), allowed, late, unacknowledged, worst / 1000, epoch);
 }
 
+/* ------------------------------------------------------------------- load */
+
+static struct {
+  pthread_t thread;
+  KEDGE_ATOMIC(int) stop;
+  KEDGE_ATOMIC(uint64_t) done;
+  bool runs;
+  int fd;
+  size_t length;
+  uint8_t frame[10 + 65536];
+  KEDGE_ATOMIC(uint32_t) *bell;
+} load = {.fd = -1};
+
+static void *load_run(void *context)
+{
+  (void)context;
+  while (!atomic_load(&load.stop)) {
+    if (load.bell != NULL)
+      kedge_bell_ring(load.bell);
+    else if (write(load.fd, load.frame, load.length) != (ssize_t)load.length) {
+      pause_us(20);
+      continue;
+    }
+    atomic_fetch_add(&load.done, 1);
+  }
+  return NULL;
+}
+
+static void load_start(void)
+{
+  atomic_store(&load.stop, 0);
+  atomic_store(&load.done, 0);
+  load.runs = pthread_create(&load.thread, NULL, load_run, NULL) == 0;
+  printf("{\"runs\":%d}\n", load.runs);
+}
+
+/* flood FROM BYTES: TCP frames of that size (segmentation offload above 1,514) to a station nobody knows,
+ * as fast as it goes, until `calm` */
+static void command_flood(char *args)
+{
+  char from[32];
+  unsigned bytes;
+  int on = 1;
+  if (sscanf(args, "%31s %u", from, &bytes) != 2 || zone_of(from) < 0 || bytes < 60 || bytes > 65536 - 512 || load.runs) {
+    printf("{\"error\":\"flood FROM BYTES\"}\n");
+    return;
+  }
+  load.fd = socket_in(zone_of(from), AF_PACKET, SOCK_RAW, 0);
+  setns(zone_netns[zone_of(from)], CLONE_NEWNET);
+  struct sockaddr_ll a = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = (int)if_nametoindex("eth0")};
+  bind(load.fd, (void *)&a, sizeof(a));
+  setns(own_netns, CLONE_NEWNET);
+  setsockopt(load.fd, SOL_PACKET, 15 /* PACKET_VNET_HDR */, &on, sizeof(on));
+  memset(load.frame, 0, sizeof(load.frame));
+  static const uint8_t large[10] = {1, 1, 54, 0, 1448 & 255, 1448 >> 8, 34, 0, 16, 0};
+  if (bytes > 1514)
+    memcpy(load.frame, large, sizeof(large));
+  uint8_t *p = load.frame + 10;
+  uint8_t ethernet[14] = {2, 0, 0, 0, 0, 0x99, 2, 0, 0, 0, 0, (uint8_t)((zone_of(from) + 1) << 4), 8, 0};
+  memcpy(p, ethernet, sizeof(ethernet));
+  unsigned total = bytes - 14;
+  uint8_t ip[20] = {0x45, 0, (uint8_t)(total >> 8), (uint8_t)total, 0, 0, 0, 0, 64, 6, 0, 0, 10, 77, 0, (uint8_t)(10 * (zone_of(from) + 1)), 10, 77, 0, 99};
+  memcpy(p + 14, ip, sizeof(ip));
+  p[34] = 9, p[36] = 1, p[37] = 0xbb; /* to port 443 */
+  p[46] = 0x50;
+  load.bell = NULL;
+  load.length = 10 + bytes;
+  load_start();
+}
+
+/* storm posture|warden|tables: rings that segment's bell without pause, until `calm` */
+static void command_storm(const char *name)
+{
+  struct kedge_segment *s = segment_of(name);
+  if (s == NULL || s->base == NULL || load.runs) {
+    printf("{\"error\":\"storm posture|warden|tables\"}\n");
+    return;
+  }
+  load.bell = &((struct kedge_posture_segment *)s->base)->beat.bell; /* stands alike in all kinds */
+  load_start();
+}
+
+static void command_calm(void)
+{
+  atomic_store(&load.stop, 1);
+  if (load.runs)
+    pthread_join(load.thread, NULL);
+  load.runs = false;
+  if (load.fd >= 0)
+    close(load.fd);
+  load.fd = -1;
+  printf("{\"done\":%llu}\n", (unsigned long long)atomic_load(&load.done));
+}
+
 static int by_size(const void *a, const void *b)
 {
   uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
   return x < y ? -1 : x > y;
 }
 
-/* churn COUNT EPOCH: so many words one after the other, each acknowledged, between 5 and 4, ending at 5 */
+/* churn COUNT EPOCH [PAUSE_US]: so many words one after the other, each acknowledged, between 5 and 4, ending at 5 */
 static void command_churn(char *args)
 {
   static uint64_t took[100000];
   unsigned long long count = 0, epoch = 0, acknowledged = 0;
-  sscanf(args, "%llu %llu", &count, &epoch);
+  long pause = 0;
+  sscanf(args, "%llu %llu %ld", &count, &epoch, &pause);
   for (unsigned long long i = 0; i < count && i < 100000; i++, epoch++) {
     unsigned level = (count - i) % 2 == 1 ? 5 : 4;
+    if (pause != 0)
+      pause_us(pause);
     uint64_t decided = word_store(epoch, level);
     if (!await_ack(epoch, level, 1000))
       continue;
@@ -673,8 +770,9 @@ static void command_churn(char *args)
     took[acknowledged++] = ack.finished_at_ns - decided;
   }
   qsort(took, acknowledged, sizeof(took[0]), by_size);
-  printf("{\"acknowledged\":%llu,\"epoch\":%llu,\"p50Ns\":%llu,\"p99Ns\":%llu}\n", acknowledged, epoch,
-         (unsigned long long)took[acknowledged / 2], (unsigned long long)took[acknowledged * 99 / 100]);
+  printf("{\"acknowledged\":%llu,\"epoch\":%llu,\"p50Ns\":%llu,\"p99Ns\":%llu,\"maxNs\":%llu}\n", acknowledged, epoch,
+         (unsigned long long)took[acknowledged / 2], (unsigned long long)took[acknowledged * 99 / 100],
+         (unsigned long long)took[acknowledged == 0 ? 0 : acknowledged - 1]);
 }
 
 /* stream FROM TO PORT BYTES: one TCP connection, with whatever segmentation offload the kernel uses */
@@ -795,6 +893,12 @@ int main(void)
       command_stream(args);
     else if (strcmp(line, "oracle") == 0)
       command_oracle(args);
+    else if (strcmp(line, "flood") == 0)
+      command_flood(args);
+    else if (strcmp(line, "storm") == 0)
+      command_storm(args);
+    else if (strcmp(line, "calm") == 0)
+      command_calm();
     else
       printf("{\"error\":\"unknown command\"}\n");
     fflush(stdout);
