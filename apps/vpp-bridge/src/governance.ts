@@ -15,13 +15,14 @@ import type { Action, RecordSink } from '@kedge/contracts';
 import { REASONS, VERDICTS } from '@kedge/dataplane';
 import { layout, type SegmentReader } from '@kedge/shared-memory-ipc';
 import { type Clock, isLevel, KedgeError, levelOf, LEVELS, LOCKDOWN } from '@kedge/units';
+import { setImmediate } from 'node:timers/promises';
 
 import { type Attempt, BankSwap, type Published } from './bank-swap.js';
 import type { BridgeConfig } from './config.js';
 import { DataPlanes, type OpenDataPlane } from './data-planes.js';
 import { type GenerationLabels, HitHistory, MAX_WINDOW_S, readCounters } from './hit-history.js';
 import { planOf } from './plan.js';
-import { type BuiltTables, buildTables, readAccords } from './tables.js';
+import { buildSteps, type BuiltTables, buildTables, readAccords } from './tables.js';
 import { TelemetryDrain } from './telemetry-drain.js';
 
 const DEFAULT_WINDOW_S = 300;
@@ -74,6 +75,8 @@ export class Governance {
   #inForce: BuiltTables | undefined;
   #pending: Pending | undefined;
   readonly #publishedListeners: (() => void)[] = [];
+  /** The build under way. */
+  #building: Promise<unknown> = Promise.resolve();
   /** Refusals on their way to the sink, and those that did not get there. */
   #recording = 0;
   #unrecorded = 0;
@@ -281,8 +284,11 @@ export class Governance {
     const { config, log } = this.#options;
     const inForce = (): bigint => this.#swap.published?.generation ?? 0n;
     let tables: BuiltTables;
+    // One after the other, so that the newest accords win.
+    const built = this.#building.then(() => this.#buildInSteps());
+    this.#building = built.catch(() => undefined);
     try {
-      tables = this.#build();
+      tables = await built;
     } catch (error) {
       if (!(error instanceof KedgeError)) throw error;
       this.#refusal = error;
@@ -317,6 +323,17 @@ export class Governance {
   #build(): BuiltTables {
     const { config, random } = this.#options;
     return buildTables(readAccords(config), { flows: config.probeFlows, random });
+  }
+
+  /** As `#build`, while heartbeats and calls go on. */
+  async #buildInSteps(): Promise<BuiltTables> {
+    const { config, random } = this.#options;
+    const steps = buildSteps(readAccords(config), { flows: config.probeFlows, random });
+    for (;;) {
+      await setImmediate();
+      const step = steps.next();
+      if (step.done === true) return step.value;
+    }
   }
 
   /** Makes tables the next to be published, in place of any that waited, and tries at once. */

@@ -96,34 +96,44 @@ export function readAccords(paths: { readonly accords: string; readonly zones: s
   return parseAccords(readJson('accords', paths.accords), readJson('zones', paths.zones));
 }
 
+/** How many random flows compiled tables are asked about; `random` gives whole numbers below its argument. */
+export interface Probe {
+  readonly flows: number;
+  readonly random: (below: number) => number;
+}
+
 /**
  * Builds the tables of all levels and asks them about random flows.
  *
- * @param probe how many flows; `random` gives whole numbers below its argument.
  * @throws KedgeError of `compileAccords`, of the table builder (`GOVERNANCE_*`), `ACCORD_TABLES_LOOSEN`.
  */
-export function buildTables(
-  set: AccordSet,
-  probe: { readonly flows: number; readonly random: (below: number) => number },
-): BuiltTables {
+export function buildTables(set: AccordSet, probe: Probe): BuiltTables {
+  const steps = buildSteps(set, probe);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/**
+ * As {@link buildTables}, but step by step: with the most entries the whole takes longer than a heartbeat may be
+ * late, so whoever serves meanwhile lets its event loop turn in between.
+ */
+export function* buildSteps(set: AccordSet, probe: Probe): Generator<undefined, BuiltTables, undefined> {
   const compiled = compileAccords(set.accords, set.zones);
-  const levels = Object.fromEntries(
-    LEVELS.map((level): [Level, BuiltLevel] => {
-      const spec = compiled.levels[level];
-      const { table, report } = compileLevelTable(spec);
-      if (!levelTableHolds(table, level, 0n))
-        throw new KedgeError({
-          code: 'ACCORD_TABLES_UNSOUND',
-          message: `cannot use the table of level ${String(level)}: the core that built it refuses it`,
-          help: 'this is a fault of the build: addon and data plane come from different releases',
-        });
-      return [
-        level,
-        { table, entries: report.entries, shapes: report.shapes, classify: spec.flags.classify },
-      ];
-    }),
-  ) as Record<Level, BuiltLevel>;
-  const tables: BuiltTables = { set, compiled, hash: hashOf(set), levels };
+  yield;
+  const built: [Level, BuiltLevel][] = [];
+  for (const level of LEVELS) {
+    built.push([level, buildLevel(compiled.levels[level], level)]);
+    yield;
+  }
+  const tables: BuiltTables = {
+    set,
+    compiled,
+    hash: hashOf(set),
+    levels: Object.fromEntries(built) as Record<Level, BuiltLevel>,
+  };
+  yield;
   const loosening = findLooseFlow(tables, probe);
   if (loosening !== undefined)
     throw new KedgeError({
@@ -134,6 +144,17 @@ export function buildTables(
       expected: 'at every level the same as at the level above it, or tighter',
     });
   return tables;
+}
+
+function buildLevel(spec: CompiledAccords['levels'][Level], level: Level): BuiltLevel {
+  const { table, report } = compileLevelTable(spec);
+  if (!levelTableHolds(table, level, 0n))
+    throw new KedgeError({
+      code: 'ACCORD_TABLES_UNSOUND',
+      message: `cannot use the table of level ${String(level)}: the core that built it refuses it`,
+      help: 'this is a fault of the build: addon and data plane come from different releases',
+    });
+  return { table, entries: report.entries, shapes: report.shapes, classify: spec.flags.classify };
 }
 
 /** A flow that a lower level treats better than a higher one. */
@@ -152,7 +173,7 @@ export type LevelTables = Readonly<Record<Level, { readonly table: Uint8Array }>
  */
 export function findLooseFlow(
   { compiled, levels }: { readonly compiled: CompiledAccords; readonly levels: LevelTables },
-  { flows, random }: { readonly flows: number; readonly random: (below: number) => number },
+  { flows, random }: Probe,
 ): LooseFlow | undefined {
   const ascending = [...LEVELS].reverse();
   for (let count = 0; count < flows; count++) {

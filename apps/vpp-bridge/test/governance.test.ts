@@ -142,6 +142,21 @@ describe('accords in force', () => {
     expect(bridge.show().generation).toBe(2n);
   });
 
+  it('PO-12 the event loop turns while a reload compiles: once for every level at least', async () => {
+    const bridge = await place.bridge();
+    bridge.start();
+    another();
+    let [turns, done] = [0, false];
+    const turn = (): void => {
+      turns++;
+      if (!done) setImmediate(turn);
+    };
+    setImmediate(turn);
+    expect(await bridge.reload(patient)).toMatchObject({ code: '', generation: 2n });
+    done = true;
+    expect(turns).toBeGreaterThan(5);
+  });
+
   it('PO-2 a refused reload is an alarm until good accords are loaded', async () => {
     const bridge = await place.bridge();
     bridge.start();
