@@ -28,7 +28,10 @@ export const configSchema = z.strictObject({
   sockets: path,
   /** Directory of journal, reports and records. Exists already, is this service's own. */
   state: path,
-  /** Accords (RFC 7951 JSON). Absent or unreadable: the tightest authority holds, and an alarm says so. */
+  /**
+   * Accords (RFC 7951 JSON). Absent: the default authority. Unreadable or invalid: the tightest, in which only the
+   * console may loosen, and an alarm says so.
+   */
   accords: path.optional(),
   /** Zones that the accords name. */
   zones: path.optional(),

@@ -2,7 +2,12 @@
  * The posture coordinator: recovers the last decision, then serves.
  * It must hold wiring only.
  */
-import { DEFAULT_AUTHORITY, type DeescalationAuthority, tableAuthoriser } from '@kedge/authz';
+import {
+  DEFAULT_AUTHORITY,
+  type DeescalationAuthority,
+  type LoosenRule,
+  tableAuthoriser,
+} from '@kedge/authz';
 import { PostureBoard, postureService, readWord } from '@kedge/bus';
 import type { Action } from '@kedge/contracts';
 import { openSpool, type Spool } from '@kedge/ledger';
@@ -57,6 +62,16 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   Watch: 'posture.watch',
   History: 'posture.history',
   Transition: 'posture.history',
+};
+
+/** No accords can ask for more than this. */
+const TIGHTEST: LoosenRule = { deescalationTier: 'site_owner', secondFactor: true };
+const TIGHTEST_AUTHORITY: DeescalationAuthority = {
+  2: TIGHTEST,
+  3: TIGHTEST,
+  4: TIGHTEST,
+  5: TIGHTEST,
+  leaveLockdownChannels: ['console'],
 };
 
 const config = configured();
@@ -286,13 +301,17 @@ function openRecords(directory: string, logger: Logger): Promise<Spool | undefin
 
 /** Who may loosen, from the accords; where they cannot be used the tightest reading holds. */
 function authorityFrom({ accords, zones }: CoordinatorConfig, troubles: string[]): DeescalationAuthority {
-  if (accords === undefined || zones === undefined) return DEFAULT_AUTHORITY;
+  if (accords === undefined) return DEFAULT_AUTHORITY;
   try {
+    if (zones === undefined) throw new Error('no zones are configured');
     const read = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
     return authorityOf(parseAccords(read(accords), read(zones)).accords);
   } catch (error) {
-    const why = error instanceof KedgeError ? error.message : `${accords} or ${zones} cannot be read`;
-    troubles.push(`the accords are not in use, the built-in authority is: ${why}`);
-    return DEFAULT_AUTHORITY;
+    const why =
+      error instanceof KedgeError ? error.message : `${accords} or ${zones ?? 'the zones'} cannot be read`;
+    troubles.push(
+      `the accords are not in use, only the console may loosen until a restart with them: ${why}`,
+    );
+    return TIGHTEST_AUTHORITY;
   }
 }

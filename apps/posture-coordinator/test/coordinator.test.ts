@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { Appliance, failingFlush, until } from './appliance.js';
@@ -435,9 +436,10 @@ describe('after a crash', () => {
     await box.ended();
     const mesh = box.participant('mesh', 'overlay');
     await until('the participant', async () =>
-      (await box.get()).services.some(({ name }) => name === 'participant-mesh') ? true : undefined,
+      (await box.get()).services.some(({ name, pid }) => name === 'participant-mesh' && pid > 0)
+        ? true
+        : undefined,
     );
-    await pause(150);
     const reply = await box.set(5);
     if (reply.outcome !== 'decision') throw new Error('refused');
     const { epoch } = reply.decision;
@@ -533,6 +535,25 @@ describe('after a crash', () => {
     truncateSync(box.journalPath, 200);
     await box.start();
     expect(box.read().level).toBe(2);
+  });
+});
+
+describe('accords that cannot be used', () => {
+  it('PO-4 only the console may loosen then, whatever the defaults are, and an alarm says so', async () => {
+    const box = new Appliance({ accords: join(fileURLToPath(import.meta.url), '..', 'failing-flush.c') });
+    try {
+      box.startWarden();
+      await box.start();
+      await box.set(4, { by: 'local/journeyman' });
+      await box.ended();
+      for (const by of ['local/site_owner', 'local/master'] as const) {
+        expect(await box.set(5, { by })).toMatchObject({ refusal: { code: 'POSTURE_NOT_AUTHORISED' } });
+      }
+      expect((await box.get()).alarms.join()).toContain('the accords are not in use');
+      expect(await box.set(5, { by: 'console' })).toMatchObject({ decision: { from: 4, to: 5 } });
+    } finally {
+      await box.close();
+    }
   });
 });
 

@@ -12,13 +12,10 @@ export {
   type CompiledAccords,
   type EntryLabel,
   type EntrySpec,
-  findLoosenings,
   isLooserVerdict,
   type LevelAccord,
   type LevelAuthority,
   type LevelSpec,
-  LOCKDOWN_EXITS,
-  type LockdownExit,
   parseAccords,
   TABLE_LIMITS,
   validateAccords,
@@ -26,7 +23,7 @@ export {
   VERDICTS,
 } from './accords.js';
 export { type AllowlistEntry, type Fault, type Protocol, PROTOCOLS, type Zone, type Zones } from './zones.js';
-export { type Family, type Prefix, prefixOf } from './zones-prefix.js';
+export { type Family, type Prefix } from './zones-prefix.js';
 export * from './recovery.js';
 export * from './transition-machine.js';
 export * from './transition-state.js';

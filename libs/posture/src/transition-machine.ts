@@ -41,7 +41,7 @@ export const EPOCH_BLOCK = 65_536n;
  */
 export const EPOCH_HEADROOM = 16n;
 /** Requests that may wait for one journal record. */
-export const MAX_UNANSWERED = 64;
+const MAX_UNANSWERED = 64;
 
 /** Order of authority among the ways in (PO-4); more is more. */
 export const CHANNEL_AUTHORITY: Readonly<Record<Channel, number>> = {
