@@ -213,7 +213,7 @@ function progress(): (line: string) => void {
 }
 
 export async function drillRun(options: DrillCommandOptions): Promise<number> {
-  const { chaosDrill, connectLab, drill, SHORT_BUDGETS } = await import('@kedge/lab');
+  const { chaosDrill, connectLab, drill, SHORT_BUDGETS, storeDrillReport } = await import('@kedge/lab');
   const { chaosText, drillText } = await import('./lab-text.js');
   const signal = leaving();
   const tell = progress();
@@ -230,7 +230,8 @@ export async function drillRun(options: DrillCommandOptions): Promise<number> {
   const lab = connectLab(options.lab);
   try {
     const report = await drill(lab, { dwellMs: options.dwell, progress: tell, signal });
-    show(report, drillText(report), options.json);
+    const stored = storeDrillReport((path) => lab.reach(path), report);
+    show(report, `${drillText(report)}\n\nstored as ${stored}`, options.json);
     return report.ok ? EXIT.ok : EXIT.failedCheck;
   } finally {
     lab.close();

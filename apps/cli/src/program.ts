@@ -211,7 +211,8 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
       `
 The drill goes 5 4 3 2 1 2 3 4 5 and 5 1 5. Level 1 is left by the console. At every level each class of
 traffic is compared with a fixed table, and no packet may arrive that was sent after the last worker had
-acknowledged a level that drops it. The lab ends at level 5.
+acknowledged a level that drops it. The lab ends at level 5. The report is printed, and stored in the
+appliance's state directory, drills/.
 
 With --chaos every service is killed and stopped (SIGKILL, SIGSTOP) once at every step of a tightening and of
 a loosening, the bridge is away, and the warden is stopped and killed. The last of these ends the lab; with

@@ -34,6 +34,7 @@ export {
   type Violation,
   type ViolationKind,
 } from './drill.js';
+export { storeDrillReport } from './drill-store.js';
 export { EXPECTED, type Treatment } from './expectations.js';
 export { type Allowance, allowances, type ClosedSpan, closedSpans } from './judge.js';
 export {
