@@ -19,7 +19,15 @@ const reach = (path: string): string => join(root, path);
 const ended = (epoch: number): DrillReport => ({
   ok: true,
   dataplane: 'reference',
-  steps: [{ epoch, from: 2, to: 5, paths: {}, traffic: {} } as unknown as DrillReport['steps'][number]],
+  steps: [
+    {
+      epoch: String(epoch),
+      from: 2,
+      to: 5,
+      paths: {},
+      traffic: {},
+    } as unknown as DrillReport['steps'][number],
+  ],
   violations: [],
 });
 

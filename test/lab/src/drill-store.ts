@@ -23,12 +23,9 @@ const NAME = /^drill-\d{15}\.json$/;
 export function storeDrillReport(reach: (path: string) => string, report: DrillReport): string {
   const directory = reach(DRILLS);
   mkdirSync(directory, { recursive: true, mode: 0o755 });
-  const name = `drill-${String(report.steps.at(-1)?.epoch ?? 0).padStart(15, '0')}.json`;
+  const name = `drill-${(report.steps.at(-1)?.epoch ?? '0').padStart(15, '0')}.json`;
   const path = join(directory, name);
-  writeFileSync(
-    `${path}.new`,
-    `${JSON.stringify(report, null, 2)}\n`,
-  );
+  writeFileSync(`${path}.new`, `${JSON.stringify(report, null, 2)}\n`);
   renameSync(`${path}.new`, path);
   const stored = readdirSync(directory).filter((entry) => NAME.test(entry));
   for (const old of stored.sort().slice(0, -DRILLS_KEPT)) rmSync(join(directory, old), { force: true });
