@@ -22,8 +22,9 @@ function placeOf(journal: Uint8Array, epoch: bigint): number {
 const journalOf = (appliance: Appliance) => recoverJournal(readFileSync(appliance.journalPath));
 
 describe('the local API', () => {
-  const box = new Appliance();
+  let box: Appliance;
   beforeAll(async () => {
+    box = new Appliance();
     box.startWarden();
     await box.start();
   });
@@ -381,7 +382,7 @@ describe('participants', () => {
 
 describe('after a crash', () => {
   // One box that dies again and again: every test leaves it serving, and begins at level 5.
-  const box = new Appliance();
+  let box: Appliance;
   const stands = async (level: number) => {
     await box.ended();
     await box.set(level, { by: 'console' });
@@ -391,6 +392,7 @@ describe('after a crash', () => {
     });
   };
   beforeAll(async () => {
+    box = new Appliance();
     box.startWarden();
     await box.start();
   });
