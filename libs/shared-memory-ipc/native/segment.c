@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,11 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Tests widen the moment between line and word, so that a wrong order shows; otherwise there is nothing. */
+#ifndef KEDGE_BETWEEN_STORES
+#define KEDGE_BETWEEN_STORES() ((void)0)
+#endif
 
 #define SEGMENT_MODE 0644u
 #define LOCK_TRIES 16u           /* somebody removes our lock file again and again */
@@ -880,6 +886,7 @@ void kedge_beat(struct kedge_beat *beat, uint64_t now_ns)
 static void store_transition(struct kedge_posture_segment *posture, const struct kedge_transition_view *view, unsigned flags)
 {
   kedge_transition_write(&posture->transition, view);
+  KEDGE_BETWEEN_STORES();
   /* Release: whoever acquires this word finds the line of its epoch, or a newer one. */
   atomic_store_explicit(&posture->word, kedge_word_of(view->epoch, flags, view->to), memory_order_release);
   atomic_store_explicit(&posture->stored_at_ns, kedge_now_ns(), memory_order_release);
