@@ -142,6 +142,7 @@ static enum kedge_packet_kind ip4(struct view v, struct kedge_packet *packet)
   memcpy(packet->key.source, p + 12, 4);
   memcpy(packet->key.destination, p + 16, 4);
   packet->key.protocol = p[9];
+  packet->transport = (uint16_t)(packet->network + header);
   v.end = p + total;
   v.at = p + header;
   unsigned fragment = be16(p + 6);
@@ -156,6 +157,7 @@ static enum kedge_packet_kind ip4(struct view v, struct kedge_packet *packet)
     if (offset < 16 && packet->key.protocol == PROTOCOL_TCP)
       return KEDGE_PACKET_MALFORMED;
     packet->later_fragment = 1;
+    packet->transport = 0;
     return left(&v) == 0 ? KEDGE_PACKET_MALFORMED : KEDGE_PACKET_FLOW;
   }
   return transport(&v, packet, !more, p[8]);
@@ -227,6 +229,7 @@ static enum kedge_packet_kind ip6(struct view v, struct kedge_packet *packet)
     v.at += length;
   }
   packet->key.protocol = next;
+  packet->transport = (uint16_t)(packet->network + (size_t)(v.at - p));
   /* RFC 6980: neighbour discovery carries no fragment header at all, not even an atomic one. */
   return transport(&v, packet, whole, fragmented ? 0 : hops);
 }
@@ -270,6 +273,14 @@ enum kedge_packet_kind kedge_packet_parse(const uint8_t *frame, size_t length, s
   enum kedge_packet_kind kind = frame_kind(frame, length, packet);
   packet->kind = (uint8_t)kind;
   return kind;
+}
+
+bool kedge_packet_checksum_holds(const struct kedge_packet *packet, unsigned start, unsigned at)
+{
+  uint8_t protocol = packet->key.protocol;
+  bool ports = protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_UDP_LITE ||
+               protocol == PROTOCOL_SCTP || protocol == PROTOCOL_DCCP;
+  return packet->transport != 0 && start >= packet->transport && start + at >= packet->transport + (ports ? 4u : 2u);
 }
 
 bool kedge_packet_mark_le(uint8_t *frame, const struct kedge_packet *packet)

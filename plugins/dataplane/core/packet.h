@@ -37,8 +37,15 @@ struct kedge_packet {
   uint8_t vlan_tags;     /* 0..KEDGE_MAX_VLAN_TAGS */
   uint16_t vlan;         /* outer VLAN id, 0 without a tag */
   uint16_t network;      /* offset of the IP header from the start of the frame; 0 where there is none */
+  uint16_t transport;    /* offset of the transport header; 0 where there is none, as in a later fragment */
   struct kedge_flow_key key;
 };
+
+/*
+ * Whether a checksum that a sender left to the interface may still be made at `start` + `at` from the start of
+ * the frame: behind everything that the packet is judged by. A virtual machine may have named any place.
+ */
+bool kedge_packet_checksum_holds(const struct kedge_packet *packet, unsigned start, unsigned at);
 
 /*
  * Looks at a whole frame from its destination MAC address on, without frame check sequence.

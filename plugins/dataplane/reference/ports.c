@@ -123,6 +123,16 @@ static void retag(struct kedge_frame *frame, const struct tpacket_auxdata *aux)
     frame->offload.header_length = (uint16_t)(frame->offload.header_length + 4);
 }
 
+bool kedge_frame_offload_holds(const struct kedge_frame *frame, const struct kedge_packet *packet)
+{
+  const struct kedge_offload *o = &frame->offload;
+  if ((o->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) == 0)
+    return true;
+  /* Segmentation takes its header to stand where the checksum starts. */
+  return kedge_packet_checksum_holds(packet, o->checksum_start, o->checksum_offset) &&
+         (o->gso_type == VIRTIO_NET_HDR_GSO_NONE || o->checksum_start == packet->transport);
+}
+
 int kedge_port_receive(struct kedge_port *port, struct kedge_frame frame[KEDGE_BATCH], unsigned *count)
 {
   struct mmsghdr message[KEDGE_BATCH];

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../core/packet.h"
+
 #define KEDGE_MAX_PORTS 64u
 #define KEDGE_BATCH 16u /* a full batch of 64 takes 150 us; acknowledgements wait for the batch */
 /* The largest segmentation-offload frame with its headers, and room to put a VLAN tag back in front. */
@@ -42,6 +44,12 @@ struct kedge_port {
   uint64_t unreadable;/* frames that the kernel could not hand over whole */
   uint64_t missed;    /* frames that the kernel dropped because we were late (read at the end) */
 };
+
+/*
+ * Whether what the interface may still do to a frame (checksum, segmentation) leaves alone what it is judged by;
+ * `packet` is the parsed frame.
+ */
+bool kedge_frame_offload_holds(const struct kedge_frame *frame, const struct kedge_packet *packet);
 
 /* Opens the socket, bound and promiscuous, own frames not looped back. False with errno; `what` says at what. */
 bool kedge_port_open(struct kedge_port *port, const char **what);

@@ -222,6 +222,31 @@ describe('what passes', () => {
     expect((await world.do(`raw servers management ${answer.toString('hex')}`))['copies']).toBe(1);
   });
 
+  it('DP-6 passes no frame whose unfinished checksum would be written over what was judged', async () => {
+    await start();
+    await decide(2);
+    // The leaving interface makes checksums itself, as hardware does.
+    await world.do('sh ethtool -K kp-servers tx off > /dev/null');
+    const datagram = udp(4000, 5060, Array<number>(20).fill(7));
+    const frame = ethernet({ type: IP4, to: mac(3) }, ip4({ protocol: 17 }, datagram)).toString('hex');
+    const arrived = async (start: number, offset: number): Promise<string> =>
+      (await world.do<{ frame: string }>(`raw branch servers ${frame} ${start} ${offset}`)).frame;
+    const port = (34 + 2) * 2;
+    // Where UDP has its checksum: arrives, judged port and all.
+    const whole = await arrived(34, 6);
+    expect(whole.slice(port, port + 4)).toBe((5060).toString(16));
+    // Over the ports, which could then be others than those that were judged: nothing arrives.
+    for (const [start, offset] of [
+      [34, 0],
+      [34, 2],
+      [34, 3],
+      [35, 0],
+    ] as const)
+      // prettier-ignore
+      expect([start, offset, await arrived(start, offset)]).toEqual([start, offset, '']);
+    await world.do('sh ethtool -K kp-servers tx on > /dev/null');
+  });
+
   it('DP-6 follows a station at once that moves within its zone', async () => {
     const within = ARGUMENTS.replace('kp-guest=5', 'kp-guest=4');
     await start('', `start ${forwarderPath} ${within}`);

@@ -25,6 +25,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -247,13 +248,16 @@ static int unhex(const char *text, uint8_t *to, int most)
   return n;
 }
 
-/* raw FROM TO HEX → how many copies of exactly this frame arrive at TO, and the first one as it arrived */
+/* raw FROM TO HEX [START OFFSET] → how many copies of exactly this frame arrive at TO, and the first one as it
+ * arrived; START and OFFSET leave a checksum there to the interface, as a virtual machine may */
 static void command_raw(char *args)
 {
   static char text[40000];
   static uint8_t frame[20000], got[70000];
   char from[32], to[32];
-  if (sscanf(args, "%31s %31s %39999s", from, to, text) != 3 || zone_of(from) < 0 || zone_of(to) < 0) {
+  unsigned start = 0, offset = 0;
+  int given = sscanf(args, "%31s %31s %39999s %u %u", from, to, text, &start, &offset);
+  if ((given != 3 && given != 5) || zone_of(from) < 0 || zone_of(to) < 0) {
     printf("{\"error\":\"raw FROM TO HEX\"}\n");
     return;
   }
@@ -269,7 +273,11 @@ static void command_raw(char *args)
     setns(own_netns, CLONE_NEWNET);
     setsockopt(fd[i], SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on));
   }
-  if (send(fd[0], frame, (size_t)length, 0) != length) {
+  uint8_t offload[10] = {1, 0, 0, 0, 0, 0, (uint8_t)start, 0, (uint8_t)offset, 0};
+  int on = given == 5;
+  setsockopt(fd[0], SOL_PACKET, 15 /* PACKET_VNET_HDR */, &on, sizeof(on));
+  struct iovec whole[2] = {{offload, on ? sizeof(offload) : 0}, {frame, (size_t)length}};
+  if (writev(fd[0], whole, 2) != length + (ssize_t)whole[0].iov_len) {
     fail("send raw");
     goto done;
   }
