@@ -93,6 +93,8 @@ async function receiptRow(samples: number): Promise<Row> {
 
 export const posturePath: Bench = async ({ samples = SAMPLES, progress }): Promise<BenchReport> => {
   const host = hostOf();
+  // Everything but the packet worker is on CPU 0, this process and all its children too.
+  execFileSync('taskset', ['-apc', '0', String(process.pid)], { stdio: 'ignore' });
   progress('the floor: two C processes, same primitive');
   const floorSleeping = rowOf('floor in C, sleeping', floorSamples(samples, []), 'us');
   const floorPolling = rowOf('floor in C, polling', floorSamples(samples, ['--poll']), 'us');
