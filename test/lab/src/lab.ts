@@ -23,7 +23,16 @@ import {
 import { PROGRAMS, ROOT } from './paths.js';
 import { initUnder, processesWith, type SeenProcess, startTimeOf } from './processes.js';
 import { DEFAULT_NAME, type LabBudgets, labSettings, type LabSettings } from './settings.js';
-import { BOARD, type ClassName, LOG, RUN, type SocketDirectory, SOCKETS, STATE } from './topology.js';
+import {
+  BOARD,
+  CLASS_NAMES,
+  type ClassName,
+  LOG,
+  RUN,
+  type SocketDirectory,
+  SOCKETS,
+  STATE,
+} from './topology.js';
 import { Traffic } from './traffic.js';
 
 const READY_WITHIN_MS = 30_000;
@@ -487,12 +496,18 @@ function checks(lab: Lab): readonly Check[] {
       service: 'traffic-management',
       missing: async () => {
         const report = await lab.traffic().report();
-        const arrived = [...report.values()].flatMap(({ flows }) =>
-          flows.filter(
-            ({ class: name, packets, rate }) => name === 'management' && rate === 0 && packets > 0,
+        const arrived = new Set(
+          [...report.values()].flatMap(({ flows }) =>
+            flows.flatMap(({ class: name, family, packets, rate }) =>
+              rate === 0 && packets > 0 ? [`${name} over IPv${family}`] : [],
+            ),
           ),
         );
-        return arrived.length > 0 ? undefined : 'no packet of the class management has arrived';
+        // Every flow, not just one: until its neighbour is resolved, a sender's kernel holds its packets back.
+        const silent = CLASS_NAMES.filter((name) => lab.settings.rates[name] > 0)
+          .flatMap((name) => [`${name} over IPv4`, `${name} over IPv6`])
+          .filter((flow) => !arrived.has(flow));
+        return silent.length === 0 ? undefined : `nothing has arrived of ${silent.join(', ')}`;
       },
     },
   ];
