@@ -358,8 +358,13 @@ private:
   bool raised_ = false;
 };
 
-/* (handle, epoch, from, to, received, b0, b1, b2, flags) → { decidedAtNs, storedAtNs } */
-Napi::Value tighten(const Napi::CallbackInfo &info)
+using Store = uint64_t (*)(kedge_posture_segment *, kedge_transition_view *, unsigned);
+
+/*
+ * Line and word of a decision in one call. Arguments (handle, epoch, from, to, received, …, b0, b1, b2, flags),
+ * the budgets from `budgets` on. → { [stamp], storedAtNs }
+ */
+Napi::Value commit(const Napi::CallbackInfo &info, uint64_t decided_at_ns, size_t budgets, Store store, const char *stamp)
 {
   Napi::Env env = info.Env();
   kedge_posture_segment &segment = posture(info, writable(info));
@@ -368,43 +373,31 @@ Napi::Value tighten(const Napi::CallbackInfo &info)
   v.from = u32(info, 2);
   v.to = u32(info, 3);
   v.received_at_ns = u64(info, 4);
+  v.decided_at_ns = decided_at_ns;
   for (size_t p = 0; p < KEDGE_PATHS; p++)
-    v.budget_ns[p] = u64(info, 5 + p);
-  uint32_t flags = u32(info, 8);
-  uint64_t decided;
+    v.budget_ns[p] = u64(info, budgets + p);
+  uint32_t flags = u32(info, budgets + KEDGE_PATHS);
+  uint64_t stamped;
   {
     Raised raised;
-    decided = kedge_posture_tighten(&segment, &v, flags);
+    stamped = store(&segment, &v, flags);
   }
   Napi::Object result = Napi::Object::New(env);
-  result.Set("decidedAtNs", big(env, decided));
+  result.Set(stamp, big(env, stamped));
   result.Set("storedAtNs", big(env, segment.stored_at_ns.load(std::memory_order_relaxed)));
   return result;
+}
+
+/* (handle, epoch, from, to, received, b0, b1, b2, flags) → { decidedAtNs, storedAtNs } */
+Napi::Value tighten(const Napi::CallbackInfo &info)
+{
+  return commit(info, 0, 5, kedge_posture_tighten, "decidedAtNs");
 }
 
 /* (handle, epoch, from, to, received, decided, b0, b1, b2, flags) → { stageAtNs, storedAtNs } */
 Napi::Value loosen(const Napi::CallbackInfo &info)
 {
-  Napi::Env env = info.Env();
-  kedge_posture_segment &segment = posture(info, writable(info));
-  kedge_transition_view v{};
-  v.epoch = u64(info, 1);
-  v.from = u32(info, 2);
-  v.to = u32(info, 3);
-  v.received_at_ns = u64(info, 4);
-  v.decided_at_ns = u64(info, 5);
-  for (size_t p = 0; p < KEDGE_PATHS; p++)
-    v.budget_ns[p] = u64(info, 6 + p);
-  uint32_t flags = u32(info, 9);
-  uint64_t stage_at;
-  {
-    Raised raised;
-    stage_at = kedge_posture_loosen(&segment, &v, flags);
-  }
-  Napi::Object result = Napi::Object::New(env);
-  result.Set("stageAtNs", big(env, stage_at));
-  result.Set("storedAtNs", big(env, segment.stored_at_ns.load(std::memory_order_relaxed)));
-  return result;
+  return commit(info, u64(info, 5), 6, kedge_posture_loosen, "stageAtNs");
 }
 
 /* (handle, epoch, level, flags) → storedAtNs */
