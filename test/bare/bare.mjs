@@ -260,7 +260,8 @@ async function outside({ suite, only, keep }) {
       'unshare',
       [
         ...['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'],
-        ...[process.execPath, self, '--inside', root],
+        // A shell as process 1: it reaps what the killed leave behind, as every init does.
+        ...['bash', '-c', '"$@" & wait $!', 'init', process.execPath, self, '--inside', root],
         ...(only === undefined ? [] : ['--only', only]),
       ],
       { stdio: 'inherit' },

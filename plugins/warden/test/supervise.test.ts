@@ -235,7 +235,7 @@ describe('--init', () => {
   }
 
   function inside(first: number, ...command: string[]): string {
-    return execFileSync('nsenter', ['-t', String(first), '-p', '-m', '-n', '-u', '-i', ...command], {
+    return execFileSync('nsenter', ['-t', String(first), '-p', '-m', '-n', '-u', '-i', '-r', ...command], {
       encoding: 'utf8',
     });
   }
