@@ -3,7 +3,15 @@
  * It must not judge what the warden does: the tests do.
  */
 import { execFileSync, spawn, type ChildProcessByStdio } from 'node:child_process';
-import { accessSync, constants, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -240,9 +248,27 @@ export class Stage {
     });
   }
 
-  /** Waits until the warden has opened what was just put onto the board: two of its refresh periods. */
+  /**
+   * Waits until the warden has opened what was just put onto the board, and two of its refresh periods more.
+   * On a busy machine its main thread takes its time; a segment that it refuses is waited for in vain.
+   */
   async seen(): Promise<void> {
+    const end = Date.now() + 2_000;
+    while (!this.everythingIsMapped() && Date.now() < end) await sleep(10);
     await sleep(250);
+  }
+
+  private everythingIsMapped(): boolean {
+    const wardens = this.processes.filter(
+      ({ child, status }) => status === undefined && /kedge-warden/.test(child.spawnfile),
+    );
+    const segments = readdirSync(this.board).filter((name) =>
+      /^(posture|dataplane-|participant-)/.test(name),
+    );
+    return wardens.every(({ pid }) => {
+      const maps = readFileSync(`/proc/${pid}/maps`, 'utf8');
+      return segments.every((name) => maps.includes(join(this.board, name)));
+    });
   }
 
   async close(): Promise<void> {
