@@ -114,9 +114,13 @@ export async function inArena<T>(options: ArenaOptions): Promise<T> {
   // The conductor stops others; the coordinator in whose place it stands may not.
   const allowed = text.replace(/(\[service posture-coordinator\][^[]*?capabilities = )/, '$1CAP_KILL ');
   writeFileSync(configuration, allowed, { mode: 0o644 });
-  const warden = spawn('taskset', ['-c', '0', PROGRAMS.warden, '--config', configuration, '--init'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
+  const warden = spawn(
+    'taskset',
+    ['-c', '0', PROGRAMS.warden, '--config', configuration, '--init', '--with-parent'],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  );
   try {
     const pid = await readyPid(warden);
     const reach = (path: string): string => `/proc/${String(pid)}/root${path}`;
