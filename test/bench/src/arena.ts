@@ -18,6 +18,7 @@ import {
   STATE,
   wardenFile,
 } from '@kedge/lab';
+import { showClocks } from './steal.js';
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const RESULT = `${STATE}/posture-coordinator/result.json`;
@@ -111,9 +112,13 @@ export async function inArena<T>(options: ArenaOptions): Promise<T> {
     process.execPath,
   );
   const configuration = join(directory, 'warden.conf');
-  // The conductor stops others; the coordinator in whose place it stands may not.
-  const allowed = text.replace(/(\[service posture-coordinator\][^[]*?capabilities = )/, '$1CAP_KILL ');
+  // The conductor stops others and reads the scheduler's clocks; the coordinator in whose place it stands may not.
+  const allowed = text.replace(
+    /(\[service posture-coordinator\][^[]*?capabilities = )/,
+    '$1CAP_KILL CAP_DAC_READ_SEARCH ',
+  );
   writeFileSync(configuration, allowed, { mode: 0o644 });
+  const hideClocks = showClocks();
   const warden = spawn(
     'taskset',
     ['-c', '0', PROGRAMS.warden, '--config', configuration, '--init', '--with-parent'],
@@ -144,6 +149,7 @@ export async function inArena<T>(options: ArenaOptions): Promise<T> {
       await gone;
       clearTimeout(force);
     }
+    hideClocks();
     rmSync(directory, { recursive: true, force: true });
   }
 }

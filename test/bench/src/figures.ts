@@ -3,7 +3,6 @@
  * Must not measure anything itself.
  */
 import { cpus, loadavg, release } from 'node:os';
-import { readFileSync } from 'node:fs';
 
 /** One distribution. Percentiles by nearest rank; `unit` says what the numbers are. */
 export interface Row {
@@ -71,12 +70,6 @@ export function hostOf(): BenchReport['host'] {
     kernel: release(),
     load: loadavg().map((l) => Math.round(l * 100) / 100),
   };
-}
-
-/** Ticks that the hypervisor took from all CPUs so far (/proc/stat, column steal). */
-export function stealTicks(): number {
-  const line = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? '';
-  return Number(line.trim().split(/\s+/)[8] ?? 0);
 }
 
 /** The report as lines for people. */
