@@ -14,14 +14,14 @@ import type {
 import type { Action, Authoriser } from '@kedge/contracts';
 import { levelInForce, type RefusalAnswer, type Reply } from '@kedge/posture';
 import type { CallAuthority } from '@kedge/runtime';
-import { type Clock, EPOCH_MAX, KedgeError, millisOf, nanosOf } from '@kedge/units';
+import { type Clock, EPOCH_MAX, isLevel, KedgeError, millisOf, nanosOf } from '@kedge/units';
 import { Controller, Inject } from '@nestjs/common';
 import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
 
 import { type IdempotencyStore, identityOf } from './idempotency.js';
 import { postureStateOf, refusalReplyOf, setReplyOf } from './posture-view.js';
 import type { Records } from './records.js';
-import type { Reports } from './reports.js';
+import type { ReportFilter, Reports } from './reports.js';
 import { recordable, wellFormed } from './set-request.js';
 import type { TransitionDriver } from './transition-driver.js';
 
@@ -40,6 +40,9 @@ export interface CoordinatorParts {
 const WATCHERS_MAX = 64;
 /** Set calls that may be unanswered at once. */
 const OPEN_SETS_MAX = 256;
+
+/** Longest source to look for: as long as a principal may be. */
+const SOURCE_MAX = 128;
 
 const REPLAYED: RefusalAnswer = {
   kind: 'refusal',
@@ -129,8 +132,9 @@ export class PostureController {
   }
 
   @GrpcMethod('Posture', 'History')
-  history(@Payload() { limit, beforeEpoch }: HistoryRequest, @Ctx() call: CallAuthority): HistoryReply {
+  history(@Payload() request: HistoryRequest, @Ctx() call: CallAuthority): HistoryReply {
     this.#allow('posture.history', call);
+    const { limit, beforeEpoch, ...wanted } = request;
     if (limit > 1_000) {
       throw new KedgeError({
         code: 'POSTURE_LIMIT',
@@ -140,10 +144,11 @@ export class PostureController {
       });
     }
     checkEpoch('before_epoch', beforeEpoch);
+    checkFilter(wanted);
     const { driver, reports } = this.#parts;
     return {
       transitions: reports
-        .list(limit === 0 ? 20 : limit, beforeEpoch)
+        .list(limit === 0 ? 20 : limit, beforeEpoch, wanted)
         .map((report) => (report.outcome === 'running' ? (driver.report(report.epoch) ?? report) : report)),
     };
   }
@@ -249,6 +254,25 @@ function essenceOf({ atNs: _at, services, ...rest }: PostureState): string {
     { ...rest, services: services.map(({ beatAgeNs: _age, ...service }) => service) },
     (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
   );
+}
+
+function checkFilter({ level, source }: ReportFilter): void {
+  if (level !== undefined && !isLevel(level)) {
+    throw new KedgeError({
+      code: 'POSTURE_FILTER',
+      message: `cannot list transitions to ${level}: it is no level`,
+      field: 'level',
+      expected: '1 to 5',
+    });
+  }
+  if (source !== undefined && (source === '' || source.length > SOURCE_MAX)) {
+    throw new KedgeError({
+      code: 'POSTURE_FILTER',
+      message: `cannot list transitions by a source of ${source.length} characters`,
+      field: 'source',
+      expected: `a channel or a principal, 1 to ${SOURCE_MAX} characters`,
+    });
+  }
 }
 
 function checkEpoch(field: string, epoch: bigint): void {

@@ -55,6 +55,24 @@ const storedReport = z.object({
   ),
 });
 
+/** Which reports are wanted; what is not given is not asked for. */
+export interface ReportFilter {
+  /** Decided then or later, wall clock. */
+  readonly sinceWallMs?: bigint;
+  /** The level that it went to. */
+  readonly level?: number;
+  /** Channel or principal of whoever asked, in full. */
+  readonly source?: string;
+}
+
+function isWanted(report: TransitionReport, { sinceWallMs, level, source }: ReportFilter): boolean {
+  return (
+    (sinceWallMs === undefined || report.decidedAtWallMs >= sinceWallMs) &&
+    (level === undefined || report.to === level) &&
+    (source === undefined || report.source?.channel === source || report.source?.principal === source)
+  );
+}
+
 /** The reports of an appliance. */
 export class Reports {
   readonly #path: string;
@@ -102,11 +120,11 @@ export class Reports {
     return [...this.#reports.values()].at(-1);
   }
 
-  /** Newest first. @param before only smaller epochs; 0 = from the newest. */
-  list(limit: number, before: bigint): readonly TransitionReport[] {
+  /** Newest first. @param before only smaller epochs; 0 = from the newest. @param wanted only what it says. */
+  list(limit: number, before: bigint, wanted: ReportFilter = {}): readonly TransitionReport[] {
     return [...this.#reports.values()]
       .reverse()
-      .filter(({ epoch }) => before === 0n || epoch < before)
+      .filter((report) => (before === 0n || report.epoch < before) && isWanted(report, wanted))
       .slice(0, limit);
   }
 

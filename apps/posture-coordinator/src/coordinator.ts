@@ -1,0 +1,248 @@
+/**
+ * The coordinator without its doors: recovers the last decision from journal and posture word, and goes on with it.
+ * It must not know how requests come in, nor take the posture segment by itself.
+ */
+import {
+  DEFAULT_AUTHORITY,
+  type DeescalationAuthority,
+  type LoosenRule,
+  tableAuthoriser,
+} from '@kedge/authz';
+import { PostureBoard, readWord } from '@kedge/bus';
+import { openSpool, type Spool } from '@kedge/ledger';
+import {
+  authorityOf,
+  EPOCH_BLOCK,
+  EPOCH_JUMP,
+  parseAccords,
+  recoverJournal,
+  recoveryOf,
+  type RecoveryPlan,
+} from '@kedge/posture';
+import type { Logger } from '@kedge/runtime';
+import type { PostureWriter } from '@kedge/shared-memory-ipc';
+import { type Clock, EPOCH_MAX, EPOCH_NONE, isLevel, type Epoch, KedgeError } from '@kedge/units';
+import { randomInt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import type { CoordinatorConfig } from './config.js';
+import { IdempotencyStore } from './idempotency.js';
+import { JournalFile, readJournal } from './journal-file.js';
+import type { CoordinatorParts } from './posture.controller.js';
+import { isProvisioned, provisioningMark } from './provisioning.js';
+import { Records } from './records.js';
+import { Reports } from './reports.js';
+import { TransitionDriver } from './transition-driver.js';
+
+/** No accords can ask for more than this. */
+const TIGHTEST: LoosenRule = { deescalationTier: 'site_owner', secondFactor: true };
+const TIGHTEST_AUTHORITY: DeescalationAuthority = {
+  2: TIGHTEST,
+  3: TIGHTEST,
+  4: TIGHTEST,
+  5: TIGHTEST,
+  leaveLockdownChannels: ['console'],
+};
+
+/** What a coordinator is made with; `posture` stays its caller's. */
+export interface CoordinatorGround {
+  readonly settings: CoordinatorConfig;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly posture: PostureWriter;
+}
+
+/** A coordinator that has recovered. */
+export interface Coordinator extends CoordinatorParts {
+  /** What it made of journal and word. */
+  readonly plan: RecoveryPlan;
+  /** Waits for what is being written, and lets go of everything but the posture segment. */
+  close(): Promise<void>;
+}
+
+/** Reads what stands on board and disk, then goes on from there: nothing is written before all of it was read. */
+export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coordinator> {
+  const { settings, logger, clock, posture } = ground;
+  const board = new PostureBoard({
+    directory: settings.board.directory,
+    owners: { ...settings.board.owners, posture: process.getuid?.() ?? 0 },
+    violationsFrom: 0n,
+  });
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  const at = (name: string): string => join(settings.state, name);
+  const spool = openRecords(at('records'), logger);
+  const records = new Records(spool, logger);
+  const reports = new Reports(at('reports.jsonl'), settings.reports);
+  const idempotency = new IdempotencyStore(clock);
+  const troubles: string[] = [];
+  const authority = authorityFrom(settings, troubles);
+  const authoriser = tableAuthoriser(authority);
+
+  // What stands on the board and on the disk, before anything is written to either.
+  const word = readWord(posture.word());
+  const line = posture.transition();
+  const mark = at('provisioned');
+  const [found, provisioned] = await Promise.all([journalAt(at('decisions.journal')), isProvisioned(mark)]);
+  const plan = recoveryOf({
+    journal: found,
+    provisioned,
+    provisioningLevel: settings.provisioningLevel,
+    word: word.valid && word.epoch > EPOCH_NONE ? { epoch: word.epoch, level: word.level } : undefined,
+    line:
+      line !== undefined && isLevel(line.from) && isLevel(line.to)
+        ? { epoch: line.epoch as Epoch, from: line.from, to: line.to }
+        : undefined,
+    wordDoubt: posture.replaced === undefined || posture.replaced === 'boot' ? undefined : posture.replaced,
+  });
+  idempotency.restore(found?.keyed ?? []);
+
+  const journal = await JournalFile.open(
+    {
+      path: at('decisions.journal'),
+      capacity: settings.journalRecords,
+      bootId: Buffer.from(boot.replaceAll('-', ''), 'hex'),
+      clock,
+    },
+    found,
+  );
+  const driver = new TransitionDriver({
+    config: settings,
+    posture,
+    board,
+    journal,
+    reports,
+    records,
+    idempotency,
+    authoriser,
+    clock,
+    logger,
+    boot,
+    onProvisioned: provisioningMark(mark, provisioned),
+  });
+  for (const sentence of troubles) driver.alarm(sentence);
+
+  const upTo = plan.above + EPOCH_BLOCK;
+  const reservedUpTo = (upTo > EPOCH_MAX ? EPOCH_MAX : upTo) as Epoch;
+  const reserved = await reserve(journal, reservedUpTo, plan, clock);
+  if (reserved !== undefined) {
+    logger.error({ err: reserved }, 'the decision journal cannot be written');
+    driver.alarm('the decision journal takes no records: tightenings are not durable, nothing loosens');
+  }
+  // Epochs that no journal knows of must not be issued again by whoever reads that journal after a power cut;
+  // a word that is beyond it already says that this process is not the first to leave it.
+  const beyond = plan.word.epoch > EPOCH_NONE && plan.word.epoch >= plan.above;
+  const leaves = reserved !== undefined && !beyond;
+  const nextEpoch = plan.above + 1n + (leaves ? EPOCH_JUMP + BigInt(randomInt(Number(EPOCH_JUMP))) : 0n);
+  driver.recover(plan, nextEpoch as Epoch, reserved === undefined ? reservedUpTo : plan.above);
+  logger.info(
+    { action: plan.action, level: plan.level, decision: plan.decision, resumeTo: plan.resumeTo },
+    'recovered',
+  );
+
+  return {
+    driver,
+    reports,
+    records,
+    idempotency,
+    authoriser,
+    clock,
+    plan,
+    close: async () => {
+      driver.close();
+      await journal.close();
+      await reports.close();
+      await (await spool)?.close();
+      board.close();
+    },
+  };
+}
+
+/** What the journal says; one that cannot even be read counts as damaged. */
+async function journalAt(path: string) {
+  try {
+    const bytes = await readJournal(path);
+    return bytes === undefined ? undefined : recoverJournal(bytes);
+  } catch {
+    return { ...recoverJournal(new Uint8Array()), damage: { offset: 0, why: 'it cannot be read' } };
+  }
+}
+
+/** Reserves epochs, and journals a word that is newer than the journal; why it failed, if it did. */
+async function reserve(
+  journal: JournalFile,
+  upTo: Epoch,
+  { journalFirst, holds }: RecoveryPlan,
+  clock: Clock,
+): Promise<unknown> {
+  const draft = {
+    decidedAtNs: clock.monotonicNs(),
+    decidedAtWallMs: clock.wallMs(),
+    keyHash: undefined,
+    contentHash: undefined,
+    channel: undefined,
+    tier: undefined,
+    completed: false,
+    carried: false,
+    accord: false,
+    holds,
+  } as const;
+  try {
+    await Promise.all([
+      journal.append({
+        ...draft,
+        kind: 'reserve',
+        epoch: EPOCH_NONE,
+        reservedUpTo: upTo,
+        from: undefined,
+        to: undefined,
+        requested: undefined,
+        recovered: false,
+      }),
+      ...(journalFirst === undefined
+        ? []
+        : [
+            journal.append({
+              ...draft,
+              kind: 'decision',
+              ...journalFirst,
+              requested: journalFirst.to,
+              recovered: true,
+            }),
+          ]),
+    ]);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** The spool of the ledger; nothing waits for it. */
+function openRecords(directory: string, logger: Logger): Promise<Spool | undefined> {
+  return openSpool({
+    directory,
+    onTrouble: (error) => {
+      logger.error({ err: error }, 'the record spool is in trouble');
+    },
+  }).catch((error: unknown) => {
+    logger.error({ err: error }, 'the record spool cannot be opened');
+    return undefined;
+  });
+}
+
+/** Who may loosen, from the accords; where they cannot be used the tightest reading holds. */
+function authorityFrom({ accords, zones }: CoordinatorConfig, troubles: string[]): DeescalationAuthority {
+  if (accords === undefined) return DEFAULT_AUTHORITY;
+  try {
+    if (zones === undefined) throw new Error('no zones are configured');
+    const read = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
+    return authorityOf(parseAccords(read(accords), read(zones)).accords);
+  } catch (error) {
+    const why =
+      error instanceof KedgeError ? error.message : `${accords} or ${zones ?? 'the zones'} cannot be read`;
+    troubles.push(
+      `the accords are not in use, only the console may loosen until a restart with them: ${why}`,
+    );
+    return TIGHTEST_AUTHORITY;
+  }
+}
