@@ -34,11 +34,13 @@ export {
   type ParticipantState,
 } from './board-snapshot.js';
 export * from './governance-api.js';
+export * from './overlay-api.js';
 export { type ParticipantAck, ParticipantSlot } from './participant-slot.js';
 export * from './posture-api.js';
 export * from './posture-board.js';
 export { type PostureWord, readWord, wordOf } from './posture-word.js';
 export { type SocketLock, socketState, type SocketState, takeLock } from './socket-lock.js';
+export * from './underlay-api.js';
 export {
   type Client,
   type Connection,

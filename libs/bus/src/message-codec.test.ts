@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { governanceService } from './governance-api.js';
+import { overlayService } from './overlay-api.js';
 import { postureService, type PostureState, type SetReply } from './posture-api.js';
+import { underlayService } from './underlay-api.js';
 
 const method = (name: string) => {
   const found = [...postureService.methods, ...governanceService.methods].find((each) => each.name === name);
@@ -154,10 +156,12 @@ describe('messages', () => {
   });
 
   it('bytes at random are a message or an error, never anything else', () => {
-    const every = [...postureService.methods, ...governanceService.methods];
-    expect(every).toHaveLength(8);
+    const every = [postureService, governanceService, overlayService, underlayService].flatMap(
+      ({ methods }) => methods,
+    );
+    expect(every).toHaveLength(19);
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(7), (bytes, index) => {
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(18), (bytes, index) => {
         try {
           expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
         } catch (error) {
@@ -165,5 +169,56 @@ describe('messages', () => {
         }
       }),
     );
+  });
+});
+
+describe('overlay and underlay', () => {
+  const route = {
+    destination: '10.90.1.0/24',
+    via: '10.254.1.2',
+    dev: 'site-a',
+    metric: 0,
+    purpose: 'ordinary',
+    tier: 'master',
+  };
+
+  it('routes, changes and proposals come back as they were sent', () => {
+    const through = (
+      service: typeof overlayService | typeof underlayService,
+      name: string,
+      side: 'Request' | 'Reply',
+      value: object,
+    ) => {
+      const found = service.methods.find((each) => each.name === name);
+      if (found === undefined) throw new Error(`no method ${name}`);
+      const came = found[`decode${side}`](found[`encode${side}`](value));
+      expect(came).toEqual(value);
+    };
+    through(overlayService, 'addRoutes', 'Request', { routes: [route, route], principal: 'service:cni' });
+    through(overlayService, 'listRoutes', 'Reply', {
+      routes: [{ route, allowed: false }],
+      total: 1,
+      epoch: 2n ** 47n,
+      level: 3,
+    });
+    const change = { add: [route], remove: [{ destination: 'fd90:1::/64', metric: 7 }] };
+    const executed = { id: 'mutation-1', principal: 'user:ada', kind: 'emergency' };
+    through(underlayService, 'execute', 'Request', { ...executed, what: 'change', change });
+    through(underlayService, 'execute', 'Request', { ...executed, what: 'proposal', proposal: 'mutation-0' });
+    through(underlayService, 'ask', 'Reply', { outcome: 'granted', granted: { epoch: 9n, level: 4 } });
+    through(underlayService, 'listProposals', 'Reply', {
+      proposals: [
+        {
+          id: 'mutation-0',
+          principal: 'user:eve',
+          tier: 'apprentice',
+          channel: 'local',
+          reason: 'a pod moved',
+          change,
+          epoch: 8n,
+          atWallMs: 1_790_000_000_000n,
+        },
+      ],
+    });
   });
 });
