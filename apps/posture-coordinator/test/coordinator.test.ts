@@ -1,3 +1,4 @@
+import type { HistoryRequest } from '@kedge/bus';
 import { ledgerRecordSchema } from '@kedge/contracts';
 import { decodeJournalRecord, EPOCH_JUMP, JOURNAL_RECORD_BYTES, recoverJournal } from '@kedge/posture';
 import { createPostureSegment, layout, monotonicNs } from '@kedge/shared-memory-ipc';
@@ -140,6 +141,29 @@ describe('the local API', () => {
     const before = box.read();
     expect(await box.set(5)).toMatchObject({ decision: { epoch: before.epoch, to: 5, durable: true } });
     expect(box.read()).toEqual(before);
+  });
+
+  it('PO-8 history is had by time, level and source, and by nothing that is none of these', async () => {
+    const list = async (wanted: Partial<HistoryRequest>) =>
+      (await box.client().history({ limit: 1_000, beforeEpoch: 0n, ...wanted }, { deadlineMs: 2_000 }))
+        .transitions;
+    const all = await list({});
+    const [newest] = all;
+    const since = newest?.decidedAtWallMs ?? 0n;
+    const toFour = all.filter(({ to }) => to === 4).map(({ epoch }) => epoch);
+    expect(toFour.length).toBeGreaterThan(0);
+    expect((await list({ level: 4 })).map(({ epoch }) => epoch)).toEqual(toFour);
+    expect((await list({ sinceWallMs: since })).map(({ epoch }) => epoch)).toContain(newest?.epoch);
+    expect(await list({ sinceWallMs: since + 1n })).toEqual([]);
+    expect((await list({ source: 'local' })).every(({ source }) => source?.channel === 'local')).toBe(true);
+    expect(await list({ source: 'loca' })).toEqual([]);
+    for (const [field, wanted] of [
+      ['level', { level: 6 }],
+      ['source', { source: '' }],
+      ['source', { source: 'x'.repeat(129) }],
+    ] as const) {
+      await expect(list(wanted)).rejects.toMatchObject({ code: 'POSTURE_FILTER', field });
+    }
   });
 
   it('PO-8 history and reports are bounded and answer for what they do not have', async () => {

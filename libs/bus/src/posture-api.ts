@@ -115,6 +115,9 @@ export interface PostureState {
 export interface HistoryRequest {
   readonly limit: number;
   readonly beforeEpoch: bigint;
+  readonly sinceWallMs?: bigint;
+  readonly level?: number;
+  readonly source?: string;
 }
 
 export interface HistoryReply {
