@@ -92,7 +92,11 @@ export function eventsOf(
     }
   }
   for (const [who, { present }] of Object.entries(machine.standings)) {
-    if (present && !parties.has(who)) events.push({ kind: 'serviceLost', who });
+    if (parties.has(who)) continue;
+    const gone = snapshot.dataplanes.some(
+      ({ name, file }) => who.startsWith(`${name}/`) && file.state === 'open' && file.alive,
+    );
+    if (present || gone) events.push({ kind: 'serviceLost', who, gone });
   }
   return events;
 }

@@ -14,6 +14,7 @@ import {
 } from '@kedge/contracts';
 import {
   askedLevel,
+  differences,
   type Effect,
   INITIAL,
   levelInForce,
@@ -323,7 +324,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         return;
       case 'verify':
         this.#look();
-        this.#dispatch({ kind: 'verified', epoch: effect.epoch, differences: wrongs(this.#machine) });
+        this.#dispatch({ kind: 'verified', epoch: effect.epoch, differences: differences(this.#machine) });
         return;
       case 'cancel':
         this.#clearTimers(effect.epoch);

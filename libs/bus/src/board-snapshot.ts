@@ -216,7 +216,11 @@ interface Expected {
 /** What somebody on a path should believe, fail-closed lines aside; undefined before the first decision. */
 function expectedOn(path: PathName, { word, storedAtNs, transition }: PostureLines): Expected | undefined {
   if (!word.valid) return undefined;
-  const tightening = transition !== undefined && transition.to <= transition.from;
+  // From a level to itself (an accord changed, a repair) the stage says which way it goes.
+  const tightening =
+    transition !== undefined &&
+    (transition.to < transition.from ||
+      (transition.to === transition.from && !transition.stage.startsWith('loosen-')));
   if (transition === undefined || transition.epoch < word.epoch || path === 'dataplane') {
     // Packets obey the word and nothing else.
     const decided = tightening && transition.epoch === word.epoch;

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import {
   askedLevel,
   CHANNEL_AUTHORITY,
+  differences,
   type Effect,
   EPOCH_BLOCK,
   EPOCH_HEADROOM,
@@ -137,7 +138,7 @@ class World {
       case 'authorise':
         return [{ kind: 'turn', id: effect.request.id, authority: this.turns === 'allow' ? ALLOW : DENY }];
       case 'verify':
-        return [{ kind: 'verified', epoch: effect.epoch, differences: wrongs(this.machine) }];
+        return [{ kind: 'verified', epoch: effect.epoch, differences: differences(this.machine) }];
       case 'report':
         this.reports.push({ epoch: effect.transition.epoch, outcome: effect.outcome });
         return [];
@@ -198,8 +199,10 @@ class World {
       this.journal();
       for (let index = 0; index < PARTIES.length; index += 1) this.apply(index);
       this.send({ kind: 'tick' });
-      if ('transition' in this.machine && round > 30) {
-        this.send({ kind: 'deadlinePassed', epoch: this.machine.transition.epoch, path: 'verify' });
+      // Who is away or does not answer has had its time at last.
+      for (const late of round > 30 ? (['dataplane', 'overlay', 'underlay', 'verify'] as const) : []) {
+        if (!('transition' in this.machine)) break;
+        this.send({ kind: 'deadlinePassed', epoch: this.machine.transition.epoch, path: late });
       }
     }
   }

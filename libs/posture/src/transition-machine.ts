@@ -27,9 +27,11 @@ import type {
   RunningState,
   SteadyState,
   StateOf,
+  Standing,
   Step,
   Transition,
   Unanswered,
+  WaitingRequest,
 } from './transition-state.js';
 
 /** Epochs that are reserved at a time. A restart skips what is left of its block. */
@@ -357,17 +359,21 @@ function continued(result: Step, before: readonly Effect[]): Step {
   return result.kind === 'moved' ? moved(result.state, [...before, ...result.effects]) : result;
 }
 
-/** True when nobody of `layer` who is there is still on the way to `epoch` inside its time. */
+/**
+ * True when nobody of `layer` is still on the way to `epoch` inside its time. Who is away has not applied it, and
+ * has the time of its path to come back and do so (PO-19).
+ */
 function settled(state: RunningState, layer: Layer | undefined): boolean {
   const { transition, overdue } = state;
   return Object.values(state.standings).every(
     (s) =>
-      !s.present ||
       (layer !== undefined && s.layer !== layer) ||
-      s.epoch >= transition.epoch ||
+      hasApplied(s, transition.epoch) ||
       overdue.includes(s.path),
   );
 }
+
+const hasApplied = (standing: Standing, epoch: Epoch): boolean => standing.present && standing.epoch >= epoch;
 
 const stageEffect = (transition: Transition, stage: ReleasedStage): Effect => ({
   do: 'writeTransitionStage',
@@ -435,13 +441,26 @@ function verifying(state: RunningState): Step {
 function complete(state: RunningState, outcome: EndOutcome): Step {
   const { transition } = state;
   const next: SteadyState = { ...common(state), phase: 'steady', asking: undefined };
-  return continued(nextTurn(next), [
+  const ended: readonly Effect[] = [
     stageEffect(transition, 'complete'),
     ...(state.journal === 'ok'
       ? [{ do: 'journal', entry: entryOf(next, transition, 'completed') } as const]
       : []),
     report(next, transition, outcome),
-  ]);
+  ];
+  const after = nextTurn(next);
+  // What a pre-empted or late loosening left too strict is loosened by a transition of its own (PO-10).
+  return transition.direction === 'tighten' && after.kind === 'moved' && after.state === next
+    ? continued(loosenWhatIsTooStrict(next), ended)
+    : continued(after, ended);
+}
+
+/** From the level in force to itself, in the order of a loosening; nothing where nothing is too strict. */
+function loosenWhatIsTooStrict(state: SteadyState): Step {
+  if (state.waiting.length > 0 || loosenObstacle(state) !== undefined || tooStrict(state).length === 0)
+    return moved(state);
+  const level = state.last.to;
+  return loosen(state, level, { requested: level, request: undefined, own: 'repair' });
 }
 
 /** Lets the tightest of those who wait have their turn. */
@@ -504,9 +523,7 @@ const isStrayAccord = (state: PostureMachine, { accord, level }: PostureRequest)
   accord !== undefined && level !== state.last.to;
 
 function onTighter(state: SteadyState | RunningState, request: PostureRequest): Step {
-  if (request.accord !== undefined && state.nextEpoch + EPOCH_HEADROOM > state.reservedUpTo) {
-    return refuse(state, request, NOT_DURABLE);
-  }
+  if (request.accord !== undefined) return onTighterAccord(state, request);
   const stored = state.word.level ?? 1;
   const to = tighterOf(stored, request.level);
   // The loosest that anything may stand at: a loosening that ran may have brought paths there already.
@@ -518,11 +535,35 @@ function onTighter(state: SteadyState | RunningState, request: PostureRequest): 
   ]);
   const next = {
     ...state,
-    holds: request.accord === undefined ? { ...state.holds, [channel]: request.level } : state.holds,
+    holds: { ...state.holds, [channel]: request.level },
     // What is now too strict is loosened by a transition of its own, authorised in its turn (PO-10).
     waiting: isLooser(request.level, to) ? [{ request: followUpOf(request), authorised: false }] : [],
   };
   return appended(tighten(next, from, to, { requested: request.level, request }), dropped);
+}
+
+/**
+ * A tighter accord goes like a tightening, from the level in force to itself (PO-2). It asks for no level: what
+ * waits goes on waiting, and a loosening that it stops waits with them.
+ */
+function onTighterAccord(state: SteadyState | RunningState, request: PostureRequest): Step {
+  if (state.nextEpoch + EPOCH_HEADROOM > state.reservedUpTo) return refuse(state, request, NOT_DURABLE);
+  const stored = state.word.level ?? 1;
+  const to = tighterOf(stored, state.last.to);
+  const stopped = isLooser(state.last.to, to) && state.phase !== 'steady' ? stoppedBy(state) : [];
+  return tighten({ ...state, waiting: [...stopped, ...state.waiting] }, looserOf(stored, state.last.to), to, {
+    requested: to,
+    request,
+  });
+}
+
+/** The running loosening as one that waits; a newer request of its channel that waits already has its place. */
+function stoppedBy({ transition, waiting }: RunningState): WaitingRequest[] {
+  const { source, requestId, to, receivedAtNs } = transition;
+  if (source === undefined || requestId === undefined || transition.recovered)
+    return [{ request: resumption(to), authorised: true }];
+  if (waiting.some((w) => w.request.source.channel === source.channel)) return [];
+  return [{ request: { id: `${requestId}+`, source, level: to, receivedAtNs }, authorised: false }];
 }
 
 /** The way up that is left when a request stopped a loosening below its own level. */
@@ -558,8 +599,13 @@ function onSame(state: SteadyState | RunningState, request: PostureRequest): Ste
       ],
     });
   }
-  if (next.phase === 'steady' && canRepair(next) && wrongs(next).length > 0) {
-    return tighten(next, next.last.to, next.last.to, { requested: request.level, request });
+  if (next.phase === 'steady' && next.asking === undefined && wrongs(next).length > 0) {
+    const cause: Cause = { requested: request.level, request };
+    if (tooLoose(next)) {
+      if (canTighten(next)) return tighten(next, next.last.to, next.last.to, cause);
+    } else if (loosenObstacle(next) === undefined) {
+      return withUnanswered(loosen(next, next.last.to, cause), request);
+    }
   }
   const durable = state.lastDurable === 'yes';
   return moved(next, [
@@ -745,7 +791,7 @@ function onAcknowledgedVerifying(state: RunningState, event: EventOf<'acknowledg
   return appended(onAcknowledged(state, event), [{ do: 'verify', epoch, to }]);
 }
 
-function onServiceLost(state: PostureMachine, { who }: EventOf<'serviceLost'>): Step {
+function onServiceLost(state: PostureMachine, { who, gone }: EventOf<'serviceLost'>): Step {
   if (who === 'warden') {
     if (!state.wardenFresh) return refused('the warden was away already');
     const next = { ...state, wardenFresh: false };
@@ -757,7 +803,11 @@ function onServiceLost(state: PostureMachine, { who }: EventOf<'serviceLost'>): 
   }
   const before = state.standings[who];
   if (before === undefined) return refused(`${who} is not known`);
-  return goOn({ ...state, standings: { ...state.standings, [who]: { ...before, present: false } } });
+  const { [who]: _lost, ...others } = state.standings;
+  return goOn({
+    ...state,
+    standings: gone === true ? others : { ...state.standings, [who]: { ...before, present: false } },
+  });
 }
 
 function onServiceBack(state: PostureMachine, { who, standing }: EventOf<'serviceBack'>): Step {
@@ -779,7 +829,7 @@ function onDeadline(state: RunningState, { epoch, path }: EventOf<'deadlinePasse
   const { transition, overdue } = state;
   if (epoch !== transition.epoch) return refused(`epoch ${String(epoch)} does not run`);
   if (path === 'verify') return refused('nothing is being verified');
-  const behind = Object.values(state.standings).some((s) => s.present && s.path === path && s.epoch < epoch);
+  const behind = Object.values(state.standings).some((s) => s.path === path && !hasApplied(s, epoch));
   const late = behind && !transition.late.includes(path) ? [...transition.late, path] : transition.late;
   return advance({
     ...state,
@@ -811,12 +861,18 @@ function onTickVerifying(state: RunningState): Step {
 
 /** Everything that is not as the level in force wants it, one sentence each (PO-11). */
 export function wrongs(state: PostureMachine): readonly string[] {
+  return wrongsOf(state, false);
+}
+
+function wrongsOf(state: PostureMachine, strictIsRight: boolean): readonly string[] {
   const { epoch, to } = state.last;
+  const strict = strictIsRight ? tooStrict(state) : [];
   return [
     ...Object.entries(state.standings)
       .filter(
-        ([, s]) =>
+        ([who, s]) =>
           s.present &&
+          !strict.includes(who) &&
           (s.epoch < epoch || s.level !== to || (s.outcome !== 'applied' && s.outcome !== 'unchanged')),
       )
       .map(
@@ -829,14 +885,47 @@ export function wrongs(state: PostureMachine): readonly string[] {
   ];
 }
 
-/** A repair may bring something up that is too strict: it needs what a loosening needs. */
-function canRepair(state: PostureMachine): boolean {
-  return loosenObstacle(state) === undefined;
+/**
+ * What still stands between the running transition and its end. Of a tightening nobody can be too strict: that is
+ * loosened afterwards, by a transition of its own (PO-10).
+ */
+export function differences(state: PostureMachine): readonly string[] {
+  return wrongsOf(state, 'transition' in state && state.transition.direction === 'tighten');
 }
 
+/** Who is there and is known to stand tighter than the level in force, and nothing else is wrong with them. */
+export function tooStrict(state: PostureMachine): readonly string[] {
+  const { epoch, to } = state.last;
+  return Object.entries(state.standings)
+    .filter(
+      ([, s]) =>
+        s.present &&
+        s.epoch >= epoch &&
+        s.level !== undefined &&
+        isTighter(s.level, to) &&
+        (s.outcome === 'applied' || s.outcome === 'unchanged'),
+    )
+    .map(([who]) => who);
+}
+
+/** Something is wrong that may be looser than the level in force: what is not known may be, too. */
+function tooLoose(state: PostureMachine): boolean {
+  return wrongs(state).length > tooStrict(state).length;
+}
+
+/** Without a reservation to come, what is left of epochs is for requests alone. */
+const canTighten = (state: PostureMachine): boolean =>
+  state.nextEpoch + EPOCH_HEADROOM <= state.reservedUpTo;
+
+/**
+ * PO-20: towards the tighter. What may be too loose is tightened at once, by a decision that needs neither journal
+ * nor warden; what is only too strict is loosened in the order, and under the conditions, of a loosening.
+ */
 function onDisagreed(state: SteadyState, { who }: EventOf<'disagreed'>): Step {
-  if (state.asking !== undefined || !canRepair(state))
-    return refused(`nothing can be repaired for ${who} now`);
+  if (state.asking !== undefined || wrongs(state).length === 0)
+    return refused(`nothing is to be repaired for ${who} now`);
+  if (!tooLoose(state)) return loosenWhatIsTooStrict(state);
+  if (!canTighten(state)) return refused(`nothing can be repaired for ${who} now`);
   const level = state.last.to;
   return tighten(state, level, level, { requested: level, request: undefined, own: 'repair' });
 }

@@ -66,7 +66,7 @@ export interface WaitingRequest {
 export interface Standing {
   readonly path: PathName;
   readonly layer: Layer;
-  /** False while its service is away: it is not waited for and counts as not applied (PO-19). */
+  /** False while its service is away: it counts as not applied, and has its path's time to come back (PO-19). */
   readonly present: boolean;
   /** What it acknowledged last. */
   readonly epoch: Epoch;
@@ -221,8 +221,11 @@ export interface PostureEvents {
   verified: { readonly epoch: Epoch; readonly differences: readonly string[] };
   failClosedSet: { readonly path: PathName; readonly level: Level; readonly epoch: Epoch };
   failClosedCleared: { readonly path: PathName };
-  /** A service went away: its process died or its heartbeat is stale. `warden` is one, too. */
-  serviceLost: { readonly who: string };
+  /**
+   * A service went away: its process died or its heartbeat is stale. `warden` is one, too. `gone`: it is not
+   * expected back, like a worker of a data plane that runs with fewer of them now.
+   */
+  serviceLost: { readonly who: string; readonly gone?: boolean };
   /** A service is there (again). Participants say where they stand; the warden stands nowhere. */
   serviceBack: { readonly who: string; readonly standing: Omit<Standing, 'present'> | undefined };
   /** Somebody has believed in another posture for longer than allowed (PO-20). */

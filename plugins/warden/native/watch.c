@@ -305,11 +305,24 @@ static void loosen(unsigned path, uint64_t epoch, unsigned to, uint64_t start, u
                                         .deadline_ns = deadline_of(path, start, wished)});
 }
 
+/*
+ * From a level to itself, where an accord changed or something is brought right, the stages say the direction;
+ * at the last ones it is what it was before.
+ */
+static bool tightening(const struct kedge_transition_view *line)
+{
+  if (line->to != line->from)
+    return line->to < line->from;
+  if (line->stage >= KEDGE_STAGE_LOOSEN_DECIDED && line->stage <= KEDGE_STAGE_LOOSEN_DATAPLANE)
+    return false;
+  return line->epoch != watch.line_epoch || watch.line_tightens;
+}
+
 static void read_line(const struct kedge_transition_view *line, uint64_t now)
 {
   if (line->stage == KEDGE_STAGE_NONE || line->epoch < watch.line_epoch)
     return;
-  bool tightens = line->to <= line->from;
+  bool tightens = tightening(line);
   if (tightens) {
     tighten(line->epoch, line->from, line->to, budget_start(line->decided_at_ns, now), line->budget_ns);
   } else if (line->stage < KEDGE_STAGE_COMPLETE) {
