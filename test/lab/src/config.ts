@@ -29,6 +29,8 @@ import {
   type ZoneName,
 } from './topology.js';
 
+/** A lab begins at normal: there is nothing behind it to protect. */
+const PROVISIONING_LEVEL = 5;
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 function trafficService(mode: 'send' | 'receive', zone: ZoneName, settings: LabSettings): WardenService {
@@ -103,7 +105,21 @@ export function wardenFile(settings: LabSettings, node: string): string {
       tables: UIDS.bridge,
       [`dataplane-${DATAPLANE}`]: UIDS.dataplane,
     },
-    oneshots: [{ name: 'prepare', exec: [node, PROGRAMS.prepare, encoded], environment: { PATH } }],
+    oneshots: [
+      { name: 'prepare', exec: [node, PROGRAMS.prepare, encoded], environment: { PATH } },
+      {
+        name: 'boot',
+        exec: [
+          PROGRAMS.boot,
+          ...['--board', BOARD],
+          ...['--state', `${STATE}/posture-coordinator`],
+          ...['--provisioning-level', String(PROVISIONING_LEVEL)],
+        ],
+        uid: UIDS.coordinator,
+        gid: GID,
+        output: `${LOG}/kedge-boot.log`,
+      },
+    ],
     services: [
       {
         ...service(UIDS.bridge, 'vpp-bridge', 'tables'),
@@ -145,7 +161,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       state: `${STATE}/posture-coordinator`,
       accords: FILES.accords,
       zones: FILES.zones,
-      provisioningLevel: 5,
+      provisioningLevel: PROVISIONING_LEVEL,
       budgetsMs: {
         dataplane: settings.budgets.dataplaneMs,
         overlay: settings.budgets.overlayMs,

@@ -4,6 +4,7 @@
  */
 import type { Level } from '@kedge/units';
 
+import type { RouteMode, RoutePurpose, RouteTier } from './route-topology.js';
 import type { ClassName } from './topology.js';
 
 export type Treatment = 'pass' | 'deprioritise' | 'drop';
@@ -14,4 +15,46 @@ export const EXPECTED: Readonly<Record<ClassName, Readonly<Record<Level, Treatme
   critical: { 5: 'pass', 4: 'pass', 3: 'pass', 2: 'pass', 1: 'drop' },
   ordinary: { 5: 'pass', 4: 'pass', 3: 'pass', 2: 'drop', 1: 'drop' },
   unapproved: { 5: 'pass', 4: 'pass', 3: 'deprioritise', 2: 'drop', 1: 'drop' },
+};
+
+const EVERYBODY: readonly RouteTier[] = ['site_owner', 'master', 'journeyman', 'apprentice'];
+const MASTERS: readonly RouteTier[] = ['site_owner', 'master'];
+
+/** Routes of Kedge that a level leaves in the kernel: of these tiers, for these purposes (OV, table). */
+export const ROUTES_EXPECTED: Readonly<
+  Record<
+    RouteMode,
+    Readonly<
+      Record<Level, { readonly tiers: readonly RouteTier[]; readonly purposes: readonly RoutePurpose[] }>
+    >
+  >
+> = {
+  overlay: {
+    5: { tiers: EVERYBODY, purposes: ['ordinary', 'management', 'incident-response', 'monitoring'] },
+    4: { tiers: EVERYBODY, purposes: ['ordinary', 'management', 'incident-response', 'monitoring'] },
+    3: { tiers: EVERYBODY, purposes: ['ordinary', 'management', 'incident-response', 'monitoring'] },
+    2: { tiers: EVERYBODY, purposes: ['management', 'incident-response'] },
+    1: { tiers: EVERYBODY, purposes: [] },
+  },
+  underlay: {
+    5: { tiers: EVERYBODY, purposes: ['ordinary', 'management', 'incident-response', 'monitoring'] },
+    4: { tiers: EVERYBODY, purposes: ['ordinary', 'management', 'incident-response', 'monitoring'] },
+    3: { tiers: MASTERS, purposes: ['ordinary', 'management', 'incident-response', 'monitoring'] },
+    2: { tiers: MASTERS, purposes: ['management', 'incident-response', 'monitoring'] },
+    1: { tiers: MASTERS, purposes: ['monitoring'] },
+  },
+};
+
+/** Levels at which rules ahead of all tables prohibit what Kedge does not allow, also over routes of others (OV-15). */
+export const PROHIBITED_AT: readonly Level[] = [2, 1];
+
+/** Who may have an ordinary change of the underlay executed, and who an emergency change (UN, table). */
+export const GATE_EXPECTED: Readonly<
+  Record<Level, { readonly ordinary: readonly RouteTier[]; readonly emergency: readonly RouteTier[] }>
+> = {
+  5: { ordinary: MASTERS, emergency: MASTERS },
+  4: { ordinary: MASTERS, emergency: MASTERS },
+  3: { ordinary: MASTERS, emergency: MASTERS },
+  2: { ordinary: [], emergency: ['site_owner'] },
+  1: { ordinary: [], emergency: [] },
 };

@@ -2,6 +2,7 @@
  * The lab's network as text: one `ip -batch` file per namespace, and the settings beside it.
  * It must not run anything; prepare.ts does, inside the lab's own namespaces.
  */
+import { foreignRoutes, linksOf, ROUTE_MODES, ROUTE_NAMESPACES } from './route-topology.js';
 import { FORWARDER_NAMESPACE, ip4Of, ip6Of, macOf, namespaceOf, portOf, ZONES } from './topology.js';
 
 /** Kernel settings by path below /proc/sys/net, for one namespace. */
@@ -27,6 +28,13 @@ export function wiring(): readonly string[] {
     ...ZONES.flatMap(({ name }) => [
       `netns add ${namespaceOf(name)}`,
       `link add eth0 netns ${namespaceOf(name)} address ${macOf(name)} type veth peer name ${portOf(name)} netns ${FORWARDER_NAMESPACE}`,
+    ]),
+    ...ROUTE_MODES.flatMap((mode) => [
+      `netns add ${ROUTE_NAMESPACES[mode]}`,
+      ...linksOf(mode).map(
+        ({ name }) =>
+          `link add ${name} netns ${ROUTE_NAMESPACES[mode]} type veth peer name ${name}-far netns ${ROUTE_NAMESPACES[mode]}`,
+      ),
     ]),
   ];
 }
@@ -79,5 +87,35 @@ export function zonePlans(): readonly NamespacePlan[] {
       `address add ${ip6Of(name)}/64 dev eth0 nodad`,
     ],
     plain: ['eth0'],
+  }));
+}
+
+/**
+ * The namespaces of overlay and underlay: links whose far ends are silent, so that routes have somewhere to lead,
+ * and the routes of others.
+ */
+export function routePlans(): readonly NamespacePlan[] {
+  return ROUTE_MODES.map((mode) => ({
+    namespace: ROUTE_NAMESPACES[mode],
+    settings: [
+      ['ipv4/ip_forward', '1'],
+      ['ipv6/conf/all/accept_ra', '0'],
+      ['ipv6/conf/default/accept_ra', '0'],
+      ['ipv6/conf/default/accept_dad', '0'],
+      // Routers solicit nothing, and silent far ends need no addresses that change by themselves.
+      ['ipv6/conf/default/router_solicitations', '0'],
+      ...linksOf(mode).flatMap(({ name }) => [[`ipv6/conf/${name}-far/disable_ipv6`, '1'] as const]),
+    ],
+    batch: [
+      'link set lo up',
+      ...linksOf(mode).flatMap(({ name, ip4, ip6 }) => [
+        `link set ${name}-far up`,
+        `link set ${name} up`,
+        `address add ${ip4} dev ${name}`,
+        `address add ${ip6} dev ${name} nodad`,
+      ]),
+      ...foreignRoutes(mode).map(({ add }) => `route add ${add}`),
+    ],
+    plain: [],
   }));
 }

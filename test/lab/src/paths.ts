@@ -2,6 +2,7 @@
  * Where the programs and files of the checkout are that the lab starts or reads.
  * It must hold places only.
  */
+import { BOOT_BINARY } from '@kedge/boot';
 import { WARDEN_BINARY } from '@kedge/warden';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +14,7 @@ export const ROOT = root;
 
 export const PROGRAMS = {
   warden: WARDEN_BINARY,
+  boot: BOOT_BINARY,
   forwarder: at('plugins/dataplane/build/kedge-forwarder'),
   traffic: at('test/lab/build/kedge-traffic'),
   boardWatch: at('test/lab/build/kedge-board-watch'),

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
 
 import { serviceFiles } from './config.js';
-import { forwarderPlan, type NamespacePlan, OFFLOADS, wiring, zonePlans } from './network.js';
+import { forwarderPlan, type NamespacePlan, OFFLOADS, routePlans, wiring, zonePlans } from './network.js';
 import type { LabSettings } from './settings.js';
 import { BOARD, ETC, GID, LOG, RUN, SOCKET_DIRECTORIES, SOCKETS, STATE, TRAFFIC, UIDS } from './topology.js';
 
@@ -22,11 +22,18 @@ function directories(): void {
   directory(BOARD, 0o1775, 0, GID);
   directory(SOCKETS, 0o755);
   directory(`${SOCKETS}/local`, 0o755);
-  for (const name of SOCKET_DIRECTORIES) directory(`${SOCKETS}/${name}`, 0o750, UIDS.coordinator, GID);
-  directory(`${SOCKETS}/internal`, 0o750, UIDS.bridge, GID);
+  for (const name of SOCKET_DIRECTORIES) {
+    directory(`${SOCKETS}/${name}`, 0o750, UIDS.coordinator, GID);
+    // Below the directory that proves channel and tier: who cannot pass that one cannot come here.
+    directory(`${SOCKETS}/${name}/underlay`, 0o750, UIDS.underlay, GID);
+  }
+  // Every service serves here; sticky, so that none takes another's name away.
+  directory(`${SOCKETS}/internal`, 0o1770, 0, GID);
   directory(STATE, 0o755);
   directory(`${STATE}/posture-coordinator`, 0o700, UIDS.coordinator, GID);
   directory(`${STATE}/vpp-bridge`, 0o700, UIDS.bridge, GID);
+  directory(`${STATE}/overlay`, 0o700, UIDS.overlay, GID);
+  directory(`${STATE}/underlay`, 0o700, UIDS.underlay, GID);
   directory(LOG, 0o755);
   directory(ETC, 0o755);
   directory(TRAFFIC, 0o755);
@@ -79,7 +86,7 @@ function main(): void {
   directories();
   files(settings);
   ip([], wiring());
-  for (const plan of [forwarderPlan(), ...zonePlans()]) lay(plan);
+  for (const plan of [forwarderPlan(), ...zonePlans(), ...routePlans()]) lay(plan);
 }
 
 main();
