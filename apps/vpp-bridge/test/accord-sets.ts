@@ -62,6 +62,8 @@ export function randomSet(random: Random, entries: number): AccordSet {
         verdict: ORDER[verdict],
       })),
       entry: verdicts.map(({ name, verdict }) => ({ name, verdict: ORDER[verdict] })),
+      overlay: { routes: { protect: true } },
+      underlay: { gate: { mode: 'frozen' } },
     };
     pairs = pairs.map((pair) => ({ ...pair, verdict: tighten(pair.verdict) }));
     verdicts = verdicts.map((entry) => ({ ...entry, verdict: tighten(entry.verdict) }));

@@ -8,6 +8,16 @@ import { type Tier, TIERS } from '@kedge/contracts';
 import { z } from 'zod';
 
 import {
+  type OverlayAccord,
+  overlayOf,
+  overlaySchema,
+  pathsFaults,
+  pathsLoosenings,
+  type UnderlayAccord,
+  underlayOf,
+  underlaySchema,
+} from './accords-paths.js';
+import {
   type AllowlistEntry,
   descriptionSchema,
   familiesOf,
@@ -61,6 +71,10 @@ export interface LevelAccord {
   }[];
   /** Verdicts of entries; one that is not named is treated as its pair of zones is. */
   readonly entries: readonly { readonly name: string; readonly verdict: Verdict }[];
+  /** Kedge's routes and the policy rules ahead of all tables (OV-13, OV-15). */
+  readonly overlay: OverlayAccord;
+  /** The gate before every write to devices and underlay routes (UN-14). */
+  readonly underlay: UnderlayAccord;
 }
 
 /** The accords of all levels. */
@@ -99,6 +113,8 @@ const levelSchema = z.strictObject({
     16384,
     ({ name }) => name,
   ).optional(),
+  overlay: overlaySchema,
+  underlay: underlaySchema,
 });
 
 const accordsDocumentSchema = z.strictObject({
@@ -184,6 +200,8 @@ function accordsFaults(document: AccordsDocument, zones: Zones): PlainFault[] {
         path: at('authority', 'minimum-tier'),
         message: 'expected the tier that may loosen to this level',
       });
+    for (const { path, message } of pathsFaults(level.overlay, level.underlay))
+      faults.push({ path: at(...path), message });
     for (const [place, pair] of (level['zone-pair'] ?? []).entries())
       for (const leaf of ['from-zone', 'to-zone'] as const)
         if (!zoneNames.has(pair[leaf]))
@@ -226,6 +244,8 @@ function accordsOf(document: AccordsDocument): Accords {
           verdict: pair.verdict,
         })),
         entries: row.entry ?? [],
+        overlay: overlayOf(row.overlay),
+        underlay: underlayOf(row.underlay),
       },
     ];
   });
@@ -380,6 +400,8 @@ export function findLoosenings({ accords, zones }: AccordSet): Fault[] {
       ['icmpErrors', 'icmp-errors'],
     ] as const)
       if (lower[name] && !upper[name]) fault(level, `/${leaf}`, leaf, 'passed', 'not passed');
+    for (const loosening of pathsLoosenings(lower, upper))
+      fault(level, loosening.place, loosening.what, loosening.lower, loosening.upper);
   }
   return faults;
 }

@@ -22,8 +22,28 @@ export {
   type Verdict,
   VERDICTS,
 } from './accords.js';
+export {
+  allowsRoute,
+  EXEMPT_PROTOCOLS,
+  type ExemptProtocol,
+  GATE_ANSWERS,
+  GATE_MODES,
+  type GateAnswer,
+  gateAnswer,
+  type GateMode,
+  isTrustedAs,
+  NOTHING_ALLOWED,
+  type OverlayAccord,
+  type PathsAccord,
+  ROUTE_MODES,
+  ROUTE_PURPOSES,
+  type RouteMode,
+  type RoutePurpose,
+  type RouteScope,
+  type UnderlayAccord,
+} from './accords-paths.js';
 export { type AllowlistEntry, type Fault, type Protocol, PROTOCOLS, type Zone, type Zones } from './zones.js';
-export { type Family, type Prefix } from './zones-prefix.js';
+export { FAMILIES, type Family, type Prefix, prefixOf } from './zones-prefix.js';
 export * from './recovery.js';
 export * from './transition-machine.js';
 export * from './transition-state.js';
