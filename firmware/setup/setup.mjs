@@ -21,7 +21,14 @@ const ROOT = join(import.meta.dirname, '../..');
 const NODE_FLOOR = [20, 19];
 /** Exit codes as in docs/errors.md. */
 const EXIT = { failed: 1, usage: 2, notReady: 4 };
-const NATIVE = ['libs/shared-memory-ipc', 'plugins/dataplane', 'plugins/warden', 'test/lab', 'test/bench'];
+const NATIVE = [
+  'libs/shared-memory-ipc',
+  'plugins/dataplane',
+  'plugins/warden',
+  'plugins/boot',
+  'test/lab',
+  'test/bench',
+];
 
 /** What has to be on the system: a command, a file or a look of its own, the Debian package, who needs it. */
 const SYSTEM = [
