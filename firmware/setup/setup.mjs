@@ -27,6 +27,7 @@ const NATIVE = [
   'plugins/warden',
   'plugins/boot',
   'test/lab',
+  'test/faults',
   'test/bench',
 ];
 
