@@ -37,12 +37,27 @@ export interface WatchOptions extends CommandOptions {
   readonly count?: number;
 }
 
+export interface HistoryOptions extends CommandOptions {
+  readonly limit: number;
+  readonly before?: bigint;
+  /** Milliseconds since 1970. */
+  readonly since?: number;
+  readonly level?: Level;
+  readonly source?: string;
+}
+
+export interface BundleOptions extends CommandOptions {
+  readonly output?: string;
+}
+
 export interface DrillCommandOptions {
   readonly lab: string;
   readonly chaos?: boolean;
   readonly shortBudgets?: boolean;
   readonly only?: string;
   readonly dwell: number;
+  /** Where the HTML page goes. */
+  readonly report?: string;
   readonly json?: boolean;
 }
 
@@ -167,12 +182,17 @@ export function postureWatch(options: WatchOptions): Promise<number> {
   });
 }
 
-export function postureHistory(
-  options: CommandOptions & { readonly limit: number; readonly before?: bigint },
-): Promise<number> {
+export function postureHistory(options: HistoryOptions): Promise<number> {
+  const { limit, before, since, level, source } = options;
   return withPosture(options, async (client) => {
     const reply = await client.history(
-      { limit: options.limit, beforeEpoch: options.before ?? 0n },
+      {
+        limit,
+        beforeEpoch: before ?? 0n,
+        ...(since === undefined ? {} : { sinceWallMs: BigInt(since) }),
+        ...(level === undefined ? {} : { level }),
+        ...(source === undefined ? {} : { source }),
+      },
       { deadlineMs: options.timeout },
     );
     show(reply, historyText(reply.transitions), options.json);
@@ -206,6 +226,23 @@ export function governanceShow(options: CommandOptions): Promise<number> {
     show(reply, governanceText(reply), options.json);
     return EXIT.ok;
   });
+}
+
+export async function doctorRun(options: CommandOptions): Promise<number> {
+  const [{ examine }, { diagnosisOf, diagnosisText }] = await Promise.all([
+    import('./examine.js'),
+    import('./diagnosis.js'),
+  ]);
+  const diagnosis = diagnosisOf(await examine(options));
+  show(diagnosis, diagnosisText(diagnosis), options.json);
+  return diagnosis.healthy ? EXIT.ok : EXIT.failedCheck;
+}
+
+export async function supportBundleRun(options: BundleOptions): Promise<number> {
+  const { supportBundle, bundleText } = await import('./support-bundle.js');
+  const bundle = await supportBundle(options);
+  show(bundle, bundleText(bundle), options.json);
+  return EXIT.ok;
 }
 
 function progress(): (line: string) => void {

@@ -26,6 +26,8 @@ const BY_AREA: Readonly<Record<string, number>> = {
 /** Codes that differ from their area's rule. */
 const STATUS: Readonly<Record<number, readonly string[]>> = {
   [EXIT.unexpected]: [
+    'BOOT_FAILED',
+    'BPFMAP_SYSTEM',
     'BUS_ACK_INVALID',
     'BUS_ACK_ORDER',
     'BUS_API_UNKNOWN',
@@ -43,6 +45,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'SEGMENT_SYSTEM',
   ],
   [EXIT.usage]: [
+    'BOOT_USAGE',
     'BUS_BOARD_FILES',
     'BUS_DEADLINE_MISSING',
     'BUS_MESSAGE_INVALID',
@@ -57,6 +60,10 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'WARDEN_CONFIG',
   ],
   [EXIT.unreachable]: [
+    'BOOT_BUSY',
+    'BOOT_USER',
+    'BPFMAP_MISSING',
+    'BPFMAP_UNAVAILABLE',
     'BUS_BUSY',
     'BUS_CLOSING',
     'BUS_UNREACHABLE',
@@ -77,6 +84,18 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
   [EXIT.timeout]: ['BUS_CANCELLED', 'BUS_DEADLINE', 'CLI_TIMEOUT', 'LAB_NOT_READY', 'SEGMENT_OPENING'],
   [EXIT.damaged]: [
     'ACCORD_TABLES_UNSOUND',
+    'BOOT_JOURNAL_DAMAGED',
+    'BOOT_JOURNAL_EMPTY',
+    'BOOT_JOURNAL_MISSING',
+    'BOOT_JOURNAL_REFUSED',
+    'BOOT_SEGMENT_DAMAGED',
+    'BOOT_STATE_REFUSED',
+    'BPFMAP_ENTRIES',
+    'BPFMAP_FLAGS',
+    'BPFMAP_KEY_SIZE',
+    'BPFMAP_NOT_A_MAP',
+    'BPFMAP_TYPE',
+    'BPFMAP_VALUE_SIZE',
     'GOVERNANCE_GENERATIONS',
     'GOVERNANCE_TABLE',
     'LEDGER_SPOOL_DAMAGED',

@@ -62,28 +62,70 @@ export function stateLine(state: PostureState): string {
 
 /** Transitions, one line each. */
 export function historyText(transitions: readonly TransitionReport[]): string {
-  if (transitions.length === 0) return 'no transitions yet';
+  if (transitions.length === 0) return 'no transitions that were asked for';
   return table(
     [
       { title: 'epoch', right: true },
       { title: 'when' },
-      { title: 'from', right: true },
-      { title: 'to', right: true },
+      { title: 'from → to' },
       { title: 'outcome' },
       { title: 'took', right: true },
+      { title: 'changes', right: true },
+      { title: 'channel' },
       { title: 'by' },
       { title: 'reason' },
     ],
     transitions.map((report) => [
       String(report.epoch),
       report.decidedAtWallMs === 0n ? '' : new Date(Number(report.decidedAtWallMs)).toISOString(),
-      String(report.from),
-      String(report.to),
-      report.outcome,
+      `${report.from} → ${report.to}`,
+      report.durable ? report.outcome : `${report.outcome}, NOT DURABLE`,
       report.completedAtNs === 0n ? '' : durationText(report.completedAtNs - report.decidedAtNs),
-      report.source === undefined ? '' : `${report.source.principal} (${report.source.channel})`,
+      String(
+        report.paths
+          .flatMap(({ participants }) => participants)
+          .reduce((sum, { changes }) => sum + changes, 0),
+      ),
+      report.source?.channel ?? '',
+      report.source?.principal ?? '',
       report.source?.reason ?? '',
     ]),
+  );
+}
+
+/** Each path with everybody on it: when, how much of the budget, how it ended, how much was changed. */
+function participantsText({ decidedAtNs, paths }: TransitionReport): string {
+  const after = (atNs: bigint): string =>
+    atNs === 0n ? '' : `${atNs >= decidedAtNs ? '+' : ''}${durationText(atNs - decidedAtNs)}`;
+  const rows = paths.flatMap(({ path, budgetNs, startNs, endNs, outcome, participants }) => {
+    const use = (untilNs: bigint): string =>
+      untilNs === 0n || startNs === 0n ? '' : durationText(untilNs - startNs);
+    return [
+      [path, '', after(startNs), after(endNs), use(endNs), durationText(budgetNs), outcome, ''],
+      ...participants.map((each) => [
+        '',
+        each.name,
+        after(each.startedAtNs),
+        after(each.finishedAtNs),
+        use(each.finishedAtNs),
+        '',
+        each.outcome,
+        String(each.changes),
+      ]),
+    ];
+  });
+  return table(
+    [
+      { title: 'path' },
+      { title: 'participant' },
+      { title: 'start', right: true },
+      { title: 'end', right: true },
+      { title: 'took', right: true },
+      { title: 'budget', right: true },
+      { title: 'outcome' },
+      { title: 'changes', right: true },
+    ],
+    rows,
   );
 }
 
@@ -115,15 +157,12 @@ export function transitionText(report: TransitionReport): string {
     source === undefined || source.principal === ''
       ? []
       : [`by ${source.principal} (${source.channel}, ${source.tier}): ${source.reason}`];
-  const late = paths
-    .filter(({ outcome: end }) => end === 'late' || end === 'absent' || end === 'failed' || end === 'running')
-    .map(({ path, outcome: end }) => `path ${path}: ${end}`);
   return [
     title,
     ...by,
     '',
     timeline(report.decidedAtNs, marks),
-    ...(late.length === 0 ? [] : ['', ...late]),
+    ...(paths.length === 0 ? [] : ['', participantsText(report)]),
   ].join('\n');
 }
 

@@ -3,89 +3,32 @@
  * are quick.
  * It must not do anything itself.
  */
-import { type Level, LEVELS } from '@kedge/units';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { Level } from '@kedge/units';
+import { Command, CommanderError } from 'commander';
 
 import type {
   CommandOptions,
   DrillCommandOptions,
+  HistoryOptions,
   LabCommandOptions,
   SetOptions,
   WatchOptions,
 } from './actions.js';
-import { WAYS_IN } from './ways-in.js';
-
-type Actions = typeof import('./actions.js');
-
-const EXITS = `
-Exit status:
-  0  done
-  1  unexpected
-  2  used wrongly: an argument, an option, a field
-  3  refused: not allowed, or not valid
-  4  not reachable, not up, or not set up
-  5  no answer in time
-  6  a drill or a check failed
-  7  damaged data
-
-With --json every result is one JSON object on stdout and every error
-{ "error": { code, message, field?, expected?, help? } } on stderr; 64-bit numbers are strings.
-docs/errors.md explains every code.`;
-
-const LEVELS_HELP = `
-Levels:
-  5 normal       standard flow rules
-  4 watch        the same, looked at closely
-  3 restricted   what is not essential is marked low priority
-  2 emergency    critical flows only
-  1 lockdown     only what was approved beforehand`;
-
-const WAYS_HELP = `
-The way in (--as) is a socket directory, and the directory is the proof of channel and tier: a request counts
-as what its socket stands for, whatever it says. Without --as it is the most trusted local one that you can
-reach; the console has to be asked for.`;
-
-function level(text: string): Level {
-  const found = LEVELS.find((known) => String(known) === text);
-  if (found === undefined)
-    throw new InvalidArgumentError('expected a posture level, 1 (lockdown) to 5 (normal).');
-  return found;
-}
-
-function whole(low: number, high: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < low || value > high) {
-      throw new InvalidArgumentError(`expected a whole number from ${low} to ${high}.`);
-    }
-    return value;
-  };
-}
-
-function epoch(text: string): bigint {
-  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('expected an epoch, a whole number.');
-  return BigInt(text);
-}
-
-function reason(text: string): string {
-  if (text.trim() === '' || text.length > 512)
-    throw new InvalidArgumentError('expected 1 to 512 characters.');
-  return text;
-}
-
-/** Options that every command has which talks to an appliance. */
-function target(command: Command): Command {
-  return command
-    .option('--socket <dir>', 'talk to the sockets under DIR (it holds console/ and local/)')
-    .option('--lab <name>', 'talk to the lab of this name; without it the lab "lab", when it is up')
-    .addOption(new Option('--as <way>', `the way in: ${WAYS_IN.join(', ')}`))
-    .option('--timeout <ms>', 'deadline of each call, milliseconds', whole(1, 600_000), 5_000)
-    .option('--json', 'one JSON object instead of text');
-}
-
-function examples(...lines: readonly string[]): string {
-  return `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`;
-}
+import {
+  type Act,
+  epoch,
+  examples,
+  EXITS,
+  level,
+  LEVELS_HELP,
+  moment,
+  reason,
+  source,
+  target,
+  WAYS_HELP,
+  whole,
+} from './command-line.js';
+import { examinationCommands } from './program-examination.js';
 
 /**
  * The whole command line. `finish` is told the exit status of the action that ran.
@@ -94,9 +37,9 @@ function examples(...lines: readonly string[]): string {
  */
 export function programOf(finish: (status: number) => void): Command {
   const program = new Command('kedge');
-  const act =
-    <Rest extends unknown[]>(run: (actions: Actions, ...rest: Rest) => Promise<number>) =>
-    async (...rest: Rest): Promise<void> => {
+  const act: Act =
+    (run) =>
+    async (...rest) => {
       finish(await run(await import('./actions.js'), ...rest));
     };
   program
@@ -110,6 +53,25 @@ export function programOf(finish: (status: number) => void): Command {
       'after',
       `${examples('kedge posture get', 'kedge posture set 2 --reason "strange traffic from guests"', 'kedge transition show', 'kedge lab up && kedge drill && kedge lab down')}\n${LEVELS_HELP}\n${EXITS}`,
     );
+
+  const history = (parent: Command, name: string): void => {
+    target(parent.command('history'))
+      .description('transitions, newest first: when, from where to where, how it ended, by whom and why')
+      .option('--since <when>', 'only those decided then or later', moment)
+      .option('--level <n>', 'only those that went to this level', level)
+      .option('--source <who>', 'only those asked for by this channel or principal, in full', source)
+      .option('--limit <n>', 'at most so many', whole(1, 1000), 20)
+      .option('--before <epoch>', 'only those with a smaller epoch', epoch)
+      .addHelpText(
+        'after',
+        `
+--since takes a date (2026-03-01), a date with a time (2026-03-01T08:00Z), or how long ago: 30s, 90min, 2h,
+7d, 4w. It is compared with the appliance's wall clock, which is for people; durations are measured with the
+monotonic clock. --source takes a channel (console, local) or a principal (user:ada).
+${examples(`${name} --limit 5`, `${name} --since 24h --level 1`, `${name} --source console --json`)}\n${EXITS}`,
+      )
+      .action(act((actions, options: HistoryOptions) => actions.postureHistory(options)));
+  };
 
   const posture = program.command('posture').description('read, change and follow the posture');
   target(posture.command('get'))
@@ -147,19 +109,7 @@ ${examples('kedge posture set 2 --reason "guests scan the servers"', 'kedge post
       `${examples('kedge posture watch', 'kedge posture watch --json --count 1')}\n\nWith --json every state is one object on a line of its own.\n${EXITS}`,
     )
     .action(act((actions, options: WatchOptions) => actions.postureWatch(options)));
-  target(posture.command('history'))
-    .description('transitions, newest first')
-    .option('--limit <n>', 'at most so many', whole(1, 1000), 20)
-    .option('--before <epoch>', 'only those with a smaller epoch', epoch)
-    .addHelpText(
-      'after',
-      `${examples('kedge posture history --limit 5', 'kedge posture history --before 100 --json')}\n${EXITS}`,
-    )
-    .action(
-      act((actions, options: CommandOptions & { limit: number; before?: bigint }) =>
-        actions.postureHistory(options),
-      ),
-    );
+  history(posture, 'kedge posture history');
   target(posture.command('plan'))
     .description('what a change would cut or restore, by the traffic seen lately; changes nothing')
     .argument('<level>', 'the level to compare with, 1 to 5', level)
@@ -176,13 +126,14 @@ ${examples('kedge posture set 2 --reason "guests scan the servers"', 'kedge post
 
   const transition = program.command('transition').description('how transitions went');
   target(transition.command('show'))
-    .description('one transition on a line of time against its budgets')
+    .description('one transition on a line of time against its budgets, with everybody who took part')
     .argument('[epoch]', 'its epoch; the newest without one', epoch)
     .addHelpText(
       'after',
       `
 Times count from the decision. The bar is logarithmic: its left end is one microsecond, | is the end of a
-budget, ! a mark that came after it.
+budget, ! a mark that came after it. Below stands each path and participant: when it started and was done,
+what part of its budget that is, how it ended, and how many things it withdrew or brought back.
 ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS}`,
     )
     .action(
@@ -190,6 +141,9 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
         actions.transitionShow(which, options),
       ),
     );
+
+  history(program, 'kedge history');
+  examinationCommands(program, act);
 
   const governance = program.command('governance').description('what the data plane works with');
   target(governance.command('show'))
@@ -205,6 +159,7 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
     .option('--short-budgets', 'with --chaos: drill a lab of its own with short budgets, which is quicker')
     .option('--only <text>', 'with --chaos: only the acts whose name contains this')
     .option('--dwell <ms>', 'how long each level is held', whole(200, 60_000), 500)
+    .option('--report <file>', 'write the report as one self-contained HTML page as well')
     .option('--json', 'one JSON object instead of text')
     .addHelpText(
       'after',
@@ -217,7 +172,10 @@ appliance's state directory, drills/.
 With --chaos every service is killed and stopped (SIGKILL, SIGSTOP) once at every step of a tightening and of
 a loosening, the bridge is away, and the warden is stopped and killed. The last of these ends the lab; with
 --short-budgets a lab of its own is brought up for it.
-${examples('kedge lab up && kedge drill && kedge lab down', 'kedge drill --json', 'kedge drill --chaos --short-budgets')}\n${EXITS}`,
+
+The page of --report needs nothing but a browser: no network, no script. It is written when the drill failed,
+too; an existing file is replaced.
+${examples('kedge lab up && kedge drill && kedge lab down', 'kedge drill --json', 'kedge drill --report drill.html', 'kedge drill --chaos --short-budgets')}\n${EXITS}`,
     )
     .action(act((actions, options: DrillCommandOptions) => actions.drillRun(options)));
 

@@ -100,7 +100,10 @@ describe('text for people', () => {
         "acknowledged by reference/1  +3.00 ms  ·································|·····!·  3.00 ms of 1.00 ms, LATE  late",
         "verified                     +4.00 ms  ········································●",
         "",
-        "path dataplane: late",
+        "path       participant     start       end     took   budget  outcome  changes",
+        "dataplane                  +0 ns  +3.00 ms  3.00 ms  1.00 ms  late",
+        "           reference/0  +20.0 µs  +50.0 µs  50.0 µs           applied        0",
+        "           reference/1  +2.99 ms  +3.00 ms  3.00 ms           late           0",
       ]
     `);
   });

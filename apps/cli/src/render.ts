@@ -57,21 +57,29 @@ export interface Column {
   readonly right?: boolean;
 }
 
+/** Text of somebody else on one line of a terminal: control characters, which could move its cursor, are shown as �. */
+export function plain(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '�');
+}
+
+const width = (text: string): number => [...text].length;
+
 /** Rows under titles, two spaces between columns, numbers to the right; no line ends with blanks. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map(plain));
   const widths = columns.map(({ title }, at) =>
-    Math.max(title.length, ...rows.map((row) => (row[at] ?? '').length)),
+    Math.max(width(title), ...cells.map((row) => width(row[at] ?? ''))),
   );
-  const line = (cells: readonly string[]): string =>
+  const line = (row: readonly string[]): string =>
     columns
       .map(({ right }, at) => {
-        const cell = cells[at] ?? '';
-        const width = widths[at] ?? 0;
-        return right === true ? cell.padStart(width) : cell.padEnd(width);
+        const cell = row[at] ?? '';
+        const blanks = ' '.repeat((widths[at] ?? 0) - width(cell));
+        return right === true ? blanks + cell : cell + blanks;
       })
       .join('  ')
       .trimEnd();
-  return [line(columns.map(({ title }) => title)), ...rows.map(line)].join('\n');
+  return [line(columns.map(({ title }) => title)), ...cells.map(line)].join('\n');
 }
 
 /** A moment of a transition. */
