@@ -24,11 +24,14 @@
 #include <thread>
 #include <vector>
 
+#include "kedge/bpf_map.h"
 #include "kedge/segment.h"
 
 namespace {
 
 constexpr napi_type_tag SEGMENT_TAG = {0x6b65646765736567, 0x8d1f6f0b5c2e4a71};
+constexpr napi_type_tag BPF_MAP_TAG = {0x6b656467656d6170, 0x51c0a7d2e94f3b68};
+constexpr napi_type_tag BPF_WATCH_TAG = {0x6b65646765776368, 0x2e8f5a1b7c06d943};
 constexpr napi_type_tag LISTENER_TAG = {0x6b656467656c7374, 0x93b0d7e81a6c4f25};
 
 /* The listener's thread stands above ordinary work and below whatever an operator pins higher. */
@@ -741,6 +744,305 @@ Napi::Value listener_keep(const Napi::CallbackInfo &info)
   return info.Env().Undefined();
 }
 
+/* ---------------------------------------------------------------- BPF maps */
+
+/* The mapping is shared with a watch, which may outlive the handle. */
+struct BpfMap {
+  kedge_bpf_map map{};
+  BpfMap() { map.fd = -1; }
+  ~BpfMap() { kedge_bpf_map_close(&map); }
+};
+using SharedBpfMap = std::shared_ptr<BpfMap>;
+
+kedge_bpf_map &opened_bpf(const Napi::CallbackInfo &info)
+{
+  SharedBpfMap &shared = unwrap<SharedBpfMap>(info.Env(), info[0], BPF_MAP_TAG);
+  if (shared == nullptr)
+    fail(info.Env(), "SEGMENT_CLOSED", "the map is closed");
+  return shared->map;
+}
+
+/* { refusal, errno, text, handle?, id? } */
+Napi::Value bpf_outcome(Napi::Env env, kedge_bpf_refusal refusal, int why, SharedBpfMap map)
+{
+  Napi::Object result = Napi::Object::New(env);
+  bool system = refusal == KEDGE_BPF_SYSTEM || refusal == KEDGE_BPF_UNAVAILABLE;
+  result.Set("refusal", Napi::Number::New(env, refusal));
+  result.Set("errno", Napi::Number::New(env, system ? why : 0));
+  result.Set("text", Napi::String::New(env, kedge_bpf_refusal_text(refusal)));
+  if (refusal == KEDGE_BPF_NONE) {
+    result.Set("id", Napi::Number::New(env, map->map.id));
+    result.Set("handle", wrap(env, std::make_unique<SharedBpfMap>(std::move(map)), BPF_MAP_TAG));
+  }
+  return result;
+}
+
+kedge_bpf_shape bpf_shape(const Napi::CallbackInfo &info, size_t at)
+{
+  kedge_bpf_shape shape{};
+  shape.value_size = static_cast<uint32_t>(whole(info, at, 4096));
+  shape.entries = static_cast<uint32_t>(whole(info, at + 1, 1024));
+  shape.programs_only_read = info[at + 2].ToBoolean();
+  if (shape.value_size == 0 || shape.value_size % 8 != 0 || shape.entries == 0)
+    fail(info.Env(), "SEGMENT_RANGE", "the addon expected values of whole words");
+  return shape;
+}
+
+/* (path, valueSize, entries, programsOnlyRead, owner | undefined, access) */
+Napi::Value open_bpf(const Napi::CallbackInfo &info)
+{
+  auto owned = std::make_shared<BpfMap>();
+  kedge_bpf_shape shape = bpf_shape(info, 1);
+  uid_t owner = info[4].IsNumber() ? u32(info, 4) : KEDGE_BPF_ANY_OWNER;
+  std::string path = text(info, 0);
+  kedge_bpf_refusal refusal = kedge_bpf_map_open(&owned->map, path.c_str(), &shape, owner,
+                                                 static_cast<kedge_bpf_access>(whole(info, 5, KEDGE_BPF_WRITE)));
+  int why = errno;
+  return bpf_outcome(info.Env(), refusal, why, std::move(owned));
+}
+
+/* (path, valueSize, entries, programsOnlyRead, name, uid, gid, mode) */
+Napi::Value create_bpf(const Napi::CallbackInfo &info)
+{
+  auto owned = std::make_shared<BpfMap>();
+  kedge_bpf_shape shape = bpf_shape(info, 1);
+  std::string path = text(info, 0), name = text(info, 4);
+  kedge_bpf_refusal refusal = kedge_bpf_map_create(&owned->map, path.c_str(), name.c_str(), &shape, u32(info, 5),
+                                                   u32(info, 6), static_cast<mode_t>(whole(info, 7, 0777)));
+  int why = errno;
+  return bpf_outcome(info.Env(), refusal, why, std::move(owned));
+}
+
+Napi::Value close_bpf(const Napi::CallbackInfo &info)
+{
+  unwrap<SharedBpfMap>(info.Env(), info[0], BPF_MAP_TAG).reset();
+  return info.Env().Undefined();
+}
+
+/* The offset in argument 1, of a word in all values. */
+uint64_t bpf_offset(const Napi::CallbackInfo &info, const kedge_bpf_map &map)
+{
+  uint64_t offset = whole(info, 1, 9007199254740991.0);
+  if (offset % 8 != 0 || map.size < 8 || offset > map.size - 8)
+    fail(info.Env(), "SEGMENT_RANGE", "the offset lies outside of the map or is not aligned");
+  return offset;
+}
+
+const std::atomic<uint64_t> &bpf_word(const kedge_bpf_map &map, uint64_t offset)
+{
+  return *reinterpret_cast<const std::atomic<uint64_t> *>(static_cast<const char *>(map.base) + offset);
+}
+
+Napi::Value bpf_load64(const Napi::CallbackInfo &info)
+{
+  const kedge_bpf_map &map = opened_bpf(info);
+  uint64_t offset = bpf_offset(info, map);
+  if (map.base != nullptr)
+    return big(info.Env(), bpf_word(map, offset).load(std::memory_order_acquire));
+  std::vector<uint64_t> value(map.value_size / 8);
+  if (kedge_bpf_map_look_up(&map, static_cast<uint32_t>(offset / map.value_size), value.data()) != 0)
+    fail(info.Env(), "BPFMAP_SYSTEM", std::string("the map could not be read: ") + strerror(errno));
+  return big(info.Env(), value[offset % map.value_size / 8]);
+}
+
+/* (handle, index, bytes) → errno, 0 when it was written */
+Napi::Value bpf_update(const Napi::CallbackInfo &info)
+{
+  const kedge_bpf_map &map = opened_bpf(info);
+  uint32_t index = u32(info, 1);
+  if (map.fd < 0 || map.base == nullptr)
+    fail(info.Env(), "SEGMENT_ARGUMENT", "the map was opened for reading");
+  if (!info[2].IsTypedArray() || info[2].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array ||
+      info[2].As<Napi::Uint8Array>().ByteLength() != map.value_size || index >= map.size / map.value_size)
+    fail(info.Env(), "SEGMENT_RANGE", "the addon expected a value of the map's size and one of its indices");
+  int done = kedge_bpf_map_update(&map, index, info[2].As<Napi::Uint8Array>().Data());
+  return Napi::Number::New(info.Env(), done == 0 ? 0 : errno);
+}
+
+/*
+ * A thread that looks at one word of a map every period and calls JavaScript when it has changed. It always sleeps in
+ * between: at real-time priority a thread that spins starves everybody. What was seen while JavaScript was busy is
+ * kept in order, up to a bound; beyond it the newest takes the place of the last and is counted.
+ */
+class BpfWatch {
+public:
+  ~BpfWatch() { stop(); }
+
+  static constexpr size_t KEPT = 1024; /* a second of changes at every look */
+  SharedBpfMap map;
+  const std::atomic<uint64_t> *word = nullptr;
+  uint64_t last = 0;
+  uint64_t period_ns = 0;
+  std::atomic<bool> stopping{false};
+  bool realtime = false;
+  std::thread thread;
+  napi_threadsafe_function deliver = nullptr;
+  napi_ref self = nullptr;
+
+  std::mutex guard; /* of what follows */
+  std::vector<std::pair<uint64_t, uint64_t>> seen; /* value, when */
+  bool under_way = false;
+  uint64_t changes = 0, overrun = 0;
+
+  void run()
+  {
+    timespec next{};
+    clock_gettime(CLOCK_MONOTONIC, &next);
+    while (!stopping.load(std::memory_order_acquire)) {
+      uint64_t value = word->load(std::memory_order_acquire);
+      if (value != last) {
+        last = value;
+        if (!tell(value))
+          break; /* the environment is closing */
+      }
+      clock_gettime(CLOCK_MONOTONIC, &next);
+      uint64_t at = static_cast<uint64_t>(next.tv_nsec) + period_ns;
+      next.tv_sec += static_cast<time_t>(at / 1000000000u);
+      next.tv_nsec = static_cast<long>(at % 1000000000u);
+      clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, nullptr);
+    }
+  }
+
+  void stop()
+  {
+    if (!stopping.exchange(true) && thread.joinable())
+      thread.join();
+  }
+
+private:
+  bool tell(uint64_t value)
+  {
+    std::lock_guard<std::mutex> hold(guard);
+    changes++;
+    if (seen.size() < KEPT) {
+      seen.emplace_back(value, kedge_now_ns());
+    } else {
+      overrun++;
+      seen.back() = {value, kedge_now_ns()};
+    }
+    if (under_way)
+      return true;
+    under_way = true;
+    return napi_call_threadsafe_function(deliver, nullptr, napi_tsfn_nonblocking) == napi_ok;
+  }
+};
+
+void bpf_watch_cleanup(void *data)
+{
+  auto *watch = static_cast<BpfWatch *>(data);
+  watch->stop();
+  if (watch->deliver != nullptr) {
+    napi_release_threadsafe_function(watch->deliver, napi_tsfn_abort);
+    watch->deliver = nullptr;
+  }
+}
+
+/* Calls onChange(values, seenAtNs): two arrays of bigints of the same length. */
+void bpf_watch_deliver(napi_env raw, napi_value callback, void *context, void *)
+{
+  auto *watch = static_cast<BpfWatch *>(context);
+  if (raw == nullptr || callback == nullptr || watch->stopping.load(std::memory_order_acquire))
+    return;
+  std::vector<std::pair<uint64_t, uint64_t>> seen;
+  {
+    std::lock_guard<std::mutex> hold(watch->guard);
+    seen.swap(watch->seen);
+    watch->under_way = false;
+  }
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(raw, &scope) != napi_ok)
+    return;
+  napi_value undefined, arguments[2], value, result;
+  bool good = napi_get_undefined(raw, &undefined) == napi_ok && napi_create_array(raw, &arguments[0]) == napi_ok &&
+              napi_create_array(raw, &arguments[1]) == napi_ok;
+  for (uint32_t i = 0; good && i < seen.size(); i++)
+    good = napi_create_bigint_uint64(raw, seen[i].first, &value) == napi_ok &&
+           napi_set_element(raw, arguments[0], i, value) == napi_ok &&
+           napi_create_bigint_uint64(raw, seen[i].second, &value) == napi_ok &&
+           napi_set_element(raw, arguments[1], i, value) == napi_ok;
+  if (good && napi_call_function(raw, undefined, callback, 2, arguments, &result) == napi_pending_exception) {
+    bool pending = false;
+    napi_value thrown;
+    if (napi_is_exception_pending(raw, &pending) == napi_ok && pending &&
+        napi_get_and_clear_last_exception(raw, &thrown) == napi_ok)
+      napi_fatal_exception(raw, thrown); /* like any throw in an event handler: uncaughtException */
+  }
+  napi_close_handle_scope(raw, scope);
+}
+
+/* (map, offset, last, onChange, periodUs, realtime) → handle; tells what differs from `last` */
+Napi::Value watch_bpf(const Napi::CallbackInfo &info)
+{
+  Napi::Env env = info.Env();
+  auto owned = std::make_unique<BpfWatch>();
+  const kedge_bpf_map &map = opened_bpf(info);
+  if (map.base == nullptr)
+    fail(env, "SEGMENT_ARGUMENT", "the map is not mapped");
+  owned->word = &bpf_word(map, bpf_offset(info, map));
+  owned->map = unwrap<SharedBpfMap>(env, info[0], BPF_MAP_TAG);
+  owned->last = u64(info, 2);
+  if (!info[3].IsFunction())
+    fail(env, "SEGMENT_ARGUMENT", "the addon expected a function");
+  owned->period_ns = whole(info, 4, 1000000.0) * 1000;
+  if (owned->period_ns < 100000)
+    fail(env, "SEGMENT_RANGE", "the addon expected a period of at least 100 microseconds");
+  BpfWatch *watch = owned.get();
+  if (napi_create_threadsafe_function(env, info[3], nullptr, Napi::String::New(env, "kedge bpf watch"), 2, 1, nullptr,
+                                      nullptr, watch, bpf_watch_deliver, &watch->deliver) != napi_ok)
+    fail(env, "SEGMENT_ADDON", "the addon could not make a thread-safe function");
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  try {
+    watch->thread = std::thread([watch] {
+      pthread_setname_np(pthread_self(), "kedge-bpf");
+      watch->run();
+    });
+  } catch (const std::system_error &error) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    napi_release_threadsafe_function(watch->deliver, napi_tsfn_abort);
+    watch->deliver = nullptr;
+    fail(env, "SEGMENT_SYSTEM", std::string("the watching thread could not be started: ") + error.what());
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (info[5].ToBoolean()) {
+    sched_param priority{};
+    priority.sched_priority = COMMIT_PRIORITY;
+    watch->realtime = pthread_setschedparam(watch->thread.native_handle(), SCHED_FIFO, &priority) == 0;
+  }
+  napi_unref_threadsafe_function(env, watch->deliver); /* it keeps no process alive */
+  Napi::Object handle = wrap(env, std::move(owned), BPF_WATCH_TAG);
+  napi_create_reference(env, handle, 1, &watch->self);
+  napi_add_env_cleanup_hook(env, bpf_watch_cleanup, watch);
+  return handle;
+}
+
+Napi::Value close_bpf_watch(const Napi::CallbackInfo &info)
+{
+  BpfWatch &watch = unwrap<BpfWatch>(info.Env(), info[0], BPF_WATCH_TAG);
+  if (watch.deliver != nullptr) {
+    napi_remove_env_cleanup_hook(info.Env(), bpf_watch_cleanup, &watch);
+    bpf_watch_cleanup(&watch);
+    napi_delete_reference(info.Env(), watch.self);
+    watch.self = nullptr;
+    watch.map.reset();
+  }
+  return info.Env().Undefined();
+}
+
+/* { changes, overrun, realtime } */
+Napi::Value bpf_watch_counts(const Napi::CallbackInfo &info)
+{
+  Napi::Env env = info.Env();
+  BpfWatch &watch = unwrap<BpfWatch>(env, info[0], BPF_WATCH_TAG);
+  std::lock_guard<std::mutex> hold(watch.guard);
+  Napi::Object counts = Napi::Object::New(env);
+  counts.Set("changes", Napi::Number::New(env, static_cast<double>(watch.changes)));
+  counts.Set("overrun", Napi::Number::New(env, static_cast<double>(watch.overrun)));
+  counts.Set("realtime", Napi::Boolean::New(env, watch.realtime));
+  return counts;
+}
+
 /* ------------------------------------------------------------------ layout */
 
 Napi::Object layout(Napi::Env env)
@@ -944,6 +1246,14 @@ Napi::Object start(Napi::Env env, Napi::Object exports)
   method("listenerCounts", listener_counts);
   method("listenerRealtime", listener_realtime);
   method("listenerKeep", listener_keep);
+  method("openBpf", open_bpf);
+  method("createBpf", create_bpf);
+  method("closeBpf", close_bpf);
+  method("loadBpf64", bpf_load64);
+  method("updateBpf", bpf_update);
+  method("watchBpf", watch_bpf);
+  method("closeBpfWatch", close_bpf_watch);
+  method("bpfWatchCounts", bpf_watch_counts);
   exports.Set("layout", layout(env));
   return exports;
 }

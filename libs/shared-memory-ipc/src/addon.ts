@@ -56,6 +56,18 @@ export interface RawCounts {
   readonly pending: number;
 }
 
+export interface BpfReport extends RefusalReport {
+  /** Of the map in this kernel; there with the handle. */
+  readonly id?: number;
+  readonly handle?: Handle;
+}
+
+export interface RawBpfCounts {
+  readonly changes: number;
+  readonly overrun: number;
+  readonly realtime: boolean;
+}
+
 export interface Addon {
   verifyDirectory(path: string): RefusalReport;
   open(directory: string, name: string, kind: number, owner: number | undefined): OpenReport;
@@ -135,6 +147,37 @@ export interface Addon {
   listenerCounts(listener: Handle): RawCounts;
   listenerRealtime(listener: Handle): boolean;
   listenerKeep(listener: Handle, keep: boolean): void;
+  openBpf(
+    path: string,
+    valueSize: number,
+    entries: number,
+    programsOnlyRead: boolean,
+    owner: number | undefined,
+    access: number,
+  ): BpfReport;
+  createBpf(
+    path: string,
+    valueSize: number,
+    entries: number,
+    programsOnlyRead: boolean,
+    name: string,
+    uid: number,
+    gid: number,
+    mode: number,
+  ): BpfReport;
+  closeBpf(map: Handle): void;
+  loadBpf64(map: Handle, offset: number): bigint;
+  updateBpf(map: Handle, index: number, value: Uint8Array): number;
+  watchBpf(
+    map: Handle,
+    offset: number,
+    last: bigint,
+    onChange: (values: bigint[], seenAtNs: bigint[]) => void,
+    periodUs: number,
+    realtime: boolean,
+  ): Handle;
+  closeBpfWatch(watch: Handle): void;
+  bpfWatchCounts(watch: Handle): RawBpfCounts;
   readonly layout: unknown;
 }
 

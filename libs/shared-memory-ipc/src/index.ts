@@ -2,6 +2,15 @@
  * Shared-memory segments with one writer each, futex wake-ups and a native listener.
  * Must not know what a posture transition is for: it opens, checks, reads, stores and rings.
  */
+export {
+  createBpfArray,
+  openBpfArray,
+  type BpfAccess,
+  type BpfArray,
+  type BpfArrayShape,
+  type BpfWatch,
+  type BpfWatchCounts,
+} from './bpf-map.js';
 export { enums, layout, type Layout } from './layout.js';
 export { listen, type Listener, type ListenerCounts } from './listener.js';
 export { SegmentError, type SegmentErrorCode } from './segment-error.js';

@@ -135,9 +135,85 @@ const refusals: { readonly [Name in RefusalName]: Refusal } = {
   },
 };
 
+/** Why a BPF map was not taken, in the order of `enum kedge_bpf_refusal`. */
+const bpfRefusals = [
+  {
+    code: 'BPFMAP_UNAVAILABLE',
+    field: 'kernel',
+    expected: 'a kernel with BPF, and CAP_BPF to make a map',
+    help: 'without it everything else works; only requests through the map do not',
+  },
+  {
+    code: 'BPFMAP_MISSING',
+    field: 'path',
+    expected: 'a pinned map in a mounted BPF file system',
+    help: 'mount one (mount -t bpf bpf DIRECTORY) and let whoever owns the map pin it there',
+  },
+  {
+    code: 'BPFMAP_NOT_A_MAP',
+    field: 'path',
+    expected: 'a pinned map, no program, link or file of another file system',
+    help: 'find out who put it there and remove it',
+  },
+  {
+    code: 'BPFMAP_OWNER',
+    field: 'owner',
+    expected: 'a pin of the configured owner',
+    help: 'compare the owner in the configuration with the user that pinned the map',
+  },
+  {
+    code: 'BPFMAP_MODE',
+    field: 'mode',
+    expected: 'a pin that nobody but its owner may write',
+    help: 'chmod go-w the pin, or pin the map again',
+  },
+  { code: 'BPFMAP_TYPE', field: 'type', expected: 'BPF_MAP_TYPE_ARRAY', help: 'pin the map again' },
+  { code: 'BPFMAP_KEY_SIZE', field: 'key_size', expected: '4', help: 'pin the map again' },
+  {
+    code: 'BPFMAP_VALUE_SIZE',
+    field: 'value_size',
+    expected: 'the size that the documentation of the map says',
+    help: 'who pinned it comes from another release: pin the map again',
+  },
+  {
+    code: 'BPFMAP_ENTRIES',
+    field: 'max_entries',
+    expected: 'the number that the documentation of the map says',
+    help: 'who pinned it comes from another release: pin the map again',
+  },
+  {
+    code: 'BPFMAP_FLAGS',
+    field: 'map_flags',
+    expected: 'BPF_F_MMAPABLE, and BPF_F_RDONLY_PROG where programs only read',
+    help: 'pin the map again with these flags and no others',
+  },
+  {
+    code: 'BPFMAP_SYSTEM',
+    field: 'system',
+    expected: 'the system call to succeed',
+    help: 'see the errno in the message',
+  },
+] as const;
+
+/** The error for a BPF map that was not taken. */
+export function bpfRefusalError(operation: string, path: string, report: RefusalReport): SegmentError {
+  const row = bpfRefusals[report.refusal - 1] ?? bpfRefusals[bpfRefusals.length - 1];
+  const why = report.errno === 0 ? '' : ` (errno ${report.errno.toString()}, ${systemName(report.errno)})`;
+  return new SegmentError({
+    code: row?.code ?? 'BPFMAP_SYSTEM',
+    message: `cannot ${operation} the BPF map ${path}: ${report.text}${why}; expected ${row?.expected ?? 'a map'}`,
+    ...(row === undefined ? {} : { field: row.field, expected: row.expected, help: row.help }),
+  });
+}
+
 /** Every code that this package throws. */
 export type SegmentErrorCode =
-  Refusal['code'] | 'SEGMENT_CLOSED' | 'SEGMENT_RANGE' | 'SEGMENT_ARGUMENT' | 'SEGMENT_ADDON';
+  | (typeof bpfRefusals)[number]['code']
+  | Refusal['code']
+  | 'SEGMENT_CLOSED'
+  | 'SEGMENT_RANGE'
+  | 'SEGMENT_ARGUMENT'
+  | 'SEGMENT_ADDON';
 
 const nameOfRefusal = new Map<number, RefusalName>(
   Object.entries(enums.refusal)
@@ -200,12 +276,14 @@ const systemNames: Readonly<Record<number, string>> = {
   17: 'EEXIST',
   20: 'ENOTDIR',
   21: 'EISDIR',
+  22: 'EINVAL',
   23: 'ENFILE',
   24: 'EMFILE',
   27: 'EFBIG',
   28: 'ENOSPC',
   30: 'EROFS',
   36: 'ENAMETOOLONG',
+  38: 'ENOSYS',
   40: 'ELOOP',
   122: 'EDQUOT',
 };
