@@ -33,6 +33,7 @@ import type { CoordinatorParts } from './posture.controller.js';
 import { isProvisioned, provisioningMark } from './provisioning.js';
 import { Records } from './records.js';
 import { Reports } from './reports.js';
+import { RequestDesk } from './request-desk.js';
 import { TransitionDriver } from './transition-driver.js';
 
 /** No accords can ask for more than this. */
@@ -142,6 +143,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
 
   return {
     driver,
+    desk: new RequestDesk({ driver, idempotency }),
     reports,
     records,
     idempotency,

@@ -12,23 +12,24 @@ import type {
   TransitionRequest,
 } from '@kedge/bus';
 import type { Action, Authoriser } from '@kedge/contracts';
-import { levelInForce, type RefusalAnswer, type Reply } from '@kedge/posture';
+import { levelInForce } from '@kedge/posture';
 import type { CallAuthority } from '@kedge/runtime';
 import { type Clock, EPOCH_MAX, isLevel, KedgeError, millisOf, nanosOf } from '@kedge/units';
 import { Controller, Inject } from '@nestjs/common';
 import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
 
-import { type IdempotencyStore, identityOf } from './idempotency.js';
-import { postureStateOf, refusalReplyOf, setReplyOf } from './posture-view.js';
+import type { IdempotencyStore } from './idempotency.js';
+import { postureStateOf, refusalReplyOf } from './posture-view.js';
 import type { Records } from './records.js';
 import type { ReportFilter, Reports } from './reports.js';
-import { recordable, wellFormed } from './set-request.js';
+import type { RequestDesk } from './request-desk.js';
 import type { TransitionDriver } from './transition-driver.js';
 
 /** What the controller works with; the module provides it under this token. */
 export const COORDINATOR = Symbol('posture coordinator');
 export interface CoordinatorParts {
   readonly driver: TransitionDriver;
+  readonly desk: RequestDesk;
   readonly reports: Reports;
   readonly records: Records;
   readonly idempotency: IdempotencyStore;
@@ -38,33 +39,14 @@ export interface CoordinatorParts {
 
 /** Watchers at once. */
 const WATCHERS_MAX = 64;
-/** Set calls that may be unanswered at once. */
-const OPEN_SETS_MAX = 256;
 
 /** Longest source to look for: as long as a principal may be. */
 const SOURCE_MAX = 128;
-
-const REPLAYED: RefusalAnswer = {
-  kind: 'refusal',
-  code: 'POSTURE_REPLAYED',
-  message: 'cannot change the posture: the idempotency key belongs to another request',
-  field: 'idempotency_key',
-  expected: 'a key of its own for every request',
-  rule: 'one-request-per-key',
-};
-const BUSY: RefusalAnswer = {
-  kind: 'refusal',
-  code: 'POSTURE_BUSY',
-  message: 'cannot take the request: too many are unanswered',
-  expected: `at most ${OPEN_SETS_MAX}`,
-  help: 'ask again in a moment',
-};
 
 @Controller()
 export class PostureController {
   readonly #parts: CoordinatorParts;
   #watchers = 0;
-  #open = 0;
 
   constructor(@Inject(COORDINATOR) parts: CoordinatorParts) {
     this.#parts = parts;
@@ -78,44 +60,8 @@ export class PostureController {
 
   @GrpcMethod('Posture', 'Set')
   async set(@Payload() request: SetRequest, @Ctx() call: CallAuthority): Promise<SetReply> {
-    const { driver, idempotency } = this.#parts;
-    const { channel, tier, receivedAtNs } = call;
-    const refuse = (refusal: RefusalAnswer): SetReply => {
-      driver.recordRefusal(
-        {
-          source: { channel, tier, principal: recordable(request.principal, 128), reason: '' },
-          level: request.level,
-          receivedAtNs,
-        },
-        refusal,
-      );
-      return { outcome: 'refusal', refusal: refusalReplyOf(refusal) };
-    };
-    const asked = wellFormed(request);
-    if ('kind' in asked) return refuse(asked);
-    const identity = identityOf(channel, tier, asked);
-    const known = idempotency.lookUp(identity);
-    if (known.kind === 'replayed') return refuse(REPLAYED);
-    if (known.kind === 'same') return this.#replyOf(await known.reply, receivedAtNs);
-    const { level, reason, principal, ifEpoch } = asked;
-    // A tightening is never turned away for being one of many.
-    if (this.#open >= OPEN_SETS_MAX && level >= driver.machine.last.to) return refuse(BUSY);
-    this.#open += 1;
-    try {
-      const reply = driver.request(
-        {
-          source: { channel, tier, principal, reason },
-          level,
-          receivedAtNs,
-          ...(ifEpoch === undefined ? {} : { ifEpoch }),
-        },
-        identity,
-      );
-      idempotency.remember(identity, reply);
-      return this.#replyOf(await reply, receivedAtNs);
-    } finally {
-      this.#open -= 1;
-    }
+    const { desk } = this.#parts;
+    return desk.replyOf(await desk.ask(request, call), call.receivedAtNs);
   }
 
   @GrpcMethod('Posture', 'Watch')
@@ -172,17 +118,10 @@ export class PostureController {
     };
   }
 
-  #replyOf(reply: Reply, receivedAtNs: bigint): SetReply {
-    const report = reply.kind === 'decision' ? this.#parts.driver.report(reply.epoch) : undefined;
-    return setReplyOf(reply, {
-      receivedAtNs: report?.receivedAtNs ?? receivedAtNs,
-      decidedAtNs: report?.decidedAtNs ?? 0n,
-    });
-  }
-
   #state(): PostureState {
-    const { driver, reports, records } = this.#parts;
-    return postureStateOf(driver, reports, records);
+    const { driver, desk, reports, records } = this.#parts;
+    const state = postureStateOf(driver, reports, records);
+    return { ...state, alarms: [...state.alarms, ...desk.troubles] };
   }
 
   /** The state now, then whenever it changed; a slow reader misses what lay between, never the newest. */

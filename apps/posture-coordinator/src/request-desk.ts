@@ -1,0 +1,122 @@
+/**
+ * Where every request for a level comes in, whichever way it came: checked field by field, known by its key, asked.
+ * It must not decide about the posture, nor know ways in.
+ */
+import type { SetReply, SetRequest } from '@kedge/bus';
+import type { Channel, Tier } from '@kedge/contracts';
+import type { RefusalAnswer, Reply } from '@kedge/posture';
+
+import { type IdempotencyStore, identityOf } from './idempotency.js';
+import { setReplyOf } from './posture-view.js';
+import { recordable, wellFormed } from './set-request.js';
+import type { TransitionDriver } from './transition-driver.js';
+
+/** Set calls that may be unanswered at once. */
+const OPEN_SETS_MAX = 256;
+
+const REPLAYED: RefusalAnswer = {
+  kind: 'refusal',
+  code: 'POSTURE_REPLAYED',
+  message: 'cannot change the posture: the idempotency key belongs to another request',
+  field: 'idempotency_key',
+  expected: 'a key of its own for every request',
+  rule: 'one-request-per-key',
+};
+const BUSY: RefusalAnswer = {
+  kind: 'refusal',
+  code: 'POSTURE_BUSY',
+  message: 'cannot take the request: too many are unanswered',
+  expected: `at most ${OPEN_SETS_MAX}`,
+  help: 'ask again in a moment',
+};
+
+/** How a request came, as proven by the way in (PO-3). */
+export interface WayIn {
+  readonly channel: Channel;
+  readonly tier: Tier;
+  readonly receivedAtNs: bigint;
+}
+
+export interface DeskParts {
+  readonly driver: TransitionDriver;
+  readonly idempotency: IdempotencyStore;
+}
+
+/** One per process. */
+export class RequestDesk {
+  readonly #parts: DeskParts;
+  readonly #troubles = new Map<string, string>();
+  #open = 0;
+
+  constructor(parts: DeskParts) {
+    this.#parts = parts;
+  }
+
+  /** Asks for a level. A tightening is in force before this returns; the promise is the durable answer. */
+  async ask(request: SetRequest, { channel, tier, receivedAtNs }: WayIn): Promise<Reply> {
+    const { driver, idempotency } = this.#parts;
+    const refuse = (refusal: RefusalAnswer): Reply => {
+      this.refuse(request, { channel, tier, receivedAtNs }, refusal);
+      return refusal;
+    };
+    const asked = wellFormed(request);
+    if ('kind' in asked) return refuse(asked);
+    const identity = identityOf(channel, tier, asked);
+    const known = idempotency.lookUp(identity);
+    if (known.kind === 'replayed') return refuse(REPLAYED);
+    if (known.kind === 'same') return await known.reply;
+    const { level, reason, principal, ifEpoch } = asked;
+    // A tightening is never turned away for being one of many.
+    if (this.#open >= OPEN_SETS_MAX && level >= driver.machine.last.to) return refuse(BUSY);
+    this.#open += 1;
+    try {
+      const reply = driver.request(
+        {
+          source: { channel, tier, principal, reason },
+          level,
+          receivedAtNs,
+          ...(ifEpoch === undefined ? {} : { ifEpoch }),
+        },
+        identity,
+      );
+      idempotency.remember(identity, reply);
+      return await reply;
+    } finally {
+      this.#open -= 1;
+    }
+  }
+
+  /** Records a refusal of something that never came to be a request (PO-5). */
+  refuse(
+    { principal, level }: Pick<SetRequest, 'principal' | 'level'>,
+    { channel, tier, receivedAtNs }: WayIn,
+    refusal: RefusalAnswer,
+  ): void {
+    this.#parts.driver.recordRefusal(
+      { source: { channel, tier, principal: recordable(principal, 128), reason: '' }, level, receivedAtNs },
+      refusal,
+    );
+  }
+
+  /** What is wrong with a source of requests now; undefined = nothing any more. Shown among the alarms. */
+  trouble(source: string, sentence: string | undefined): void {
+    if (this.#troubles.get(source) === sentence) return;
+    if (sentence === undefined) this.#troubles.delete(source);
+    else this.#troubles.set(source, sentence);
+    this.#parts.driver.emit('changed');
+  }
+
+  /** Every trouble that stands. */
+  get troubles(): readonly string[] {
+    return [...this.#troubles.values()];
+  }
+
+  /** An answer as the local API gives it. */
+  replyOf(reply: Reply, receivedAtNs: bigint): SetReply {
+    const report = reply.kind === 'decision' ? this.#parts.driver.report(reply.epoch) : undefined;
+    return setReplyOf(reply, {
+      receivedAtNs: report?.receivedAtNs ?? receivedAtNs,
+      decidedAtNs: report?.decidedAtNs ?? 0n,
+    });
+  }
+}
