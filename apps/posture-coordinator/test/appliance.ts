@@ -4,6 +4,7 @@
  */
 import { type Client, ParticipantSlot, type PostureApi, postureClient, type SetReply } from '@kedge/bus';
 import type { LedgerRecord, PathName, Tier } from '@kedge/contracts';
+import { FaultLayer } from '@kedge/faults';
 import { openSpool } from '@kedge/ledger';
 import {
   createSegment,
@@ -22,7 +23,6 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const MAIN = join(root, 'apps/posture-coordinator/dist/main.js');
-const PRELOAD_SOURCE = fileURLToPath(new URL('failing-flush.c', import.meta.url));
 
 export type Entrance = 'console' | `local/${Tier}`;
 
@@ -48,6 +48,7 @@ export class Appliance {
   readonly sockets = join(this.directory, 'sock');
   readonly state: string;
   #mounted = false;
+  #faults: FaultLayer | undefined;
   warden: SegmentWriter | undefined;
   child: ChildProcess | undefined;
   output = '';
@@ -175,8 +176,18 @@ export class Appliance {
     return join(this.state, 'decisions.journal');
   }
 
-  /** Starts the coordinator. @param preload a library that is loaded into it. */
-  spawn(preload?: string): void {
+  /** The fault layer that every coordinator is started under from now on. */
+  faults(options: { log?: string; snapshot?: string } = {}): FaultLayer {
+    this.#faults ??= new FaultLayer({
+      control: join(this.directory, 'faults'),
+      prefix: this.state,
+      ...options,
+    });
+    return this.#faults;
+  }
+
+  /** Starts the coordinator. */
+  spawn(): void {
     const file = join(this.directory, 'coordinator.json');
     writeFileSync(
       file,
@@ -206,7 +217,7 @@ export class Appliance {
     this.errors = '';
     const child = spawn(process.execPath, [MAIN, '--config', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'], ...(preload === undefined ? {} : { LD_PRELOAD: preload }) },
+      env: { PATH: process.env['PATH'], ...this.#faults?.environment() },
     });
     child.stdout.on('data', (text: Buffer) => (this.output += text.toString()));
     child.stderr.on('data', (text: Buffer) => (this.errors += text.toString()));
@@ -215,8 +226,8 @@ export class Appliance {
   }
 
   /** Starts it and waits until it serves. */
-  async start(preload?: string): Promise<void> {
-    this.spawn(preload);
+  async start(): Promise<void> {
+    this.spawn();
     await this.serving();
   }
 
@@ -303,23 +314,8 @@ export class Appliance {
     }
     for (const client of this.#clients.values()) client.close();
     for (const each of this.#owned) each.close();
+    this.#faults?.close();
     if (this.#mounted) execFileSync('umount', [this.state]);
     rmSync(this.directory, { recursive: true, force: true });
   }
-}
-
-/** A library that makes flushes of the journal fail once the file `trigger` exists. */
-export function failingFlush(directory: string, trigger: string): string {
-  const library = join(directory, 'failing-flush.so');
-  execFileSync('gcc', [
-    '-shared',
-    '-fPIC',
-    '-O1',
-    `-DTRIGGER="${trigger}"`,
-    PRELOAD_SOURCE,
-    '-o',
-    library,
-    '-ldl',
-  ]);
-  return library;
 }

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { Appliance, failingFlush, until } from './appliance.js';
+import { Appliance, until } from './appliance.js';
 
 const STAGE = layout.enums.stage;
 /** Where the decision of `epoch` stands. */
@@ -566,7 +566,7 @@ describe('after a crash', () => {
 
 describe('accords that cannot be used', () => {
   it('PO-4 only the console may loosen then, whatever the defaults are, and an alarm says so', async () => {
-    const box = new Appliance({ accords: join(fileURLToPath(import.meta.url), '..', 'failing-flush.c') });
+    const box = new Appliance({ accords: join(fileURLToPath(import.meta.url), '..', 'appliance.ts') });
     try {
       box.startWarden();
       await box.start();
@@ -590,16 +590,16 @@ describe('storage that fails', () => {
   it('PO-17 after a failed flush tightenings are applied and not durable, loosenings refused, the file left alone', async () => {
     box = new Appliance();
     box.startWarden();
-    const trigger = join(box.directory, 'fail-now');
-    await box.start(failingFlush(box.directory, trigger));
+    const faults = box.faults();
+    await box.start();
     await box.set(4);
     await box.ended();
     await until('the completion', () => (journalOf(box).last?.completed === true ? true : undefined));
-    writeFileSync(trigger, '');
+    faults.add({ ops: ['sync'], path: 'decisions.journal', action: 'fail', error: 'EIO' });
     expect(await box.set(3)).toMatchObject({ decision: { to: 3, durable: false } });
     expect(box.read().level).toBe(3);
     // The storage recovers; this process does not believe it.
-    rmSync(trigger);
+    faults.clear();
     const left = readFileSync(box.journalPath);
     expect(await box.set(5)).toMatchObject({
       refusal: { code: 'POSTURE_NOT_DURABLE', rule: 'loosening-needs-journal' },
@@ -619,12 +619,12 @@ describe('storage that fails', () => {
   it('PO-17 a loosening that was refused for its record does not come back with the next power cut', async () => {
     box = new Appliance();
     box.startWarden();
-    const trigger = join(box.directory, 'fail-now');
-    await box.start(failingFlush(box.directory, trigger));
+    const faults = box.faults();
+    await box.start();
     await box.set(2);
     await box.ended();
     await until('the completion', () => (journalOf(box).last?.completed === true ? true : undefined));
-    writeFileSync(trigger, '');
+    faults.add({ ops: ['sync'], path: 'decisions.journal', action: 'fail', error: 'EIO' });
     expect(await box.set(5)).toMatchObject({ refusal: { code: 'POSTURE_NOT_DURABLE' } });
     expect((await box.ended()).source?.reason).toContain('could not be written down');
     expect(journalOf(box)).toMatchObject({ damage: undefined, last: { from: 5, to: 2, completed: true } });
@@ -638,31 +638,31 @@ describe('storage that fails', () => {
   it('PO-12 storage that is slow at the start does not stop the beat', async () => {
     box = new Appliance();
     box.startWarden();
-    const trigger = join(box.directory, 'fail-now');
-    writeFileSync(trigger, 'ms');
-    box.spawn(failingFlush(box.directory, trigger));
+    const faults = box.faults();
+    faults.add({ ops: ['sync'], action: 'delay', ms: 1_000 });
+    box.spawn();
     const beats = await until('a beat every 100 ms before it serves', () => {
       if (existsSync(join(box.sockets, 'console/posture.sock'))) throw new Error('it serves already');
       const count = existsSync(join(box.board, 'posture')) ? box.beats() : 0n;
       return count >= 6n ? count : undefined;
     });
     expect(beats).toBeGreaterThanOrEqual(6n);
-    rmSync(trigger);
+    faults.clear();
     await box.serving();
   });
 
   it('PO-17 epochs that could not be reserved are not issued again after a power cut', async () => {
     box = new Appliance();
     box.startWarden();
-    const trigger = join(box.directory, 'fail-now');
-    writeFileSync(trigger, '!');
-    await box.start(failingFlush(box.directory, trigger));
+    const faults = box.faults();
+    faults.add({ ops: ['sync'], action: 'fail', error: 'EIO' });
+    await box.start();
     expect(await box.set(3)).toMatchObject({ decision: { durable: false } });
     const unreserved = box.read().epoch;
     expect(unreserved).toBeGreaterThan(EPOCH_JUMP);
     await box.kill();
     rmSync(join(box.board, 'posture'));
-    rmSync(trigger);
+    faults.clear();
     await box.start();
     expect(await box.set(2)).toMatchObject({ decision: { durable: true } });
     expect(box.read().epoch).toBeLessThan(unreserved);

@@ -518,8 +518,10 @@ static int open_below(int directory, const char *given, int flags, mode_t mode)
     errno = verdict.error;
     return -1;
   }
-  if ((flags & (O_CREAT | O_TRUNC)) == 0)
-    return (int)ended(syscall(SYS_openat, directory, given, flags, mode), errno, &verdict);
+  if ((flags & (O_CREAT | O_TRUNC)) == 0) {
+    int opened = (int)syscall(SYS_openat, directory, given, flags, mode);
+    return (int)ended(opened, errno, &verdict);
+  }
   struct logged logged;
   log_begin(&logged);
   uint64_t before = inode_at(AT_FDCWD, path);
