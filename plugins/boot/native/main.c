@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,6 +254,14 @@ static enum standing standing_of(enum kedge_refusal refusal)
   }
 }
 
+static bool file_is_ours(const char *board)
+{
+  char path[PATH_MAX];
+  struct stat st;
+  int n = snprintf(path, sizeof(path), "%s/" KEDGE_FILE_POSTURE, board);
+  return n > 0 && (size_t)n < sizeof(path) && lstat(path, &st) == 0 && st.st_uid == geteuid();
+}
+
 static void look_at(const struct kedge_segment *segment, struct boot_findings *findings)
 {
   const struct kedge_posture_segment *posture = segment->base;
@@ -290,6 +299,9 @@ static int run(const struct options *o, uint64_t begun)
 
   enum kedge_refusal refusal = kedge_segment_open(&segment, o->board, KEDGE_FILE_POSTURE, KEDGE_SEGMENT_POSTURE, geteuid());
   enum standing standing = standing_of(refusal);
+  /* The header names another user than the file has: it lies. Damaged, not foreign. */
+  if (refusal == KEDGE_REFUSAL_OWNER && file_is_ours(o->board))
+    standing = STANDING_DAMAGED;
   if (standing == STANDING_REFUSED)
     return refuse_segment(o, refusal);
   if (standing == STANDING_DAMAGED) {
