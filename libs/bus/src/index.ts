@@ -33,8 +33,26 @@ export {
   type Disagreement,
   type ParticipantState,
 } from './board-snapshot.js';
+export * from './bascule-api.js';
+export { type DesiredStore, type DesiredStoreOptions, openDesiredStore, sha256 } from './desired-store.js';
 export * from './governance-api.js';
 export * from './overlay-api.js';
+export {
+  type Binding,
+  bindingOf,
+  dataplaneAcknowledged,
+  gateViewOf,
+  type PathLayer,
+} from './participant-binding.js';
+export {
+  type HostedParticipant,
+  type HostLog,
+  type HostOptions,
+  hostParticipant,
+  type Limit,
+  type OwnLimit,
+  type ParticipantStatus,
+} from './participant-host.js';
 export { type ParticipantAck, ParticipantSlot } from './participant-slot.js';
 export * from './posture-api.js';
 export * from './posture-board.js';

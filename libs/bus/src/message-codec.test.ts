@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import { basculeService } from './bascule-api.js';
 import { governanceService } from './governance-api.js';
 import { overlayService } from './overlay-api.js';
 import { postureService, type PostureState, type SetReply } from './posture-api.js';
@@ -156,12 +157,16 @@ describe('messages', () => {
   });
 
   it('bytes at random are a message or an error, never anything else', () => {
-    const every = [postureService, governanceService, overlayService, underlayService].flatMap(
-      ({ methods }) => methods,
-    );
-    expect(every).toHaveLength(19);
+    const every = [
+      postureService,
+      governanceService,
+      overlayService,
+      underlayService,
+      basculeService,
+    ].flatMap(({ methods }) => methods);
+    expect(every).toHaveLength(20);
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(18), (bytes, index) => {
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(19), (bytes, index) => {
         try {
           expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
         } catch (error) {

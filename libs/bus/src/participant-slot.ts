@@ -4,7 +4,7 @@
  */
 import { PATHS, type PathName } from '@kedge/contracts';
 import { createSegment, layout, type SegmentWriter } from '@kedge/shared-memory-ipc';
-import { EPOCH_NONE, epochOf, KedgeError, type Level, levelOf } from '@kedge/units';
+import { EPOCH_NONE, epochOf, isLevel, KedgeError, type Level, levelOf } from '@kedge/units';
 
 import { ACK_OUTCOMES, type AckOutcome, type Stage, STAGES } from './board-lines.js';
 
@@ -27,6 +27,7 @@ export interface ParticipantAck {
 export class ParticipantSlot {
   readonly #segment: SegmentWriter;
   #epoch: bigint;
+  #level: Level | undefined;
 
   /**
    * Creates or takes over the slot. A surviving one of this boot keeps what it acknowledged.
@@ -52,12 +53,19 @@ export class ParticipantSlot {
 
   private constructor(segment: SegmentWriter) {
     this.#segment = segment;
-    this.#epoch = segment.ack(layout.participant.ack)?.epoch ?? EPOCH_NONE;
+    const ack = segment.ack(layout.participant.ack);
+    this.#epoch = ack?.epoch ?? EPOCH_NONE;
+    this.#level = isLevel(ack?.level) ? ack.level : undefined;
   }
 
   /** The newest epoch that was acknowledged, also by an earlier process of this boot. */
   get epoch(): bigint {
     return this.#epoch;
+  }
+
+  /** The level that was acknowledged last, also by an earlier process of this boot; undefined = none. */
+  get level(): Level | undefined {
+    return this.#level;
   }
 
   /** Renews the heartbeat, every 100 ms from the event loop. */
@@ -87,6 +95,7 @@ export class ParticipantSlot {
       throw invalid('finishedAtNs', 'a moment not before startedAtNs');
     }
     this.#epoch = epoch;
+    this.#level = levelOf(ack.level);
     this.#segment.writeAck(layout.participant.ack, {
       epoch,
       stage: STAGES.indexOf(ack.stage),
