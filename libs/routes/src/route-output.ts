@@ -1,0 +1,257 @@
+/**
+ * What `ip -j -N -d` prints about routes and rules, checked and turned into the text with which iproute2 adds them.
+ * It must not believe anything that it did not check: what is unknown is an error, or an entry that equals nothing.
+ */
+import { prefixOf, type RouteMode } from '@kedge/posture';
+import { KedgeError } from '@kedge/units';
+
+import { addressOf } from './route-spec.js';
+import {
+  GUARD_TABLE,
+  type KernelEntry,
+  MAIN_TABLE,
+  ROUTE_PROTOCOL,
+  routeEntryKey,
+  ruleEntryKey,
+  RULE_PREFERENCES,
+} from './route-world.js';
+
+type Row = Readonly<Record<string, unknown>>;
+
+function damaged(what: string, expected: string, cause?: unknown): KedgeError {
+  return new KedgeError({
+    code: 'ROUTES_OUTPUT',
+    message: `cannot believe what ip printed: ${what}`,
+    expected,
+    help: 'see that /usr/sbin/ip is the one of iproute2',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function rowsOf(text: string): Row[] {
+  let value: unknown;
+  try {
+    // A table without routes is printed as nothing by some versions and as [] by others.
+    value = text.trim() === '' ? [] : JSON.parse(text);
+  } catch (cause) {
+    throw damaged('it is no JSON', 'one JSON array', cause);
+  }
+  if (!Array.isArray(value)) throw damaged('it is no list', 'one JSON array');
+  return value.map((row: unknown, index) => {
+    if (typeof row !== 'object' || row === null || Array.isArray(row))
+      throw damaged(`row ${String(index)} is no object`, 'one object per route');
+    return row as Row;
+  });
+}
+
+function numberOf(value: unknown, what: string): number {
+  const number = typeof value === 'string' && /^\d{1,10}$/.test(value) ? Number(value) : value;
+  if (typeof number === 'number' && Number.isInteger(number) && number >= 0 && number < 2 ** 32)
+    return number;
+  throw damaged(`${what} is ${JSON.stringify(value)}`, 'a number of 32 bits');
+}
+
+function wordOf(value: unknown, what: string): string {
+  if (typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}$/.test(value)) return value;
+  throw damaged(`${what} is ${JSON.stringify(value)}`, 'a word');
+}
+
+const CANONICAL_4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)$/;
+
+function addressText(value: unknown, what: string): string {
+  if (typeof value === 'string') {
+    if (CANONICAL_4.test(value)) return value;
+    const address = addressOf(value);
+    if (address !== undefined) return address.text;
+  }
+  throw damaged(`${what} is ${JSON.stringify(value)}`, 'an address');
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  '1': 'unicast',
+  '2': 'local',
+  '3': 'broadcast',
+  '4': 'anycast',
+  '5': 'multicast',
+  '6': 'blackhole',
+  '7': 'unreachable',
+  '8': 'prohibit',
+  '9': 'throw',
+};
+
+const KNOWN_ROUTE = new Set(
+  'type dst dev gateway via table scope metric flags pref prefsrc metrics nexthops'.split(' '),
+);
+/** Flags that tell how a route fares, not what it is. */
+const STATE_FLAGS = new Set([
+  'linkdown',
+  'dead',
+  'offload',
+  'trap',
+  'rt_offload',
+  'rt_trap',
+  'offload_failed',
+]);
+
+function viaText(row: Row): string {
+  if (row['gateway'] !== undefined) return ` via ${addressText(row['gateway'], 'a gateway')}`;
+  const via = row['via'];
+  if (via === undefined) return '';
+  if (typeof via !== 'object' || via === null) throw damaged('via is no object', 'family and host');
+  const { family, host } = via as Row;
+  return ` via ${wordOf(family, 'a family')} ${addressText(host, 'a next hop')}`;
+}
+
+function deviceText(row: Row): string {
+  return row['dev'] === undefined ? '' : ` dev ${wordOf(row['dev'], 'an interface')}`;
+}
+
+function flagsOf(row: Row): string[] {
+  const flags = row['flags'] ?? [];
+  if (!Array.isArray(flags)) throw damaged('flags are no list', 'a list of words');
+  return flags.map((flag) => wordOf(flag, 'a flag')).filter((flag) => !STATE_FLAGS.has(flag));
+}
+
+function metricsText(row: Row): string {
+  const metrics: unknown = row['metrics'] ?? [];
+  if (!Array.isArray(metrics)) throw damaged('metrics are no list', 'a list of objects');
+  return metrics
+    .flatMap((metric: unknown) => Object.entries((metric ?? {}) as Row))
+    .map(([name, value]) => ` ${wordOf(name, 'a metric')} ${String(numberOf(value, name))}`)
+    .join('');
+}
+
+function nexthopsText(row: Row): string {
+  const hops: unknown = row['nexthops'] ?? [];
+  if (!Array.isArray(hops)) throw damaged('next hops are no list', 'a list of objects');
+  return hops
+    .map((hop: unknown) => {
+      const one = (hop ?? {}) as Row;
+      const onlink = flagsOf(one).includes('onlink') ? ' onlink' : '';
+      return ` nexthop${viaText(one)}${deviceText(one)} weight ${String(numberOf(one['weight'] ?? 1, 'a weight'))}${onlink}`;
+    })
+    .join('');
+}
+
+function routeOf(row: Row, protocol: number): KernelEntry {
+  const typeName = row['type'] === undefined ? '1' : wordOf(row['type'], 'a type');
+  const type = TYPES[typeName] ?? typeName;
+  const via = viaText(row);
+  const table = row['table'] === undefined ? MAIN_TABLE : numberOf(row['table'], 'a table');
+  const metric = row['metric'] === undefined ? 0 : numberOf(row['metric'], 'a metric');
+  const given = row['dst'];
+  if (typeof given !== 'string') throw damaged('a route has no destination', 'an address or a prefix');
+  const v6 = given === 'default' ? isIp6(row, via) : given.includes(':');
+  const bits = v6 ? '128' : '32';
+  const destination =
+    given === 'default'
+      ? v6
+        ? '::/0'
+        : '0.0.0.0/0'
+      : prefixOf(given.includes('/') ? given : `${given}/${bits}`)?.text;
+  if (destination === undefined) throw damaged(`a destination is ${given.slice(0, 60)}`, 'a prefix');
+  const flags = flagsOf(row);
+  const strange = [
+    ...Object.keys(row).filter((name) => !KNOWN_ROUTE.has(name)),
+    ...flags.filter((flag) => flag !== 'onlink'),
+    ...(row['pref'] === undefined || row['pref'] === 'medium' || row['pref'] === '0' ? [] : ['pref']),
+  ];
+  const text = `${type === 'unicast' ? '' : `${type} `}${destination}${via}${deviceText(row)}${
+    flags.includes('onlink') ? ' onlink' : ''
+  }${row['prefsrc'] === undefined ? '' : ` src ${addressText(row['prefsrc'], 'a source')}`} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}${metricsText(row)}${nexthopsText(row)}`;
+  return {
+    kind: 'route',
+    family: v6 ? 6 : 4,
+    table: table === MAIN_TABLE ? 'main' : table === GUARD_TABLE ? 'guard' : 'other',
+    key: routeEntryKey(table, destination, metric),
+    // What we do not know how to write equals nothing that is desired, and is deleted by what we do know.
+    text:
+      strange.length > 0
+        ? `${destination} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}`
+        : text,
+  };
+}
+
+/** A default route prints its family nowhere; IPv6 ones carry a preference, and their hops are IPv6. */
+function isIp6(row: Row, via: string): boolean {
+  return row['pref'] !== undefined || (row['via'] === undefined && via.includes(':'));
+}
+
+/**
+ * Routes of one mode from `ip -j -N -d route show table all proto N`.
+ *
+ * @throws KedgeError `ROUTES_OUTPUT`
+ */
+export function routesOutput(text: string, mode: RouteMode): KernelEntry[] {
+  return rowsOf(text).map((row) => routeOf(row, ROUTE_PROTOCOL[mode]));
+}
+
+const KNOWN_RULE = new Set(
+  'priority src table action protocol iif ipproto sport dport sport_start sport_end dport_start dport_end'.split(
+    ' ',
+  ),
+);
+const ACTIONS: Readonly<Record<string, string>> = { '6': 'blackhole', '7': 'unreachable', '8': 'prohibit' };
+const PROTOCOL_NAMES: Readonly<Record<string, string>> = { '6': 'tcp', '17': 'udp' };
+
+function portsText(row: Row, side: 'sport' | 'dport'): string {
+  const [one, start, end] = [row[side], row[`${side}_start`], row[`${side}_end`]];
+  if (one !== undefined) return ` ${side} ${String(numberOf(one, side))}`;
+  if (start === undefined) return '';
+  return ` ${side} ${String(numberOf(start, side))}-${String(numberOf(end, side))}`;
+}
+
+/**
+ * Rules of one mode, and those of others that are asked before its prohibition, from `ip -j -N -d rule show`.
+ *
+ * @throws KedgeError `ROUTES_OUTPUT`
+ */
+export function rulesOutput(
+  text: string,
+  mode: RouteMode,
+  family: 4 | 6,
+): { readonly entries: KernelEntry[]; readonly strangers: string[] } {
+  const entries: KernelEntry[] = [];
+  const strangers: string[] = [];
+  const own = Object.values(ROUTE_PROTOCOL);
+  for (const row of rowsOf(text)) {
+    const preference = numberOf(row['priority'], 'a preference');
+    const protocol = row['protocol'] === undefined ? 0 : numberOf(row['protocol'], 'a protocol');
+    const selector = row['ipproto'];
+    const digits =
+      selector === undefined
+        ? ''
+        : wordOf(typeof selector === 'number' ? String(selector) : selector, 'a protocol').replace(
+            /^ipproto-/,
+            '',
+          );
+    const ipproto = digits === '' ? '' : ` ipproto ${PROTOCOL_NAMES[digits] ?? digits}`;
+    const action =
+      row['action'] === undefined
+        ? ''
+        : ` ${ACTIONS[wordOf(row['action'], 'an action')] ?? wordOf(row['action'], 'an action')}`;
+    const table = row['table'] === undefined ? '' : ` lookup ${String(numberOf(row['table'], 'a table'))}`;
+    const iif = row['iif'] === undefined ? '' : ` iif ${wordOf(row['iif'], 'an interface')}`;
+    const body = `${iif}${ipproto}${portsText(row, 'sport')}${portsText(row, 'dport')}${table}${action}`;
+    const unknown = Object.keys(row).filter((name) => !KNOWN_RULE.has(name));
+    const strange = unknown.length > 0 || row['src'] !== 'all';
+    if (protocol === ROUTE_PROTOCOL[mode]) {
+      entries.push({
+        kind: 'rule',
+        family,
+        table: undefined,
+        key: ruleEntryKey(family, preference),
+        text: `pref ${String(preference)}${strange ? '' : body} protocol ${String(protocol)}`,
+      });
+    } else if (
+      !own.includes(protocol) &&
+      preference <= RULE_PREFERENCES[mode].prohibit &&
+      !(preference === 0 && table === ' lookup 255')
+    ) {
+      strangers.push(
+        `ipv${String(family)} pref ${String(preference)}${strange ? ' with a selector' : ''}${body}`,
+      );
+    }
+  }
+  return { entries, strangers };
+}
