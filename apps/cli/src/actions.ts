@@ -5,7 +5,9 @@
 import type { Level } from '@kedge/units';
 import { KedgeError } from '@kedge/units';
 import { randomUUID } from 'node:crypto';
+import { accessSync, constants, existsSync, renameSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
+import { dirname, resolve } from 'node:path';
 
 import { EXIT, exitOf } from './exit-status.js';
 import { refusalError } from './failure.js';
@@ -249,11 +251,45 @@ function progress(): (line: string) => void {
   return process.stderr.isTTY ? (line) => process.stderr.write(`${line}\n`) : () => undefined;
 }
 
+/** @throws KedgeError `CLI_OUTPUT` */
+function requireWritable(path: string): void {
+  const directory = dirname(resolve(path));
+  try {
+    accessSync(directory, constants.W_OK | constants.X_OK);
+    if (existsSync(path)) accessSync(path, constants.W_OK);
+  } catch (cause) {
+    throw new KedgeError({
+      code: 'CLI_OUTPUT',
+      message: `cannot write ${path}`,
+      field: '--report',
+      expected: 'a file in a directory that exists and can be written to',
+      cause,
+    });
+  }
+}
+
+/** Writes the HTML page where one was asked for; what to say about it. */
+async function writePage(
+  { report: path, lab }: DrillCommandOptions,
+  kind: 'drillPage' | 'chaosPage',
+  report: unknown,
+): Promise<string> {
+  if (path === undefined) return '';
+  const [pages, { hostFacts }] = await Promise.all([import('./report-html.js'), import('./host-facts.js')]);
+  const text = pages[kind](JSON.parse(jsonText(report)), hostFacts(`the lab "${lab}"`));
+  const to = resolve(path);
+  writeFileSync(`${to}.new`, text);
+  renameSync(`${to}.new`, to);
+  return `\npage written to ${to}`;
+}
+
 export async function drillRun(options: DrillCommandOptions): Promise<number> {
   const { chaosDrill, connectLab, drill, SHORT_BUDGETS, storeDrillReport } = await import('@kedge/lab');
   const { chaosText, drillText } = await import('./lab-text.js');
   const signal = leaving();
   const tell = progress();
+  // What cannot be written is told before the drill, not after it.
+  if (options.report !== undefined) requireWritable(options.report);
   if (options.chaos === true) {
     const report = await chaosDrill({
       ...(options.shortBudgets === true ? { budgets: SHORT_BUDGETS, name: 'chaos' } : { name: options.lab }),
@@ -261,14 +297,16 @@ export async function drillRun(options: DrillCommandOptions): Promise<number> {
       progress: tell,
       signal,
     });
-    show(report, chaosText(report), options.json);
+    const page = await writePage(options, 'chaosPage', report);
+    show(report, `${chaosText(report)}${page}`, options.json);
     return report.ok ? EXIT.ok : EXIT.failedCheck;
   }
   const lab = connectLab(options.lab);
   try {
     const report = await drill(lab, { dwellMs: options.dwell, progress: tell, signal });
     const stored = storeDrillReport((path) => lab.reach(path), report);
-    show(report, `${drillText(report)}\n\nstored as ${stored}`, options.json);
+    const page = await writePage(options, 'drillPage', report);
+    show(report, `${drillText(report)}\n${page}\nstored as ${stored}`, options.json);
     return report.ok ? EXIT.ok : EXIT.failedCheck;
   } finally {
     lab.close();

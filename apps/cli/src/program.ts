@@ -29,6 +29,7 @@ import {
   whole,
 } from './command-line.js';
 import { examinationCommands } from './program-examination.js';
+import { VERSION } from './version.js';
 
 /**
  * The whole command line. `finish` is told the exit status of the action that ran.
@@ -44,7 +45,7 @@ export function programOf(finish: (status: number) => void): Command {
     };
   program
     .description('Ask an appliance for postures, watch its transitions, run the lab and the drill.')
-    .version('0.1.0', '-V, --version', 'the version')
+    .version(VERSION, '-V, --version', 'the version')
     .helpOption('-h, --help', 'what a command does, with examples')
     .showSuggestionAfterError(true)
     .exitOverride()
