@@ -35,13 +35,15 @@ export function partiesOf(
   }
   for (const { name, file, workers, safeLevel } of snapshot.dataplanes) {
     for (const { index, live, ack } of workers) {
+      // A place where nobody works takes no part; who died working is away.
+      if (!live) continue;
       const level = ack?.level;
       parties.set(`${name}/${index}`, {
         ack,
         standing: {
           path: 'dataplane',
           layer: 'dataplane',
-          present: live && file.state === 'open' && file.alive,
+          present: file.state === 'open' && file.alive,
           epoch: ack?.epoch ?? EPOCH_NONE,
           // A data plane that went to its safe level obeys that, whatever it acknowledged (DP-7).
           level: level !== undefined && safeLevel !== undefined ? tighterOf(level, safeLevel) : level,
@@ -79,7 +81,7 @@ export function eventsOf(
   for (const [who, { standing }] of parties) {
     const known = machine.standings[who];
     if (!standing.present) {
-      if (known?.present === true) events.push({ kind: 'serviceLost', who });
+      if (known?.present !== false) events.push({ kind: 'serviceLost', who, standing });
     } else if (known?.present !== true || known.path !== standing.path || known.layer !== standing.layer) {
       events.push({ kind: 'serviceBack', who, standing });
     } else if (

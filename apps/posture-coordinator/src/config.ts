@@ -54,6 +54,11 @@ export const configSchema = z.strictObject({
       underlay: z.number().positive().default(10_000),
     })
     .prefault({}),
+  /**
+   * Pins of the two BPF maps by which the host's programs ask for a level and see the one in force. Absent, or where
+   * the kernel has no BPF: no requests come that way, and the start says so.
+   */
+  bpf: z.strictObject({ level: path, inForce: path }).optional(),
   /** Records that the journal holds before it is written anew; 128 bytes each. */
   journalRecords: z.int().min(64).max(1_048_576).default(8_192),
   /** Reports that are kept. */

@@ -4,6 +4,7 @@
  */
 import { type DynamicModule, Module } from '@nestjs/common';
 
+import { BasculeController } from './bascule.controller.js';
 import { COORDINATOR, type CoordinatorParts, PostureController } from './posture.controller.js';
 
 @Module({})
@@ -11,7 +12,7 @@ export class CoordinatorModule {
   static of(parts: CoordinatorParts): DynamicModule {
     return {
       module: CoordinatorModule,
-      controllers: [PostureController],
+      controllers: [PostureController, BasculeController],
       providers: [{ provide: COORDINATOR, useValue: parts }],
     };
   }

@@ -2,7 +2,7 @@
  * The posture coordinator: recovers the last decision, then serves.
  * It must hold wiring only.
  */
-import { postureService } from '@kedge/bus';
+import { basculeService, postureService } from '@kedge/bus';
 import type { Action } from '@kedge/contracts';
 import {
   createLogger,
@@ -25,6 +25,7 @@ import { join } from 'node:path';
 import { configSchema, type CoordinatorConfig } from './config.js';
 import { recoverCoordinator } from './coordinator.js';
 import { CoordinatorModule } from './coordinator.module.js';
+import { startSources } from './request-sources.js';
 import { recordable } from './set-request.js';
 
 const NAME = 'posture-coordinator';
@@ -32,10 +33,11 @@ const NAME = 'posture-coordinator';
 const STARTING_BEAT_MS = 100;
 /** Not available: somebody else holds what this process would need. */
 const EXIT_UNAVAILABLE = 4;
-/** What a call of kedge.posture.v1 asks for, by its name; what is none of them cannot be had at all. */
+/** What a call asks for, by its name; what is none of them cannot be had at all. */
 const ACTIONS: Readonly<Record<string, Action>> = {
   Get: 'posture.get',
   Set: 'posture.set',
+  Notify: 'posture.set',
   Watch: 'posture.watch',
   History: 'posture.history',
   Transition: 'posture.history',
@@ -67,13 +69,14 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
   posture.beat(false);
   const coordinator = await recoverCoordinator({ settings, logger, clock, posture });
   const { driver } = coordinator;
+  const sources = startSources(settings, coordinator, logger);
   clearInterval(beating);
 
   return {
     module: CoordinatorModule.of(coordinator),
     transports: [
       new UnixGrpcTransport({
-        services: [postureService],
+        services: [postureService, basculeService],
         entrances: postureEntrances(settings.sockets),
         // Whoever holds the posture segment is the one coordinator; its sockets need no locks of their own.
         lock: { path: join(settings.board.directory, 'posture'), release: () => Promise.resolve() },
@@ -94,6 +97,7 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     heart: posture,
     serving: () => driver.serving,
     close: async () => {
+      await sources.close();
       await coordinator.close();
       posture.close();
     },
