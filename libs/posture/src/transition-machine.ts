@@ -791,7 +791,7 @@ function onAcknowledgedVerifying(state: RunningState, event: EventOf<'acknowledg
   return appended(onAcknowledged(state, event), [{ do: 'verify', epoch, to }]);
 }
 
-function onServiceLost(state: PostureMachine, { who, gone }: EventOf<'serviceLost'>): Step {
+function onServiceLost(state: PostureMachine, { who, gone, standing }: EventOf<'serviceLost'>): Step {
   if (who === 'warden') {
     if (!state.wardenFresh) return refused('the warden was away already');
     const next = { ...state, wardenFresh: false };
@@ -801,7 +801,7 @@ function onServiceLost(state: PostureMachine, { who, gone }: EventOf<'serviceLos
     }
     return moved(next);
   }
-  const before = state.standings[who];
+  const before = state.standings[who] ?? standing;
   if (before === undefined) return refused(`${who} is not known`);
   const { [who]: _lost, ...others } = state.standings;
   return goOn({
@@ -887,10 +887,18 @@ function wrongsOf(state: PostureMachine, strictIsRight: boolean): readonly strin
 
 /**
  * What still stands between the running transition and its end. Of a tightening nobody can be too strict: that is
- * loosened afterwards, by a transition of its own (PO-10).
+ * loosened afterwards, by a transition of its own (PO-10). Who went away after applying it is not there to be
+ * verified, as long as its path has time (PO-19).
  */
 export function differences(state: PostureMachine): readonly string[] {
-  return wrongsOf(state, 'transition' in state && state.transition.direction === 'tighten');
+  if (!('transition' in state)) return wrongs(state);
+  const { transition, overdue, standings } = state;
+  return [
+    ...wrongsOf(state, transition.direction === 'tighten'),
+    ...Object.entries(standings)
+      .filter(([, { present, path }]) => !present && !overdue.includes(path))
+      .map(([who, { path }]) => `${who} of the path ${path} is away`),
+  ];
 }
 
 /** Who is there and is known to stand tighter than the level in force, and nothing else is wrong with them. */
@@ -914,8 +922,7 @@ function tooLoose(state: PostureMachine): boolean {
 }
 
 /** Without a reservation to come, what is left of epochs is for requests alone. */
-const canTighten = (state: PostureMachine): boolean =>
-  state.nextEpoch + EPOCH_HEADROOM <= state.reservedUpTo;
+const canTighten = (state: PostureMachine): boolean => state.nextEpoch + EPOCH_HEADROOM <= state.reservedUpTo;
 
 /**
  * PO-20: towards the tighter. What may be too loose is tightened at once, by a decision that needs neither journal

@@ -223,9 +223,14 @@ export interface PostureEvents {
   failClosedCleared: { readonly path: PathName };
   /**
    * A service went away: its process died or its heartbeat is stale. `warden` is one, too. `gone`: it is not
-   * expected back, like a worker of a data plane that runs with fewer of them now.
+   * expected back, like a worker of a data plane that runs with fewer of them now. `standing`: what it left, for one that was
+   * away before it was ever seen.
    */
-  serviceLost: { readonly who: string; readonly gone?: boolean };
+  serviceLost: {
+    readonly who: string;
+    readonly gone?: boolean;
+    readonly standing?: Omit<Standing, 'present'>;
+  };
   /** A service is there (again). Participants say where they stand; the warden stands nowhere. */
   serviceBack: { readonly who: string; readonly standing: Omit<Standing, 'present'> | undefined };
   /** Somebody has believed in another posture for longer than allowed (PO-20). */
