@@ -152,7 +152,7 @@ export default {
   options: {
     doNotFollow: { path: '(^|/)node_modules/' },
     // Only what our own builds write: most foreign packages have their code in a folder of that name.
-    exclude: { path: '^(apps|libs|plugins|test)/[^/]+/(dist|build)/' },
+    exclude: { path: '^(apps|libs|plugins|test)/[^/]+/(dist|build|bundle)/' },
     tsPreCompilationDeps: true,
     combinedDependencies: false,
     detectProcessBuiltinModuleCalls: true,

@@ -32,7 +32,7 @@ const frontDoor = {
 
 export default defineConfig(
   {
-    ignores: ['**/node_modules/**', '**/dist/**', '**/build/**', '**/.cache/**'],
+    ignores: ['**/node_modules/**', '**/dist/**', '**/build/**', 'apps/*/bundle/**', '**/.cache/**'],
   },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   js.configs.recommended,

@@ -23,6 +23,7 @@ const NODE_FLOOR = [20, 19];
 const EXIT = { failed: 1, usage: 2, notReady: 4 };
 const NATIVE = [
   'libs/shared-memory-ipc',
+  'libs/routes',
   'plugins/dataplane',
   'plugins/warden',
   'plugins/boot',
@@ -246,6 +247,13 @@ async function typescript() {
   return 'built';
 }
 
+async function bundles() {
+  // Not imported before npm's packages are there.
+  const { bundleAll } = await import('../bundle/bundle.mjs');
+  const made = await bundleAll((line) => process.stdout.write(`${line} `));
+  return made === 0 ? 'unchanged' : 'made';
+}
+
 function purposeOf(args) {
   if (args.length === 0) return 'test';
   const [flag, purpose, ...rest] = args;
@@ -263,6 +271,7 @@ async function setUp() {
     ['npm packages', npmPackages],
     ['native code', nativeCode],
     ['TypeScript', typescript],
+    ['bundles', bundles],
   ];
   const begun = performance.now();
   console.log(`Setting Kedge up for ${purpose === 'start' ? 'a start' : 'tests'}`);

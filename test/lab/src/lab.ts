@@ -2,13 +2,23 @@
  * A lab from outside: bring it up, wait until everything in it works, reach into it, take it down.
  * It must not live inside of it: what runs in the lab is started by the lab's own init.
  */
-import { governanceClient, type GovernanceClient, postureClient, type PostureClient } from '@kedge/bus';
+import {
+  governanceClient,
+  type GovernanceClient,
+  overlayClient,
+  type OverlayClient,
+  postureClient,
+  type PostureClient,
+  underlayClient,
+  type UnderlayClient,
+} from '@kedge/bus';
 import { KedgeError } from '@kedge/units';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { BoardTrace } from './board-watch.js';
+import { requireFreshBundles } from './bundles.js';
 import { wardenFile } from './config.js';
 import {
   labDirectory,
@@ -39,7 +49,14 @@ const READY_WITHIN_MS = 30_000;
 const DOWN_WITHIN_MS = 10_000;
 
 /** Parts of the lab that can be looked for among its processes. */
-export const LAB_SERVICES = ['posture-coordinator', 'vpp-bridge', 'forwarder', 'warden'] as const;
+export const LAB_SERVICES = [
+  'posture-coordinator',
+  'vpp-bridge',
+  'forwarder',
+  'overlay',
+  'underlay',
+  'warden',
+] as const;
 export type LabService = (typeof LAB_SERVICES)[number];
 
 /** A lab that is up. Its clients are made when they are asked for; {@link Lab.close} closes them. */
@@ -56,6 +73,9 @@ export interface Lab {
   readonly journal: string;
   posture(way: SocketDirectory): PostureClient;
   governance(): GovernanceClient;
+  overlay(): OverlayClient;
+  /** By the way in of a channel and tier; without one, that of the appliance itself. */
+  underlay(way?: SocketDirectory): UnderlayClient;
   traffic(): Traffic;
   trace(): Promise<BoardTrace>;
   /** True while its init lives. */
@@ -88,6 +108,8 @@ export interface LabUpOptions {
 const MARKS: Readonly<Record<LabService, (process: SeenProcess) => boolean>> = {
   'posture-coordinator': ({ command }) => command.includes(PROGRAMS.coordinator),
   'vpp-bridge': ({ command }) => command.includes(PROGRAMS.bridge),
+  overlay: ({ command }) => command.includes(PROGRAMS.overlay),
+  underlay: ({ command }) => command.includes(PROGRAMS.underlay),
   forwarder: ({ command }) => command.includes('--port') && /forwarder[^/]*$/.test(command[0] ?? ''),
   warden: ({ innerPid }) => innerPid === 1,
 };
@@ -98,6 +120,8 @@ class RunningLab implements Lab {
   readonly settings: LabSettings;
   readonly #closing: { close(): void }[] = [];
   readonly #clients = new Map<string, PostureClient>();
+  readonly #underlays = new Map<string, UnderlayClient>();
+  #overlay: OverlayClient | undefined;
   #traffic: Traffic | undefined;
   #governance: GovernanceClient | undefined;
 
@@ -134,6 +158,24 @@ class RunningLab implements Lab {
       this.#closing.push(this.#governance);
     }
     return this.#governance;
+  }
+
+  overlay(): OverlayClient {
+    if (this.#overlay === undefined) {
+      this.#overlay = overlayClient(this.reach(`${SOCKETS}/internal/overlay.sock`));
+      this.#closing.push(this.#overlay);
+    }
+    return this.#overlay;
+  }
+
+  underlay(way?: SocketDirectory): UnderlayClient {
+    const path = way === undefined ? 'internal/underlay.sock' : `${way}/underlay/gate.sock`;
+    const known = this.#underlays.get(path);
+    if (known !== undefined) return known;
+    const client = underlayClient(this.reach(`${SOCKETS}/${path}`));
+    this.#underlays.set(path, client);
+    this.#closing.push(client);
+    return client;
   }
 
   traffic(): Traffic {
@@ -173,6 +215,8 @@ class RunningLab implements Lab {
   close(): void {
     for (const item of this.#closing.splice(0)) item.close();
     this.#clients.clear();
+    this.#underlays.clear();
+    this.#overlay = undefined;
     this.#traffic = undefined;
     this.#governance = undefined;
   }
@@ -203,7 +247,7 @@ function requireRoot(): void {
 
 function requirePrograms(settings: LabSettings): void {
   const missing = [
-    ...Object.values(PROGRAMS),
+    ...Object.values(PROGRAMS).filter((path) => !/apps\/(overlay|underlay)\//.test(path)),
     ...(settings.forwarder === undefined ? [] : [settings.forwarder]),
   ].filter((path) => {
     try {
@@ -357,6 +401,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   requireRoot();
   const settings = labSettings(options);
   requirePrograms(settings);
+  requireFreshBundles();
   requireWayIn();
   const { name } = settings;
   const found = readNote(name);

@@ -18,8 +18,10 @@ export const PROGRAMS = {
   forwarder: at('plugins/dataplane/build/kedge-forwarder'),
   traffic: at('test/lab/build/kedge-traffic'),
   boardWatch: at('test/lab/build/kedge-board-watch'),
-  coordinator: at('apps/posture-coordinator/dist/main.js'),
-  bridge: at('apps/vpp-bridge/dist/main.js'),
+  coordinator: at('apps/posture-coordinator/bundle/main.js'),
+  bridge: at('apps/vpp-bridge/bundle/main.js'),
+  overlay: at('apps/overlay/bundle/main.js'),
+  underlay: at('apps/underlay/bundle/main.js'),
   prepare: at('test/lab/dist/prepare.js'),
 } as const;
 

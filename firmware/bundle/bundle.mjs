@@ -1,0 +1,218 @@
+/**
+ * Makes of every service one file with all the JavaScript that it is made of, and V8's code cache beside it, so
+ * that a service that was killed is back soon. `npm run bundle` compiles first: rolldown knows no decorators.
+ * Must not change what a service does: native addons and .proto files stay where they are and are found there.
+ *
+ *   apps/NAME/bundle/main.js           what is started: takes the next two
+ *   apps/NAME/bundle/service-HASH.js   the service
+ *   apps/NAME/bundle/service-HASH.cache  its code as V8 keeps it; used by the Node that made it, others do without
+ */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { builtinModules } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = join(import.meta.dirname, '../..');
+const SELF = fileURLToPath(import.meta.url);
+const sha256 = (...parts) =>
+  parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest('hex');
+
+/** Every service: what nest-cli.json builds. */
+export function services() {
+  return Object.keys(JSON.parse(readFileSync(join(ROOT, 'nest-cli.json'), 'utf8')).projects).sort();
+}
+
+/** Written beside its place and renamed into it: a service that starts meanwhile finds the old one whole. */
+function put(path, content) {
+  const fresh = `${path}.${process.pid}`;
+  writeFileSync(fresh, content);
+  renameSync(fresh, path);
+}
+
+const installed = (path) => path.includes('node_modules/');
+
+/**
+ * What a bundle is made of and by: unchanged as long as this is. Packages are looked at by the lock file alone;
+ * the lab compares `own` in the same way before it starts a service.
+ */
+function madeOf(inputs) {
+  const own = createHash('sha256');
+  for (const path of inputs) own.update(`\0${path}\0`).update(readFileSync(join(ROOT, path)));
+  const by = sha256(
+    `${process.version} ${process.arch}\0`,
+    readFileSync(SELF),
+    readFileSync(join(ROOT, 'package-lock.json')),
+  );
+  return { inputs, own: own.digest('hex'), by };
+}
+
+function isFresh(directory) {
+  try {
+    const { files, ...made } = JSON.parse(readFileSync(join(directory, 'made-of.json'), 'utf8'));
+    if (!files.every((name) => existsSync(join(directory, name)))) return false;
+    return JSON.stringify(madeOf(made.inputs)) === JSON.stringify(made);
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * A module knows its own place: what it finds beside itself (an addon, a .proto file) it finds from the bundle,
+ * too, as long as the tree stands as it does.
+ */
+function places(directory, entry) {
+  return {
+    name: 'places',
+    transform(code, id) {
+      const at = (path) => JSON.stringify(relative(directory, path));
+      let text = code.replaceAll('import.meta.url', `new URL(${at(id)}, import.meta.url).href`);
+      text = text.replaceAll(/\b__dirname\b/g, `require('node:path').join(__dirname, ${at(dirname(id))})`);
+      // The bundle is a script, which cannot wait at its top; runService never rejects.
+      if (id === entry) text = text.replace(/^await runService\(/m, 'void runService(');
+      return text === code ? null : { code: text, map: null };
+    },
+  };
+}
+
+/** What is not installed is optional (NestJS tries for its transports): it stays a name, and fails as it did. */
+const optional = {
+  name: 'optional',
+  async resolveId(source, importer, options) {
+    if (importer === undefined || /^[./]|^node:/.test(source) || builtinModules.includes(source)) return null;
+    const found = await this.resolve(source, importer, { ...options, skipSelf: true });
+    return found ?? { id: source, external: true };
+  },
+};
+
+async function bundleOf(entry, directory) {
+  const { rolldown } = await import('rolldown');
+  const bundle = await rolldown({
+    input: entry,
+    platform: 'node',
+    plugins: [places(directory, entry), optional],
+    onLog: (level, log) => {
+      // NestJS and protobufjs are written so; nothing of it is ours to mend.
+      if (level === 'warn' && /node_modules|EVAL/.test(`${log.id ?? ''} ${log.code ?? ''}`)) return;
+      if (level === 'warn') console.warn(log.message);
+    },
+  });
+  const { output } = await bundle.generate({ format: 'cjs', codeSplitting: false, sourcemap: false });
+  await bundle.close();
+  const [chunk, ...more] = output;
+  if (chunk === undefined || more.length > 0) throw new Error(`${entry} did not become one file`);
+  const inputs = Object.keys(chunk.modules)
+    .filter((id) => id.startsWith(ROOT) && !installed(id) && existsSync(id))
+    .map((id) => relative(ROOT, id))
+    .sort();
+  return { code: chunk.code, inputs };
+}
+
+/** A script, not a module: V8 takes a code cache for scripts only. */
+const starter = (name) => `'use strict';
+// Starts the service beside it; made by firmware/bundle.
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
+const { Script, constants } = require('node:vm');
+
+const file = join(__dirname, '${name}.js');
+let cachedData;
+try {
+  cachedData = readFileSync(join(__dirname, '${name}.cache'));
+} catch {
+  // Without it everything is compiled anew, which takes longer.
+}
+const script = new Script(
+  \`(function (exports, require, module, __filename, __dirname) {\${readFileSync(file, 'latin1')}\\n})\`,
+  { filename: file, cachedData, importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER },
+);
+globalThis[Symbol.for('kedge.bundle')] = script;
+script.runInThisContext().call(exports, exports, require, module, file, __dirname);
+`;
+
+/** Characters beyond Latin-1 as escapes: V8 then keeps the text in one byte a character. */
+function latin1(code) {
+  return code.replaceAll(/[^\x00-\xff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** Starts the service without a configuration: what it compiles until it says so is what the cache holds. */
+function cacheOf(main) {
+  const scratch = mkdtempSync(join(tmpdir(), 'kedge-bundle-'));
+  try {
+    const cache = join(scratch, 'cache');
+    const preload = join(scratch, 'preload.cjs');
+    writeFileSync(
+      preload,
+      `process.on('exit', () => require('node:fs').writeFileSync(${JSON.stringify(cache)}, globalThis[Symbol.for('kedge.bundle')].createCachedData()));`,
+    );
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--require', preload, main, '--config', join(scratch, 'none.json')],
+      { encoding: 'utf8' },
+    );
+    if (status !== 2 || !stderr.includes('CONFIG_MISSING')) {
+      throw new Error(
+        `${relative(ROOT, main)} does not start (exit status ${status}): ${stderr.slice(-2_000)}`,
+      );
+    }
+    return readFileSync(cache);
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** Bundles one service; false when nothing of it has changed. */
+export async function bundle(service) {
+  const directory = join(ROOT, 'apps', service, 'bundle');
+  if (isFresh(directory)) return false;
+  const { code, inputs } = await bundleOf(join(ROOT, 'apps', service, 'dist/main.js'), directory);
+  const text = latin1(code);
+  const name = `service-${sha256(text).slice(0, 16)}`;
+  mkdirSync(directory, { recursive: true });
+  put(join(directory, 'package.json'), '{ "type": "commonjs" }\n');
+  put(join(directory, `${name}.js`), Buffer.from(text, 'latin1'));
+  // A cache fits by the length of the text only, as V8 sees it: it is never beside another text.
+  rmSync(join(directory, `${name}.cache`), { force: true });
+  const rehearsal = join(directory, `rehearsal-${process.pid}.js`);
+  writeFileSync(rehearsal, starter(name));
+  try {
+    put(join(directory, `${name}.cache`), cacheOf(rehearsal));
+  } finally {
+    rmSync(rehearsal);
+  }
+  put(join(directory, 'main.js'), starter(name));
+  const files = ['main.js', `${name}.js`, `${name}.cache`];
+  put(join(directory, 'made-of.json'), JSON.stringify({ ...madeOf(inputs), files }));
+  for (const old of readdirSync(directory)) {
+    if (old.startsWith('service-') && !old.startsWith(name)) rmSync(join(directory, old), { force: true });
+  }
+  return true;
+}
+
+/** Bundles every service; says how many were made anew. */
+export async function bundleAll(say = () => undefined) {
+  let made = 0;
+  for (const service of services()) {
+    const from = performance.now();
+    if (!(await bundle(service))) continue;
+    made += 1;
+    say(`${service} (${((performance.now() - from) / 1000).toFixed(1)} s)`);
+  }
+  return made;
+}
+
+if (process.argv[1] === SELF) {
+  const made = await bundleAll((line) => console.log(line));
+  console.log(made === 0 ? 'every bundle is as it has to be' : `${made} of ${services().length} bundled`);
+}
