@@ -39,6 +39,7 @@ const SYSTEM = [
   { probe: 'make', packages: ['make'], why: 'native code' },
   { probe: '/usr/include/stdio.h', packages: ['libc6-dev'], why: 'native code' },
   { probe: 'ip', packages: ['iproute2'], why: 'the lab' },
+  { probe: 'conntrack', packages: ['conntrack'], why: 'ending established flows' },
   { probe: 'ethtool', packages: ['ethtool'], why: 'the lab' },
   { probe: 'unshare', packages: ['util-linux'], why: 'the lab' },
   { probe: 'ps', packages: ['procps'], why: 'tests', test: true },

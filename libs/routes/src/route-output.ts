@@ -2,7 +2,9 @@
  * What `ip -j -N -d` prints about routes and rules, checked and turned into the text with which iproute2 adds them.
  * It must not believe anything that it did not check: what is unknown is an error, or an entry that equals nothing.
  */
-import { prefixOf, type RouteMode } from '@kedge/posture';
+import { isIP } from 'node:net';
+
+import type { RouteMode } from '@kedge/posture';
 import { KedgeError } from '@kedge/units';
 
 import { addressOf } from './route-spec.js';
@@ -56,15 +58,30 @@ function wordOf(value: unknown, what: string): string {
   throw damaged(`${what} is ${JSON.stringify(value)}`, 'a word');
 }
 
-const CANONICAL_4 = /^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)$/;
+/**
+ * An address as the kernel prints it: canonical already, but for IPv6 with an IPv4 tail. Ten thousand of them are
+ * read within a transition, so the system's own check is used and nothing is built again.
+ */
+function canonicalAddress(text: string): string | undefined {
+  const family = isIP(text);
+  if (family === 0) return undefined;
+  if (family === 4 || !/[.A-Z%]/.test(text)) return text;
+  return addressOf(text)?.text;
+}
 
 function addressText(value: unknown, what: string): string {
-  if (typeof value === 'string') {
-    if (CANONICAL_4.test(value)) return value;
-    const address = addressOf(value);
-    if (address !== undefined) return address.text;
-  }
+  const address = typeof value === 'string' ? canonicalAddress(value) : undefined;
+  if (address !== undefined) return address;
   throw damaged(`${what} is ${JSON.stringify(value)}`, 'an address');
+}
+
+function destinationText(given: string, v6: boolean): string {
+  if (given === 'default') return v6 ? '::/0' : '0.0.0.0/0';
+  const slash = given.indexOf('/');
+  const address = canonicalAddress(slash < 0 ? given : given.slice(0, slash));
+  const length = slash < 0 ? (v6 ? 128 : 32) : numberOf(given.slice(slash + 1), 'a prefix length');
+  if (address !== undefined && length <= (v6 ? 128 : 32)) return `${address}/${String(length)}`;
+  throw damaged(`a destination is ${JSON.stringify(given.slice(0, 60))}`, 'a prefix');
 }
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -92,6 +109,11 @@ const STATE_FLAGS = new Set([
   'rt_trap',
   'offload_failed',
 ]);
+
+function hasUnknown(row: Row, known: ReadonlySet<string>): boolean {
+  for (const name in row) if (!known.has(name)) return true;
+  return false;
+}
 
 function viaText(row: Row): string {
   if (row['gateway'] !== undefined) return ` via ${addressText(row['gateway'], 'a gateway')}`;
@@ -142,20 +164,12 @@ function routeOf(row: Row, protocol: number): KernelEntry {
   const given = row['dst'];
   if (typeof given !== 'string') throw damaged('a route has no destination', 'an address or a prefix');
   const v6 = given === 'default' ? isIp6(row, via) : given.includes(':');
-  const bits = v6 ? '128' : '32';
-  const destination =
-    given === 'default'
-      ? v6
-        ? '::/0'
-        : '0.0.0.0/0'
-      : prefixOf(given.includes('/') ? given : `${given}/${bits}`)?.text;
-  if (destination === undefined) throw damaged(`a destination is ${given.slice(0, 60)}`, 'a prefix');
+  const destination = destinationText(given, v6);
   const flags = flagsOf(row);
-  const strange = [
-    ...Object.keys(row).filter((name) => !KNOWN_ROUTE.has(name)),
-    ...flags.filter((flag) => flag !== 'onlink'),
-    ...(row['pref'] === undefined || row['pref'] === 'medium' || row['pref'] === '0' ? [] : ['pref']),
-  ];
+  const strange =
+    hasUnknown(row, KNOWN_ROUTE) ||
+    flags.some((flag) => flag !== 'onlink') ||
+    !(row['pref'] === undefined || row['pref'] === 'medium' || row['pref'] === '0');
   const text = `${type === 'unicast' ? '' : `${type} `}${destination}${via}${deviceText(row)}${
     flags.includes('onlink') ? ' onlink' : ''
   }${row['prefsrc'] === undefined ? '' : ` src ${addressText(row['prefsrc'], 'a source')}`} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}${metricsText(row)}${nexthopsText(row)}`;
@@ -165,10 +179,9 @@ function routeOf(row: Row, protocol: number): KernelEntry {
     table: table === MAIN_TABLE ? 'main' : table === GUARD_TABLE ? 'guard' : 'other',
     key: routeEntryKey(table, destination, metric),
     // What we do not know how to write equals nothing that is desired, and is deleted by what we do know.
-    text:
-      strange.length > 0
-        ? `${destination} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}`
-        : text,
+    text: strange
+      ? `${destination} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}`
+      : text,
   };
 }
 
@@ -233,8 +246,7 @@ export function rulesOutput(
     const table = row['table'] === undefined ? '' : ` lookup ${String(numberOf(row['table'], 'a table'))}`;
     const iif = row['iif'] === undefined ? '' : ` iif ${wordOf(row['iif'], 'an interface')}`;
     const body = `${iif}${ipproto}${portsText(row, 'sport')}${portsText(row, 'dport')}${table}${action}`;
-    const unknown = Object.keys(row).filter((name) => !KNOWN_RULE.has(name));
-    const strange = unknown.length > 0 || row['src'] !== 'all';
+    const strange = hasUnknown(row, KNOWN_RULE) || row['src'] !== 'all';
     if (protocol === ROUTE_PROTOCOL[mode]) {
       entries.push({
         kind: 'rule',

@@ -14,43 +14,25 @@ export type StepKind = 'add' | 'remove' | 'change';
 
 const INVERSE: Readonly<Record<StepKind, StepKind>> = { add: 'remove', remove: 'add', change: 'change' };
 
-function grouped(entries: readonly KernelEntry[]): Map<string, KernelEntry[]> {
-  const groups = new Map<string, KernelEntry[]>();
-  for (const entry of entries) {
-    const group = groups.get(entry.key);
-    if (group === undefined) groups.set(entry.key, [entry]);
-    else group.push(entry);
-  }
-  return groups;
-}
-
 function isProhibition(entry: KernelEntry): boolean {
   return entry.kind === 'rule' && / prohibit /.test(entry.text);
 }
 
-function stepOf(
-  id: string,
-  entry: KernelEntry,
-  before: string | null,
-  after: string | null,
-): { readonly entry: KernelEntry; readonly step: Step } {
+function stepOf(id: string, entry: KernelEntry, before: string | null, after: string | null): Step {
   const kind: StepKind = before === null ? 'add' : after === null ? 'remove' : 'change';
   const [place, ...keys] = entry.key.split(' ');
   return {
-    entry,
-    step: {
-      id,
-      kind,
-      path:
-        place === 'route'
-          ? `/kedge-routes:routes/route[table='${keys[0] ?? ''}'][destination='${keys[1] ?? ''}'][metric='${keys[2] ?? ''}']`
-          : `/kedge-routes:routes/rule[family='${keys[0] ?? ''}'][preference='${keys[1] ?? ''}']`,
-      before,
-      after,
-      inverse: { kind: INVERSE[kind], before: after, after: before },
-      dependsOn: [],
-      safePoint: true,
-    },
+    id,
+    kind,
+    path:
+      place === 'route'
+        ? `/kedge-routes:routes/route[table='${keys[0] ?? ''}'][destination='${keys[1] ?? ''}'][metric='${keys[2] ?? ''}']`
+        : `/kedge-routes:routes/rule[family='${keys[0] ?? ''}'][preference='${keys[1] ?? ''}']`,
+    before,
+    after,
+    inverse: { kind: INVERSE[kind], before: after, after: before },
+    dependsOn: [],
+    safePoint: true,
   };
 }
 
@@ -59,7 +41,7 @@ function stepOf(
  * routes go. Loosening: routes come, the prohibition goes first of the rules, the guard table is emptied last.
  * So at no moment is something allowed prohibited, or something prohibited allowed longer than needed.
  */
-function rankOf({ entry, step }: { entry: KernelEntry; step: Step }, protects: boolean): number {
+function rankOf(entry: KernelEntry, step: Step, protects: boolean): number {
   if (entry.kind === 'rule') {
     if (step.kind !== 'remove') return isProhibition(entry) ? 3 : 2;
     if (isProhibition(entry)) return 6;
@@ -72,11 +54,31 @@ function rankOf({ entry, step }: { entry: KernelEntry; step: Step }, protects: b
   return step.kind === 'remove' ? 4 : 5;
 }
 
+/** One more than the highest that {@link rankOf} gives. */
+const RANKS = 9;
+
 /** SHA-256 of what was read, independent of the order in which it was read. */
 function baseOf(world: RouteWorld): string {
-  const hash = createHash('sha256').update(world.mode);
-  for (const text of world.entries.map(({ text }) => text).toSorted()) hash.update('\n').update(text);
-  return hash.digest('hex');
+  const texts = world.entries.map(({ text }) => text).sort();
+  return createHash('sha256')
+    .update(`${world.mode}\n${texts.join('\n')}`)
+    .digest('hex');
+}
+
+/** What stands once per key, and what stands there besides. */
+function byKey(entries: readonly KernelEntry[], wanted: ReadonlyMap<string, KernelEntry>) {
+  const first = new Map<string, KernelEntry>();
+  const more: KernelEntry[] = [];
+  for (const entry of entries) {
+    const other = first.get(entry.key);
+    // Of several entries with one key the right one is kept.
+    if (other === undefined) first.set(entry.key, entry);
+    else if (wanted.get(entry.key)?.text === entry.text) {
+      more.push(other);
+      first.set(entry.key, entry);
+    } else more.push(entry);
+  }
+  return { first, more };
 }
 
 /**
@@ -86,24 +88,21 @@ function baseOf(world: RouteWorld): string {
  * @param epoch the epoch under which it is made.
  */
 export function planOf(actual: RouteWorld, desired: RouteWorld, epoch: Epoch): Plan {
-  const there = grouped(actual.entries);
-  const wanted = grouped(desired.entries);
+  const wanted = new Map(desired.entries.map((entry) => [entry.key, entry]));
+  const { first: there, more } = byKey(actual.entries, wanted);
   const protects = desired.entries.some(isProhibition);
-  const steps: { entry: KernelEntry; step: Step }[] = [];
-  for (const [key, entries] of there) {
-    const target = wanted.get(key)?.[0];
-    const right = target === undefined ? -1 : entries.findIndex(({ text }) => text === target.text);
-    for (const [place, entry] of entries.entries()) {
-      if (place === right) continue;
-      const id = place === 0 ? key : `${key} ${String(place)}`;
-      const replaced = right < 0 && place === entries.length - 1 ? target : undefined;
-      steps.push(stepOf(id, replaced ?? entry, entry.text, replaced?.text ?? null));
-    }
+  const ranks: Step[][] = Array.from({ length: RANKS }, () => []);
+  const put = (entry: KernelEntry, step: Step): void => {
+    ranks[rankOf(entry, step, protects)]?.push(step);
+  };
+  for (const [index, entry] of more.entries())
+    put(entry, stepOf(`${entry.key} ${String(index + 1)}`, entry, entry.text, null));
+  for (const [key, entry] of there) {
+    const target = wanted.get(key);
+    if (target === undefined) put(entry, stepOf(key, entry, entry.text, null));
+    else if (target.text !== entry.text) put(target, stepOf(key, target, entry.text, target.text));
   }
-  for (const [key, [entry]] of wanted)
-    if (entry !== undefined && !there.has(key)) steps.push(stepOf(key, entry, null, entry.text));
-  const ranked = steps.map((each, place) => ({ ...each, place, rank: rankOf(each, protects) }));
-  ranked.sort((a, b) => a.rank - b.rank || a.place - b.place);
+  for (const [key, entry] of wanted) if (!there.has(key)) put(entry, stepOf(key, entry, null, entry.text));
   const base = baseOf(actual);
   const target = `routes/${desired.mode}`;
   return {
@@ -111,7 +110,7 @@ export function planOf(actual: RouteWorld, desired: RouteWorld, epoch: Epoch): P
     epoch,
     target,
     base,
-    steps: ranked.map(({ step }) => step),
+    steps: ranks.flat(),
   };
 }
 
