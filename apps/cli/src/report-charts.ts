@@ -124,15 +124,14 @@ export function budgetChart(title: string, rows: readonly Row[]): Markup {
   ]);
 }
 
-/** One class: what was offered and what arrived, while each level was held. */
+/** One class: which part of what was offered arrived, while each level was held. */
 export function trafficChart(name: string, { steps }: DrillView): Markup {
   const left = 14;
   const right = WIDTH - 12;
   const top = 16;
-  const height = 62;
+  const height = 40;
   const stretch = (right - left) / Math.max(1, steps.length);
   const width = Math.min(58, stretch * 0.66);
-  const most = Math.max(1, ...steps.map(({ traffic }) => traffic.get(name)?.sent ?? 0));
   const columns = steps.map((step, at) => {
     const x = left + at * stretch + (stretch - width) / 2;
     const middle = x + width / 2;
@@ -141,8 +140,9 @@ export function trafficChart(name: string, { steps }: DrillView): Markup {
     if (seen === undefined) {
       return markup`<g>${level}<text x="${round(middle)}" y="${top + height - 4}" class="c s m">no data</text></g>`;
     }
-    const offered = (seen.sent / most) * height;
-    const arrived = Math.min(1, seen.received / most) * height;
+    // Levels are held for different times: what counts is the part of what was offered then.
+    const offered = seen.sent > 0 ? height : 0;
+    const arrived = Math.min(1, seen.received / Math.max(1, seen.sent)) * height;
     const leak = seen.allowed === 'drop' && seen.received > 0;
     const said = leak ? `${seen.received} ✗` : seen.allowed === 'drop' ? 'shut' : String(seen.received);
     const at0 = top + height - Math.max(offered, arrived) - 4;

@@ -123,7 +123,7 @@ function traffic(view: DrillView): Markup {
     return markup`<section><h2>Traffic per class</h2>${absent('The report holds no traffic: nothing was judged by packets.')}</section>`;
   }
   return markup`<section><h2>Traffic per class</h2>
-<p class="lead">Packets while each level was held, counted where they arrive, from the last acknowledgement on; the number is what arrived. The frame is what was offered.</p>
+<p class="lead">Packets while each level was held, counted where they arrive, from the last acknowledgement on; the number is what arrived. The frame is everything that was offered.</p>
 <ul class="key"><li><i style="background:var(--good)"></i>let through</li><li><i style="background:var(--low)"></i>let through, marked low priority</li><li><i style="background:var(--soft);border:1px solid var(--line)"></i>offered, shut out</li><li><i style="background:var(--bad)"></i>✗ arrived, and should not have</li></ul>
 <div class="panel">${view.classes.map((name) => markup`<figure><figcaption>${name}</figcaption>${trafficChart(name, view)}</figure>`)}</div></section>`;
 }
