@@ -2,7 +2,15 @@
  * The posture as the API shows it.
  * It must not change anything.
  */
-import type { FailClosedReport, PostureState, RefusalReply, ServiceReport, SetReply } from '@kedge/bus';
+import type {
+  DisagreementReport,
+  FailClosedReport,
+  PostureState,
+  RefusalReply,
+  ServiceReport,
+  SetReply,
+  ViolationReport,
+} from '@kedge/bus';
 import { PATHS } from '@kedge/contracts';
 import { levelInForce, type RefusalAnswer, type Reply, wrongs } from '@kedge/posture';
 import { tighterOf, type Level } from '@kedge/units';
@@ -29,6 +37,32 @@ export function postureStateOf(driver: TransitionDriver, reports: Reports, recor
     services: servicesOf(driver),
     atNs: snapshot.atNs,
     alarms: alarmsOf(driver, reports, records),
+    disagreements: snapshot.disagreements.map(
+      ({ who, path, believes, inForce, ageNs, overdue }): DisagreementReport => ({
+        who,
+        path,
+        believesEpoch: believes.epoch,
+        believesLevel: believes.level ?? 0,
+        inForceEpoch: inForce.epoch,
+        inForceLevel: inForce.level,
+        ageNs,
+        overdue,
+        away: machine.standings[who]?.present !== true,
+      }),
+    ),
+    violations: driver.violations.map(
+      ({ number, atNs, epoch, kind, path, subject, deadlineNs, actedAtNs, level }): ViolationReport => ({
+        number,
+        atNs,
+        epoch,
+        kind,
+        path: path ?? '',
+        subject,
+        deadlineNs,
+        actedAtNs,
+        level: level ?? 0,
+      }),
+    ),
   };
 }
 

@@ -188,9 +188,13 @@ export class PostureController {
 }
 
 /** What makes a state another one: everything but ages and the moment it was taken. */
-function essenceOf({ atNs: _at, services, ...rest }: PostureState): string {
+function essenceOf({ atNs: _at, services, disagreements, ...rest }: PostureState): string {
   return JSON.stringify(
-    { ...rest, services: services.map(({ beatAgeNs: _age, ...service }) => service) },
+    {
+      ...rest,
+      services: services.map(({ beatAgeNs: _age, ...service }) => service),
+      disagreements: disagreements.map(({ ageNs: _old, ...disagreement }) => disagreement),
+    },
     (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
   );
 }

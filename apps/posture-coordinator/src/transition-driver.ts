@@ -2,7 +2,7 @@
  * Runs the posture machine: brings it events, carries its effects out in their order, and answers whoever asked.
  * It must not decide about the posture; the machine in libs/posture does.
  */
-import type { BoardSnapshot, PostureBoard, TransitionReport, WardenViolation } from '@kedge/bus';
+import type { Acknowledgement, BoardSnapshot, PostureBoard, TransitionReport, WardenViolation } from '@kedge/bus';
 import { STAGES } from '@kedge/bus';
 import {
   type Action,
@@ -72,6 +72,8 @@ const TICK_MS = 100;
 /** How long something may be wrong while nothing runs before it is repaired; grows with every attempt. */
 const REPAIR_AFTER_MS = 1_500;
 const REPAIR_AFTER_MAX_MS = 60_000;
+/** Violations that are shown. */
+const VIOLATIONS_MAX = 32;
 /** Transitions whose moments are remembered. */
 const TRACKED_MAX = 64;
 
@@ -82,6 +84,8 @@ interface Tracked {
   outcome: TransitionReport['outcome'];
   /** A path whose turn comes again has one deadline, the newest. */
   readonly timers: Map<PathName | 'verify', NodeJS.Timeout>;
+  /** Who acknowledged this very epoch: a newer one that pre-empts it takes the place in the slot. */
+  readonly acks: Map<string, Acknowledgement>;
 }
 
 /** Events of the driver: something about the posture changed. */
@@ -103,6 +107,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   readonly #answers = new Map<string, (reply: Reply) => void>();
   readonly #identities = new Map<string, RequestIdentity>();
   #alarms: string[] = [];
+  /** Newest first. */
+  #violations: WardenViolation[] = [];
   /** Alarms that a restart raised. */
   #doubts: readonly string[] = [];
   #requests = 0;
@@ -139,6 +145,11 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   /** What was found wrong and stays worth knowing: until a restart, or until {@link recover} says. */
   get alarms(): readonly string[] {
     return this.#alarms;
+  }
+
+  /** What the warden recorded last, newest first. */
+  get violations(): readonly WardenViolation[] {
+    return this.#violations;
   }
 
   /** Says something that stays worth knowing. */
@@ -534,6 +545,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       earlier,
       outcome: 'running',
       timers: new Map(),
+      acks: new Map(),
       stamps: {
         receivedAtNs: transition.receivedAtNs,
         decidedAtNs: earlier?.decidedAtNs ?? decidedAtNs,
@@ -603,6 +615,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       earlier,
       outcome,
       parties: this.#parties,
+      acks: tracked.acks,
       budgetNs: this.#budgets(),
     });
   }
@@ -682,6 +695,9 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   #takeSnapshot(): void {
     this.#snapshot = this.#parts.board.snapshot();
     this.#parties = partiesOf(this.#snapshot, this.#parts.config.sessionParticipants);
+    for (const [who, { ack }] of this.#parties) {
+      if (ack !== undefined && ack.outcome !== 'none') this.#tracked.get(ack.epoch)?.acks.set(who, ack);
+    }
   }
 
   #look(): void {
@@ -692,6 +708,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   #onViolation(violation: WardenViolation): void {
     const { records, config, clock, logger, boot } = this.#parts;
     logger.error({ violation }, 'the warden recorded a violation');
+    this.#violations = [violation, ...this.#violations].slice(0, VIOLATIONS_MAX);
     records.put({
       schema: 'kedge.budget-violation/1',
       id: `budget-violation/${config.appliance}/${boot}/${violation.number}-${violation.atNs}`,

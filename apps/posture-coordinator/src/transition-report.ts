@@ -3,7 +3,7 @@
  * the acting ends (PO-14).
  * It must not decide how a transition ended.
  */
-import type { ParticipantReport, PathReport, TransitionReport } from '@kedge/bus';
+import type { Acknowledgement, ParticipantReport, PathReport, TransitionReport } from '@kedge/bus';
 import { PATHS, pathOutcomeSchema, type PathName, type PostureTransitionRecord } from '@kedge/contracts';
 import type { EndOutcome, OwnCause, Transition } from '@kedge/posture';
 import { isLevel } from '@kedge/units';
@@ -29,6 +29,8 @@ export interface ReportParts {
   readonly transition: Transition;
   readonly stamps: Stamps;
   readonly parties: ReadonlyMap<string, Party>;
+  /** What was acknowledged for this epoch, also where a newer one stands in the slot by now. */
+  readonly acks?: ReadonlyMap<string, Acknowledgement>;
   readonly budgetNs: Readonly<Record<PathName, bigint>>;
   /** Undefined while it runs. */
   readonly outcome: EndOutcome | undefined;
@@ -78,7 +80,8 @@ function pathReportOf(path: PathName, parts: ReportParts): PathReport {
   const ended = outcome !== undefined;
   const participants = [...parties]
     .filter(([, { standing }]) => standing.path === path)
-    .map(([name, { standing, ack }]): ParticipantReport => {
+    .map(([name, { standing, ack: newest }]): ParticipantReport => {
+      const ack = parts.acks?.get(name) ?? newest;
       // Who acknowledged what pre-empted this one may never have done this one.
       const acted =
         ack !== undefined &&

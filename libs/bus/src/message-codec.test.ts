@@ -56,6 +56,32 @@ const state: PostureState = {
   ],
   atNs: 18_446_744_073_709_551_615n,
   alarms: ['the data plane is late'],
+  disagreements: [
+    {
+      who: 'mesh',
+      path: 'overlay',
+      believesEpoch: 8n,
+      believesLevel: 5,
+      inForceEpoch: 9n,
+      inForceLevel: 2,
+      ageNs: 6_000_000_000n,
+      overdue: true,
+      away: false,
+    },
+  ],
+  violations: [
+    {
+      number: 3n,
+      atNs: 1n,
+      epoch: 9n,
+      kind: 'budget',
+      path: 'overlay',
+      subject: 'mesh',
+      deadlineNs: 1n,
+      actedAtNs: 2n,
+      level: 2,
+    },
+  ],
 };
 
 describe('messages', () => {
@@ -106,6 +132,8 @@ describe('messages', () => {
       services: [],
       atNs: 0n,
       alarms: [],
+      disagreements: [],
+      violations: [],
     });
     const set = method('set');
     const request = { level: 3, reason: 'why', principal: 'user:ada', idempotencyKey: '12345678' };

@@ -110,6 +110,32 @@ export interface PostureState {
   readonly services: readonly ServiceReport[];
   readonly atNs: bigint;
   readonly alarms: readonly string[];
+  readonly disagreements: readonly DisagreementReport[];
+  readonly violations: readonly ViolationReport[];
+}
+
+export interface DisagreementReport {
+  readonly who: string;
+  readonly path: string;
+  readonly believesEpoch: bigint;
+  readonly believesLevel: number;
+  readonly inForceEpoch: bigint;
+  readonly inForceLevel: number;
+  readonly ageNs: bigint;
+  readonly overdue: boolean;
+  readonly away: boolean;
+}
+
+export interface ViolationReport {
+  readonly number: bigint;
+  readonly atNs: bigint;
+  readonly epoch: bigint;
+  readonly kind: string;
+  readonly path: string;
+  readonly subject: string;
+  readonly deadlineNs: bigint;
+  readonly actedAtNs: bigint;
+  readonly level: number;
 }
 
 export interface HistoryRequest {

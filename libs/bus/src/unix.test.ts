@@ -23,6 +23,8 @@ const state: PostureState = {
   services: [],
   atNs: 1n,
   alarms: [],
+  disagreements: [],
+  violations: [],
 };
 const request: SetRequest = { level: 3, reason: 'why', principal: 'user:ada', idempotencyKey: '12345678' };
 const never = (signal: AbortSignal) =>
