@@ -17,7 +17,7 @@ import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** What is appended; numbers that follow from the journal itself are filled in. */
-export type JournalDraft = Omit<JournalRecord, 'sequence' | 'reservedUpTo' | 'bootId'> & {
+export type JournalDraft = Omit<JournalRecord, 'sequence' | 'reservedUpTo' | 'bootId' | 'fileRecords'> & {
   /** Given by `reserve` alone. */
   readonly reservedUpTo?: Epoch;
 };
@@ -201,6 +201,7 @@ export class JournalFile {
       sequence: this.#sequence,
       reservedUpTo: this.#reservedUpTo,
       bootId: this.#options.bootId,
+      fileRecords: this.#options.capacity,
     };
   }
 
@@ -260,6 +261,7 @@ export class JournalFile {
       ...record,
       sequence: first + BigInt(index),
       reservedUpTo: index <= carried.length ? reservedBefore : record.reservedUpTo,
+      fileRecords: capacity,
     }));
     this.#sequence += shift;
     const bytes = Buffer.alloc(capacity * JOURNAL_RECORD_BYTES);

@@ -62,6 +62,8 @@ export interface JournalRecord {
   /** Not the level, the accord of the level changed (PO-2). */
   readonly accord: boolean;
   readonly holds: Holds;
+  /** How many records the file was made for; absent: it does not say. */
+  readonly fileRecords?: number;
 }
 
 const CHANNEL_NUMBERS: Readonly<Record<Channel, number>> = {
@@ -110,6 +112,7 @@ export function encodeJournalRecord(record: JournalRecord): Uint8Array {
     (record.recovered ? FLAG.recovered : 0) |
     (record.accord ? FLAG.accord : 0);
   for (const channel of CHANNELS) bytes[96 + CHANNEL_NUMBERS[channel]] = record.holds[channel] ?? 0;
+  view.setUint32(104, record.fileRecords ?? 0, true);
   view.setUint32(124, crc32(bytes.subarray(0, 124)), true);
   return bytes;
 }
@@ -155,6 +158,7 @@ export function decodeJournalRecord(bytes: Uint8Array): JournalPlace {
   const wall = view.getBigUint64(40, true);
   const keyHash = bytes.slice(64, 80);
   const keyed = keyHash.some((byte) => byte !== 0);
+  const fileRecords = view.getUint32(104, true);
   return {
     place: 'record',
     record: {
@@ -177,6 +181,7 @@ export function decodeJournalRecord(bytes: Uint8Array): JournalPlace {
       recovered: (flags & FLAG.recovered) !== 0,
       accord: (flags & FLAG.accord) !== 0,
       holds,
+      ...(fileRecords === 0 ? {} : { fileRecords }),
     },
   };
 }
@@ -234,6 +239,11 @@ export function recoverJournal(bytes: Uint8Array): JournalSummary {
       break;
     }
     const { record } = found;
+    // A file that was cut between two records looks whole otherwise, and its end may have been the tighter one.
+    const { fileRecords } = record;
+    if (fileRecords !== undefined && fileRecords * JOURNAL_RECORD_BYTES !== bytes.length) {
+      why ??= `it was made for ${fileRecords} records and is not of that length`;
+    }
     sequence = record.sequence;
     reservedUpTo = record.reservedUpTo;
     if (record.kind === 'decision' && record.keyHash !== undefined) keyed.push(record);

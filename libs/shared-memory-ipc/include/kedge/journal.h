@@ -8,7 +8,7 @@
  * appended in order, `sequence` grows by one from record to record (the first may have any number). The first
  * record that is wholly zero ends the journal; everything after it is zero as well: untouched, preallocated
  * space. Anything else (wrong magic, version, checksum, sequence, range, a record after the end, a size that is
- * no multiple of a record) means that the journal is damaged, and the box comes up at level 2 or stricter.
+ * no multiple of a record or not that of `file_records`) means that the journal is damaged, and the box comes up at level 2 or stricter.
  *
  * What is in force after reading to the end:
  *   - the decision with the highest epoch: the last DECISION or CHECKPOINT record;
@@ -95,7 +95,8 @@ struct kedge_journal_record {
   uint8_t hold[8];           /* of the last record but RESERVE: per channel number, the tightest level that its
                               * source asked for and that nobody of equal or higher authority has loosened since;
                               * 0 = none (PO-4) */
-  uint8_t reserved1[20];
+  uint32_t file_records;     /* how many records the file was made for, in every record of it; 0 = not said */
+  uint8_t reserved1[16];
   uint32_t checksum;         /* CRC-32 (IEEE, as zlib's crc32) of the bytes before it */
 };
 KEDGE_JOURNAL_ASSERT(sizeof(struct kedge_journal_record) == KEDGE_JOURNAL_RECORD_BYTES, "journal record size");
@@ -109,6 +110,7 @@ KEDGE_JOURNAL_ASSERT(offsetof(struct kedge_journal_record, key_hash) == 64, "jou
 KEDGE_JOURNAL_ASSERT(offsetof(struct kedge_journal_record, content_hash) == 80, "journal content");
 KEDGE_JOURNAL_ASSERT(offsetof(struct kedge_journal_record, from) == 88, "journal levels");
 KEDGE_JOURNAL_ASSERT(offsetof(struct kedge_journal_record, hold) == 96, "journal holds");
+KEDGE_JOURNAL_ASSERT(offsetof(struct kedge_journal_record, file_records) == 104, "journal length");
 KEDGE_JOURNAL_ASSERT(offsetof(struct kedge_journal_record, checksum) == 124, "journal checksum is last");
 
 #define KEDGE_JOURNAL_EPOCH_MAX ((UINT64_C(1) << 48) - 1)
@@ -201,6 +203,9 @@ static inline void kedge_journal_summarise(const void *bytes, size_t size, struc
       out->damaged = 1;
       break;
     }
+    /* A file that was cut between two records looks whole otherwise, and its end may have been the tighter one. */
+    if (r.file_records != 0 && (uint64_t)r.file_records * KEDGE_JOURNAL_RECORD_BYTES != size)
+      out->damaged = 1;
     sequence = r.sequence;
     out->reserved_up_to = r.reserved_up_to;
     if (r.kind == KEDGE_JOURNAL_CHECKPOINT || (r.kind == KEDGE_JOURNAL_DECISION && !(r.flags & KEDGE_JOURNAL_FLAG_CARRIED))) {
