@@ -56,8 +56,13 @@ describe('idempotency', () => {
     expect(known.kind === 'same' && (await known.reply)).toEqual(decision);
   });
 
-  it('PO-5 the store is bounded, and the oldest key goes first', () => {
+  it('PO-5 the store is bounded, the oldest key goes first, and a flood of one way in costs no other a key', () => {
     const { store } = storeAt();
+    const others = (['console', 'fleet', 'plugin'] as const).map((channel) =>
+      identityOf(channel, 'master', asked),
+    );
+    const otherTier = identityOf('local', 'site_owner', asked);
+    for (const identity of [...others, otherTier]) store.remember(identity, Promise.resolve(decision));
     const identities = Array.from({ length: KEYS_MAX + 1 }, (_, index) =>
       identityOf('local', 'master', { ...asked, idempotencyKey: `key-number-${index}` }),
     );
@@ -66,5 +71,6 @@ describe('idempotency', () => {
       identities.map((identity) => store.lookUp(identity).kind).filter((kind) => kind === 'new'),
     ).toHaveLength(1);
     expect(identities[0] && store.lookUp(identities[0]).kind).toBe('new');
+    for (const identity of [...others, otherTier]) expect(store.lookUp(identity).kind).toBe('same');
   });
 });

@@ -10,11 +10,13 @@ import { createHash } from 'node:crypto';
 
 /** How long a key is known, milliseconds. Measured on the monotonic clock within a process (PO-25). */
 export const KEY_LIFETIME_MS = 86_400_000;
-/** Keys that are known at once; the oldest goes first. */
-export const KEYS_MAX = 4_096;
+/** Keys that are known at once of each way in; its oldest goes first. No flood of one costs another a key. */
+export const KEYS_MAX = 1_024;
 
 /** What a key stands for, hashed: what is kept and journaled cannot be read back. */
 export interface RequestIdentity {
+  /** Channel and tier. */
+  readonly way: string;
   /** 16 bytes, of channel, tier and key. */
   readonly keyHash: Uint8Array;
   /** 8 bytes, of everything else that was asked. */
@@ -38,6 +40,7 @@ export function identityOf(
       .update(JSON.stringify(parts.map(String)))
       .digest();
   return {
+    way: wayOf(channel, tier),
     keyHash: hash('key', channel, tier, request.idempotencyKey).subarray(0, 16),
     contentHash: hash(
       'content',
@@ -48,6 +51,9 @@ export function identityOf(
     ).subarray(0, 8),
   };
 }
+
+/** The way in that keys are counted by. */
+export const wayOf = (channel: Channel, tier: Tier): string => `${channel}/${tier}`;
 
 /** What is known about a key. */
 export type Known =
@@ -64,7 +70,8 @@ interface Entry {
 /** The answers that were given. Bounded; what a restart must know comes back from the journal. */
 export class IdempotencyStore {
   readonly #clock: Clock;
-  readonly #entries = new Map<string, Entry>();
+  /** By way in, then by key. There are as many ways as channels and tiers. */
+  readonly #ways = new Map<string, Map<string, Entry>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -73,13 +80,14 @@ export class IdempotencyStore {
   /** Takes up what the journal knows: decisions of at most the last 24 hours by the wall clock. */
   restore(keyed: readonly JournalRecord[]): void {
     const nowWall = this.#clock.wallMs();
-    for (const { keyHash, contentHash, epoch, from, to, decidedAtWallMs } of keyed.slice(-KEYS_MAX)) {
+    for (const { keyHash, contentHash, epoch, from, to, decidedAtWallMs, channel, tier } of keyed) {
       if (keyHash === undefined || contentHash === undefined || from === undefined || to === undefined)
         continue;
+      if (channel === undefined || tier === undefined) continue;
       // A wall clock that went back makes a key live longer, never shorter.
       const age = Math.max(0, nowWall - decidedAtWallMs);
       if (age > KEY_LIFETIME_MS) continue;
-      this.#entries.set(hex(keyHash), {
+      this.#keep(wayOf(channel, tier), hex(keyHash), {
         content: hex(contentHash),
         reply: Promise.resolve({ kind: 'decision', epoch, from, to, durable: true }),
         atMs: this.#nowMs() - age,
@@ -87,12 +95,13 @@ export class IdempotencyStore {
     }
   }
 
-  lookUp({ keyHash, contentHash }: RequestIdentity): Known {
+  lookUp({ way, keyHash, contentHash }: RequestIdentity): Known {
     const key = hex(keyHash);
-    const entry = this.#entries.get(key);
+    const entries = this.#ways.get(way);
+    const entry = entries?.get(key);
     if (entry === undefined) return { kind: 'new' };
     if (this.#nowMs() - entry.atMs > KEY_LIFETIME_MS) {
-      this.#entries.delete(key);
+      entries?.delete(key);
       return { kind: 'new' };
     }
     return entry.content === hex(contentHash) ? { kind: 'same', reply: entry.reply } : { kind: 'replayed' };
@@ -102,22 +111,29 @@ export class IdempotencyStore {
   remember(identity: RequestIdentity, reply: Promise<Reply>): void {
     const key = hex(identity.keyHash);
     const entry: Entry = { content: hex(identity.contentHash), reply, atMs: this.#nowMs() };
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    const [oldest] = this.#entries.keys();
-    if (this.#entries.size > KEYS_MAX && oldest !== undefined) this.#entries.delete(oldest);
+    const entries = this.#keep(identity.way, key, entry);
     void reply.then((answer) => {
-      if (answer.kind === 'refusal' && ASK_AGAIN.has(answer.code) && this.#entries.get(key) === entry) {
-        this.#entries.delete(key);
+      if (answer.kind === 'refusal' && ASK_AGAIN.has(answer.code) && entries.get(key) === entry) {
+        entries.delete(key);
       }
     });
   }
 
   /** What became of a request that was answered with `waiting`. */
   settle(identity: RequestIdentity, reply: Reply): void {
-    const entry = this.#entries.get(hex(identity.keyHash));
+    const entry = this.#ways.get(identity.way)?.get(hex(identity.keyHash));
     if (entry !== undefined && entry.content === hex(identity.contentHash))
       entry.reply = Promise.resolve(reply);
+  }
+
+  #keep(way: string, key: string, entry: Entry): Map<string, Entry> {
+    const entries = this.#ways.get(way) ?? new Map<string, Entry>();
+    this.#ways.set(way, entries);
+    entries.delete(key);
+    entries.set(key, entry);
+    const [oldest] = entries.keys();
+    if (entries.size > KEYS_MAX && oldest !== undefined) entries.delete(oldest);
+    return entries;
   }
 
   #nowMs(): number {

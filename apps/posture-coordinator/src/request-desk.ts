@@ -11,8 +11,8 @@ import { setReplyOf } from './posture-view.js';
 import { recordable, wellFormed } from './set-request.js';
 import type { TransitionDriver } from './transition-driver.js';
 
-/** Set calls that may be unanswered at once. */
-const OPEN_SETS_MAX = 256;
+/** Set calls of one way in that may be unanswered at once; no flood of one makes another wait. */
+const OPEN_SETS_MAX = 64;
 
 const REPLAYED: RefusalAnswer = {
   kind: 'refusal',
@@ -46,7 +46,8 @@ export interface DeskParts {
 export class RequestDesk {
   readonly #parts: DeskParts;
   readonly #troubles = new Map<string, string>();
-  #open = 0;
+  /** By way in. */
+  readonly #open = new Map<string, number>();
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
@@ -67,8 +68,9 @@ export class RequestDesk {
     if (known.kind === 'same') return await known.reply;
     const { level, reason, principal, ifEpoch } = asked;
     // A tightening is never turned away for being one of many.
-    if (this.#open >= OPEN_SETS_MAX && level >= driver.machine.last.to) return refuse(BUSY);
-    this.#open += 1;
+    const open = this.#open.get(identity.way) ?? 0;
+    if (open >= OPEN_SETS_MAX && level >= driver.machine.last.to) return refuse(BUSY);
+    this.#open.set(identity.way, open + 1);
     try {
       const reply = driver.request(
         {
@@ -82,7 +84,7 @@ export class RequestDesk {
       idempotency.remember(identity, reply);
       return await reply;
     } finally {
-      this.#open -= 1;
+      this.#open.set(identity.way, (this.#open.get(identity.way) ?? 1) - 1);
     }
   }
 

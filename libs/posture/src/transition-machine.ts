@@ -42,8 +42,8 @@ export const EPOCH_BLOCK = 65_536n;
  * when the journal takes none any more.
  */
 export const EPOCH_HEADROOM = 16n;
-/** Requests that may wait for one journal record. */
-const MAX_UNANSWERED = 64;
+/** Requests that may wait for one journal record: as many as all ways in may have open together. */
+const MAX_UNANSWERED = 1_024;
 
 /** Order of authority among the ways in (PO-4); more is more. */
 export const CHANNEL_AUTHORITY: Readonly<Record<Channel, number>> = {
