@@ -100,11 +100,25 @@ export interface ServiceDefinition<Api> {
 }
 
 /**
- * Loads a service from a .proto file of this package.
+ * A service of a .proto file of this package. The file is read when its calls are first looked at: a process
+ * that starts pays for the services that it has to do with, not for all that there are.
  *
- * @throws KedgeError `BUS_API_UNKNOWN` when the file has no such service.
+ * @throws KedgeError `BUS_API_UNKNOWN` then, when the file has no such service.
  */
 export function defineService<Api>(file: string, name: string): ServiceDefinition<Api> {
+  let loaded: Pick<ServiceDefinition<Api>, 'methods' | 'codec'> | undefined;
+  return {
+    name,
+    get methods() {
+      return (loaded ??= loadService(file, name)).methods;
+    },
+    get codec() {
+      return (loaded ??= loadService(file, name)).codec;
+    },
+  };
+}
+
+function loadService(file: string, name: string): Pick<ServiceDefinition<unknown>, 'methods' | 'codec'> {
   const definition = loadProto(file);
   const codec = new MessageCodec(definition);
   const service = definition[name];
@@ -127,5 +141,5 @@ export function defineService<Api>(file: string, name: string): ServiceDefinitio
         codec.fromWire(replyName, method.responseDeserialize(bytes) as Record<string, unknown>),
     };
   });
-  return { name, methods, codec };
+  return { methods, codec };
 }

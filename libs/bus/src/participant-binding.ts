@@ -29,8 +29,11 @@ export interface Binding {
   readonly budgetFromNs: bigint | undefined;
   /** The budget in force: the warden's, shortened by the transition's wish. */
   readonly budgetNs: bigint | undefined;
-  /** A tightening may not start before this moment, unless the data plane acknowledges before (PO-7). */
-  readonly notBeforeNs: bigint;
+  /**
+   * The data plane tightens first: how long after the decision, at most, to wait for it; undefined = it has
+   * acknowledged, or nobody has to wait for it (PO-7).
+   */
+  readonly dataplaneFirstNs: bigint | undefined;
   /** Whether anything may loosen now: warden fresh, and a live coordinator where its stage is what releases (PO-12, PO-15). */
   readonly mayLoosen: boolean;
 }
@@ -48,7 +51,12 @@ export function bindingOf(snapshot: BoardSnapshot, path: PathName, layer: PathLa
   const { word, transition: line, budgetNs, wardenFresh } = snapshot;
   const posture = snapshot.files.find(({ file }) => file === 'posture');
   const release: Stage = layer === 'session' ? 'loosen-sessions' : 'loosen-paths';
-  const rest = { alarmOnly: false, budgetFromNs: undefined, notBeforeNs: 0n, mayLoosen: wardenFresh };
+  const rest = {
+    alarmOnly: false,
+    budgetFromNs: undefined,
+    dataplaneFirstNs: undefined,
+    mayLoosen: wardenFresh,
+  };
   const decision = ((): Omit<Binding, 'level' | 'limits' | 'budgetNs'> => {
     if (line === undefined || line.epoch < word.epoch) {
       // A word of which no line tells: of it and what the line said last the stricter (PO-15).
@@ -66,9 +74,9 @@ export function bindingOf(snapshot: BoardSnapshot, path: PathName, layer: PathLa
         tightening: true,
         alarmOnly: from === 5 && to === 4,
         budgetFromNs: line.decidedAtNs,
-        notBeforeNs: dataplaneAcknowledged(snapshot, epoch)
-          ? 0n
-          : line.decidedAtNs + (budgetNs.dataplane ?? DATAPLANE_BUDGET_NS),
+        dataplaneFirstNs: dataplaneAcknowledged(snapshot, epoch)
+          ? undefined
+          : (budgetNs.dataplane ?? DATAPLANE_BUDGET_NS),
       };
     }
     if (at(stage) < at(release)) {

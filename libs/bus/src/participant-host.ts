@@ -170,6 +170,12 @@ class Host<Actual> implements HostedParticipant {
   #asked = '';
   #running: Goal | undefined;
   #standing: { readonly epoch: Epoch; readonly level: Level } | undefined;
+  /** The level that was verified or enforced last, which a loosening that is held back stays at. */
+  #enforced: Level | undefined;
+  /** When this process first saw the epoch that binds: a moment in the board that lies in the future counts as this. */
+  #seen: { readonly epoch: Epoch; readonly atNs: bigint };
+  /** The world was shown to the snapshot, and has not come to a posture since. */
+  #escalating = false;
   /** The last acknowledgement of this process. */
   #acknowledged: ParticipantAck | undefined;
   /** What a cancelled run left behind that has not returned. */
@@ -177,7 +183,11 @@ class Host<Actual> implements HostedParticipant {
   #broughtUp = false;
   #serviceServes = true;
   #closed = false;
-  #waiting: { readonly after: number; readonly resolve: (last: LastRun) => void }[] = [];
+  #waiting: {
+    readonly after: number;
+    readonly resolve: (last: LastRun) => void;
+    readonly reject: (error: KedgeError) => void;
+  }[] = [];
   #runs = 0;
 
   constructor(options: HostOptions<Actual>) {
@@ -200,6 +210,7 @@ class Host<Actual> implements HostedParticipant {
         this.#tell();
       },
     });
+    this.#seen = { epoch: EPOCH_NONE, atNs: this.#startedAtNs };
     this.#goal = this.#goalNow();
     for (const [event, because] of BOARD_REASONS) {
       const look = (): void => {
@@ -239,16 +250,18 @@ class Host<Actual> implements HostedParticipant {
   reconcileNow(): Promise<LastRun> {
     return new Promise((resolve, reject) => {
       if (this.#closed) {
-        reject(
-          new KedgeError({
-            code: 'RECONCILE_STOPPED',
-            message: `cannot reconcile ${this.#options.participant.name}: its host is closed`,
-          }),
-        );
+        reject(this.#stopped());
         return;
       }
-      this.#waiting.push({ after: this.#runs, resolve });
+      this.#waiting.push({ after: this.#runs, resolve, reject });
       this.#loop.want('request');
+    });
+  }
+
+  #stopped(): KedgeError {
+    return new KedgeError({
+      code: 'RECONCILE_STOPPED',
+      message: `cannot reconcile ${this.#options.participant.name}: its host is closed`,
     });
   }
 
@@ -262,6 +275,8 @@ class Host<Actual> implements HostedParticipant {
       this.#closed = true;
       for (const off of this.#unsubscribe) off();
       clearTimeout(this.#gateTimer);
+      for (const { reject } of this.#waiting) reject(this.#stopped());
+      this.#waiting = [];
     }
     await this.#loop.close();
     clearInterval(this.#beating);
@@ -270,8 +285,9 @@ class Host<Actual> implements HostedParticipant {
   /* ------------------------------------------------------------ the board */
 
   #goalNow(): Goal {
-    const { board, participant, layer, limit } = this.#options;
-    const binding = bindingOf(board.snapshot(), participant.path, layer);
+    const { limit } = this.#options;
+    const binding = this.#binding();
+    if (binding.epoch !== this.#seen.epoch) this.#seen = { epoch: binding.epoch, atNs: this.#now() };
     const limits: Limit[] = [...binding.limits];
     let { level } = binding;
     let ownLimit: OwnLimit | undefined;
@@ -285,19 +301,47 @@ class Host<Actual> implements HostedParticipant {
       level = ownLimit.level;
     }
     // While nothing may loosen, what is known to be tighter stays; of what is not known nothing is given back.
-    const standing = this.#standing?.level ?? this.#options.slot.level ?? LOCKDOWN;
-    if (!binding.mayLoosen && isLooser(level, standing)) {
+    const enforced = this.#enforced ?? this.#options.slot.level ?? LOCKDOWN;
+    if (!binding.mayLoosen && isLooser(level, enforced)) {
       limits.push('not-released');
-      level = standing;
+      level = enforced;
     }
     return { binding, epoch: binding.epoch, level, limits, ownLimit };
+  }
+
+  #binding(): Binding {
+    const { board, participant, layer, log } = this.#options;
+    try {
+      return bindingOf(board.snapshot(), participant.path, layer);
+    } catch (error) {
+      log.error({ err: error }, 'the board cannot be read');
+      return {
+        epoch: this.#seen.epoch,
+        level: LOCKDOWN,
+        decided: LOCKDOWN,
+        stage: 'tighten',
+        tightening: true,
+        alarmOnly: false,
+        limits: ['board-unreadable'],
+        budgetFromNs: undefined,
+        budgetNs: undefined,
+        dataplaneFirstNs: undefined,
+        mayLoosen: false,
+      };
+    }
   }
 
   /** Compares what is asked with what was begun, and has the loop do what is missing. */
   #look(because: LoopReason): void {
     if (this.#closed) return;
     const goal = this.#goalNow();
+    const news = keyOf(goal) !== keyOf(this.#goal) || goal.limits.join() !== this.#goal.limits.join();
     this.#goal = goal;
+    this.#follow(goal, because);
+    if (news) this.#tell();
+  }
+
+  #follow(goal: Goal, because: LoopReason): void {
     const running = this.#running;
     if (running !== undefined && isTighter(goal.level, running.level)) {
       // What runs would bring about more than is allowed now: void (PO-10).
@@ -320,13 +364,24 @@ class Host<Actual> implements HostedParticipant {
     this.#loop.want(because);
   }
 
-  /** Holds the loop back until the data plane has tightened (PO-7), and while something stuck might still write. */
+  /** How long the data plane still has before anything else tightens (PO-7). */
+  #waitNs({ level, binding }: Goal): bigint {
+    // Nobody waits for the data plane in order to be as tight as the warden or a missing board asks.
+    if (binding.dataplaneFirstNs === undefined || level !== binding.decided) return 0n;
+    return this.#decidedAtNs(binding) + binding.dataplaneFirstNs - this.#now();
+  }
+
+  /** When the budget began. */
+  #decidedAtNs({ budgetFromNs }: Binding): bigint {
+    const { atNs } = this.#seen;
+    return budgetFromNs !== undefined && budgetFromNs < atNs ? budgetFromNs : atNs;
+  }
+
+  /** Holds the loop back until the data plane has tightened. */
   #block(goal: Goal): void {
     clearTimeout(this.#gateTimer);
-    const waitNs = goal.binding.notBeforeNs - this.#now();
-    // Nobody waits for the data plane in order to stay as tight as the warden or a missing board asks.
-    const binds = goal.level === goal.binding.decided && goal.binding.tightening;
-    if (binds && waitNs > 0n) {
+    const waitNs = this.#waitNs(goal);
+    if (waitNs > 0n) {
       this.#loop.block('the data plane tightens first');
       this.#gateTimer = setTimeout(
         () => {
@@ -364,8 +419,14 @@ class Host<Actual> implements HostedParticipant {
     const run = ++this.#runs;
     const goal = this.#goalNow();
     this.#goal = goal;
-    this.#running = goal;
     this.#asked = keyOf(goal);
+    if (this.#waitNs(goal) > 0n) {
+      // Decided since the loop let this run begin.
+      this.#block(goal);
+      this.#loop.want(because);
+      return { outcome: 'cancelled', changes: 0 };
+    }
+    this.#running = goal;
     try {
       return await this.#towards(goal, because, signal);
     } finally {
@@ -400,7 +461,7 @@ class Host<Actual> implements HostedParticipant {
       return { outcome: 'cancelled', changes: attempt.changes };
     }
     if (attempt.outcome === 'applied' || attempt.outcome === 'unchanged') {
-      this.#standing = { epoch: goal.epoch, level: goal.level };
+      this.#stand(goal);
       this.#acknowledge(goal, attempt.outcome, attempt.changes, startedAtNs);
       this.#bringUp(goal);
       if (attempt.outcome === 'applied')
@@ -432,8 +493,8 @@ class Host<Actual> implements HostedParticipant {
   /** When a run has to be at its end. A deadline that passed before this process began or tried gives a whole budget. */
   #deadlineOf({ binding }: Goal, startedAtNs: bigint, closes: boolean): bigint {
     const budget = binding.budgetNs ?? nanosFromMillis(this.#options.budgetMs);
-    const from = binding.budgetFromNs;
-    if (!closes || from === undefined) return startedAtNs + budget;
+    if (!closes || binding.budgetFromNs === undefined) return startedAtNs + budget;
+    const from = this.#decidedAtNs(binding);
     const deadline = (from > this.#startedAtNs ? from : this.#startedAtNs) + budget;
     return deadline > startedAtNs ? deadline : startedAtNs + budget;
   }
@@ -512,78 +573,87 @@ class Host<Actual> implements HostedParticipant {
   }
 
   async #attempts(goal: Goal, because: LoopReason, signal: AbortSignal, closes: boolean): Promise<Attempt> {
-    let changes = 0;
+    const done = { changes: 0 };
     for (let tries = 1; ; tries++) {
-      let attempt: Attempt;
+      let attempt: Omit<Attempt, 'changes'>;
       try {
-        attempt = await this.#attempt(goal, because, signal);
+        attempt = await this.#attempt(goal, because, signal, done);
       } catch (error) {
-        attempt = { outcome: 'failed', changes: 0, failure: failureOf(error) };
+        attempt = { outcome: 'failed', failure: failureOf(error) };
       }
-      changes += attempt.changes;
-      if (attempt.outcome === 'unchanged' && changes > 0) return { outcome: 'applied', changes };
       if (attempt.outcome !== 'failed' || !closes || tries === TRIES || signal.aborted) {
-        return { ...attempt, changes };
+        return { ...attempt, ...done };
       }
     }
   }
 
   /** Read, plan, apply, verify, and leave to acknowledge. */
-  async #attempt(goal: Goal, because: LoopReason, signal: AbortSignal): Promise<Attempt> {
+  async #attempt(
+    goal: Goal,
+    because: LoopReason,
+    signal: AbortSignal,
+    done: { changes: number },
+  ): Promise<Omit<Attempt, 'changes'>> {
     const { participant, acknowledgeable } = this.#options;
     const { level, epoch } = goal;
     if (this.#stuck > 0) {
       // Two that write at once would leave what neither wanted; failing closed is all that is safe.
-      return failed('RECONCILE_STUCK', `an earlier step of ${participant.name} has not returned`, 0);
+      return failed('RECONCILE_STUCK', `an earlier step of ${participant.name} has not returned`);
     }
     const actual = await participant.read(signal);
-    if (signal.aborted) return { outcome: 'cancelled', changes: 0 };
+    if (signal.aborted) return { outcome: 'cancelled' };
     this.#beforeEscalation(actual, goal);
     const plan = participant.plan(actual, level, epoch);
     checkPlan(plan);
-    let changes = 0;
     if (plan.steps.length > 0) {
       this.#mayStandAt(level);
       const applied = await participant.apply(plan, signal);
-      changes = applied.done.length;
-      if (signal.aborted) return { outcome: 'cancelled', changes };
+      done.changes += applied.done.length;
+      if (signal.aborted) return { outcome: 'cancelled' };
       if (applied.outcome === 'failed' || applied.outcome === 'cancelled') {
         const { code = 'RECONCILE_NOT_APPLIED', message = 'it stopped by itself' } = applied.failure ?? {};
-        return failed(code, message, changes);
+        return failed(code, message);
       }
     }
-    if (plan.steps.length > 0 || because !== 'interval') {
+    // The look from time to time reads once where nothing is to be done; whatever is acknowledged was verified.
+    const last = this.#acknowledged;
+    const told = last?.epoch === epoch && last.level === level && isGood(last);
+    if (plan.steps.length > 0 || because !== 'interval' || !told) {
       const { ok, differences } = await participant.verify(level, signal);
-      if (signal.aborted) return { outcome: 'cancelled', changes };
+      if (signal.aborted) return { outcome: 'cancelled' };
       if (!ok) {
         const [first = 'nothing was said about it'] = differences;
         const rest = differences.length > 1 ? ` (and ${differences.length - 1} more)` : '';
         return failed(
           'RECONCILE_NOT_VERIFIED',
           `${participant.name} is not at level ${level}: ${first}${rest}`,
-          changes,
         );
       }
     }
     await acknowledgeable?.(epoch, signal);
-    return { outcome: changes > 0 ? 'applied' : 'unchanged', changes };
+    return { outcome: done.changes > 0 ? 'applied' : 'unchanged' };
   }
 
   #beforeEscalation(actual: Actual, { level, epoch, binding }: Goal): void {
     const { beforeEscalation, log } = this.#options;
     const from = this.#standing?.level;
-    if (
-      beforeEscalation === undefined ||
-      from === undefined ||
-      !binding.tightening ||
-      !isTighter(level, from)
-    )
-      return;
+    if (beforeEscalation === undefined || from === undefined || !binding.tightening) return;
+    // Tried again, the world is no more the one from before.
+    if (this.#escalating || !isTighter(level, from)) return;
+    this.#escalating = true;
     try {
       beforeEscalation(actual, { from, to: level, epoch });
     } catch (error) {
       log.error({ err: error }, 'the pre-escalation snapshot failed; the escalation goes on');
     }
+  }
+
+  /** The world is at the goal, or was forced there. */
+  #stand(goal: Goal): void {
+    const { epoch, level } = goal;
+    this.#standing = { epoch: isHeldBack(goal) ? (this.#standing?.epoch ?? EPOCH_NONE) : epoch, level };
+    this.#enforced = level;
+    this.#escalating = false;
   }
 
   /** From here on the world may be as loose as this. */
@@ -601,11 +671,15 @@ class Host<Actual> implements HostedParticipant {
       return { outcome: 'applied', changes: 0 };
     });
     if (closing.outcome !== 'applied') {
-      log.error({ ...fields, failure: closing.failure }, 'failing closed failed; the warden has its own way');
+      if (signal.aborted) log.info(fields, 'failing closed gave way to a tighter posture');
+      else
+        log.error(
+          { ...fields, failure: closing.failure },
+          'failing closed failed; the warden has its own way',
+        );
       return;
     }
-    // Where a newer decision came meanwhile it is the one to be acknowledged; this level holds all the same.
-    this.#standing = { epoch: goal.epoch, level: goal.level };
+    this.#stand(goal);
     log.error(fields, 'failed closed');
     this.#acknowledge(goal, 'failed', changes, startedAtNs);
     this.#bringUp(goal);
@@ -626,10 +700,10 @@ class Host<Actual> implements HostedParticipant {
     startedAtNs: bigint,
   ): void {
     const { slot, log } = this.#options;
-    const { epoch, level, binding, limits } = goal;
+    const { level, binding } = goal;
+    // A loosening that is held back is not applied: the slot keeps its epoch and says where the world stands.
+    const epoch = isHeldBack(goal) ? slot.epoch : goal.epoch;
     if (epoch === EPOCH_NONE || epoch < slot.epoch) return;
-    // A loosening that is held back is not applied; the epoch stays open until it is.
-    if (!binding.tightening && (limits.includes('not-released') || limits.includes('own-limit'))) return;
     const last = this.#acknowledged;
     const good = outcome !== 'failed';
     // Nothing new: the times of the transition stay as they were.
@@ -673,10 +747,13 @@ class Host<Actual> implements HostedParticipant {
   }
 }
 
+const isHeldBack = ({ binding, limits }: Goal): boolean =>
+  !binding.tightening && (limits.includes('not-released') || limits.includes('own-limit'));
+
 const keyOf = ({ epoch, level }: Goal): string => `${epoch}/${level}`;
 
 const isGood = ({ outcome }: ParticipantAck): boolean => outcome === 'applied' || outcome === 'unchanged';
 
-function failed(code: string, message: string, changes: number): Attempt {
-  return { outcome: 'failed', changes, failure: { code, message } };
+function failed(code: string, message: string): Omit<Attempt, 'changes'> {
+  return { outcome: 'failed', failure: { code, message } };
 }
