@@ -53,8 +53,8 @@ const LEAST_TRUSTED: Readonly<Record<Exclude<AuthorisationRequest['action'], 'po
   'governance.show': 'apprentice',
   'governance.plan': 'apprentice',
   'governance.reload': 'master',
-  'mutation.propose': 'journeyman',
-  'mutation.execute': 'master',
+  'mutation.propose': 'apprentice',
+  'mutation.execute': 'journeyman',
 };
 
 /** True when `tier` is trusted at least as much as `least`. */

@@ -4,13 +4,13 @@
  *
  * It must never write to the board and is part of no appliance: tests and drills run it beside one.
  *
- *   kedge-board-watch trace  --board DIR --dataplane NAME [--period US]
+ *   kedge-board-watch trace  --board DIR --dataplane NAME [--participant NAME ...] [--period US]
  *     one JSON object per line: first the present state, then each change, until SIGTERM or the end of its input
- *   kedge-board-watch strike --board DIR --dataplane NAME --after EPOCH --when STEP [--journal FILE]
+ *   kedge-board-watch strike --board DIR --dataplane NAME [--participant NAME ...] --after EPOCH --when STEP [--journal FILE]
  *                            --signal STOP|KILL --pid PID [--pid PID ...] [--timeout MS]
  *     prints {"armed":true}, waits until the step is seen of an epoch above EPOCH, signals, and says so.
  *     STEP: decided (the transition line names it), journaled (a decision stands in FILE), stored (the word carries it),
- *     acknowledged (every live worker has it), verified (the line has reached VERIFY), complete, stage:N, now.
+ *     acknowledged (every live worker has it), carried (every participant has it), verified (the line has reached VERIFY), complete, stage:N, now.
  *   Exit: 0 done, 2 usage, 4 no such board or process, 5 the step was not seen in time.
  */
 #define _GNU_SOURCE
@@ -34,12 +34,16 @@
 #include <kedge/segment.h>
 
 #define MAX_PIDS 16u
+#define MAX_PARTICIPANTS 4u
 #define MILLISECOND UINT64_C(1000000)
 #define LOOK_AGAIN_NS (50 * MILLISECOND)
 
 static const char *board, *dataplane_name, *journal;
 static struct kedge_segment posture, warden, dataplane;
 static char dataplane_file[KEDGE_NAME_BYTES];
+static struct kedge_segment participant[MAX_PARTICIPANTS];
+static char participant_file[MAX_PARTICIPANTS][KEDGE_NAME_BYTES];
+static unsigned participants;
 static volatile sig_atomic_t ending;
 
 __attribute__((format(printf, 2, 3), noreturn)) static void stop(int status, const char *format, ...)
@@ -77,12 +81,14 @@ static void look_all(void)
   look(&posture, KEDGE_FILE_POSTURE, KEDGE_SEGMENT_POSTURE);
   look(&warden, KEDGE_FILE_WARDEN, KEDGE_SEGMENT_WARDEN);
   look(&dataplane, dataplane_file, KEDGE_SEGMENT_DATAPLANE);
+  for (unsigned i = 0; i < participants; i++)
+    look(&participant[i], participant_file[i], KEDGE_SEGMENT_PARTICIPANT);
 }
 
 struct state {
   uint64_t word, stored_at, fail_closed[KEDGE_PATHS], fail_closed_at[KEDGE_PATHS], generation[KEDGE_MAX_WORKERS];
   struct kedge_transition_view line;
-  struct kedge_ack_view ack[KEDGE_MAX_WORKERS];
+  struct kedge_ack_view ack[KEDGE_MAX_WORKERS], carried[MAX_PARTICIPANTS];
   uint32_t workers, live[KEDGE_MAX_WORKERS], pid, safe_level;
   uint64_t incarnation[3];
   uint64_t violations;
@@ -131,6 +137,11 @@ static void state_read(struct state *s)
         memset(&s->ack[i], 0, sizeof s->ack[i]);
     }
   }
+  for (unsigned i = 0; i < participants; i++) {
+    const struct kedge_participant_segment *file = participant[i].base;
+    if (file != NULL && !kedge_ack_read(&file->ack, &s->carried[i]))
+      memset(&s->carried[i], 0, sizeof s->carried[i]);
+  }
   s->incarnation[0] = incarnation_of(&posture);
   s->incarnation[1] = incarnation_of(&warden);
   s->incarnation[2] = incarnation_of(&dataplane);
@@ -153,7 +164,13 @@ static void state_print(const struct state *s, uint64_t at)
            "\",\"finishedAt\":\"%" PRIu64 "\"}",
            i == 0 ? "" : ",", s->live[i], s->generation[i], s->ack[i].epoch, s->ack[i].level, s->ack[i].started_at_ns,
            s->ack[i].finished_at_ns);
-  printf("]},\"incarnations\":{\"posture\":\"%" PRIu64 "\",\"warden\":\"%" PRIu64 "\",\"dataplane\":\"%" PRIu64 "\"}}\n", s->incarnation[0],
+  printf("]},\"participants\":[");
+  for (unsigned i = 0; i < participants; i++)
+    printf("%s{\"name\":\"%s\",\"epoch\":\"%" PRIu64 "\",\"level\":%u,\"outcome\":%u,\"changes\":%u,\"startedAt\":\"%" PRIu64
+           "\",\"finishedAt\":\"%" PRIu64 "\"}",
+           i == 0 ? "" : ",", participant_file[i] + sizeof KEDGE_FILE_PARTICIPANT_PREFIX - 1, s->carried[i].epoch, s->carried[i].level,
+           s->carried[i].outcome, s->carried[i].changes, s->carried[i].started_at_ns, s->carried[i].finished_at_ns);
+  printf("],\"incarnations\":{\"posture\":\"%" PRIu64 "\",\"warden\":\"%" PRIu64 "\",\"dataplane\":\"%" PRIu64 "\"}}\n", s->incarnation[0],
          s->incarnation[1], s->incarnation[2]);
   fflush(stdout);
 }
@@ -161,11 +178,13 @@ static void state_print(const struct state *s, uint64_t at)
 /* Sleeps until a bell of the board rings, or a while has passed. */
 static void rest(uint64_t at_most_ns)
 {
-  const KEDGE_ATOMIC(uint32_t) *bells[3];
-  uint32_t seen[3];
+  const KEDGE_ATOMIC(uint32_t) *bells[3 + MAX_PARTICIPANTS];
+  uint32_t seen[3 + MAX_PARTICIPANTS];
   unsigned count = 0;
-  const struct kedge_segment *all[] = {&posture, &warden, &dataplane};
-  for (unsigned i = 0; i < 3; i++)
+  const struct kedge_segment *all[3 + MAX_PARTICIPANTS] = {&posture, &warden, &dataplane};
+  for (unsigned i = 0; i < participants; i++)
+    all[3 + i] = &participant[i];
+  for (unsigned i = 0; i < 3 + participants; i++)
     if (all[i]->base != NULL) {
       /* Every kind of segment has its beat directly after the header. */
       const struct kedge_beat *beat = (const void *)((const char *)all[i]->base + sizeof(struct kedge_segment_header));
@@ -223,6 +242,15 @@ static bool acknowledged(const struct state *s, uint64_t after)
   return live > 0;
 }
 
+/* True once every participant has wholly applied an epoch above `after`. */
+static bool carried(const struct state *s, uint64_t after)
+{
+  for (unsigned i = 0; i < participants; i++)
+    if (s->carried[i].epoch <= after)
+      return false;
+  return participants > 0;
+}
+
 /* The journal as it lies in the page cache: what was written is seen at once, flushed or not. */
 struct journal {
   const struct kedge_journal_record *record;
@@ -275,6 +303,8 @@ static bool reached(const char *when, uint64_t after, struct journal *j)
     return kedge_word_epoch(s.word) > after;
   if (strcmp(when, "acknowledged") == 0)
     return acknowledged(&s, after);
+  if (strcmp(when, "carried") == 0)
+    return carried(&s, after);
   if (strcmp(when, "verified") == 0)
     return s.line.epoch > after && s.line.stage >= KEDGE_STAGE_VERIFY;
   if (strcmp(when, "complete") == 0)
@@ -284,7 +314,7 @@ static bool reached(const char *when, uint64_t after, struct journal *j)
 
 static bool is_step(const char *when)
 {
-  static const char *const known[] = {"now", "decided", "journaled", "stored", "acknowledged", "verified", "complete"};
+  static const char *const known[] = {"now", "decided", "journaled", "stored", "acknowledged", "carried", "verified", "complete"};
   for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
     if (strcmp(when, known[i]) == 0)
       return true;
@@ -346,6 +376,9 @@ int main(int argc, char **argv)
       board = value;
     else if (strcmp(name, "--dataplane") == 0)
       dataplane_name = value;
+    else if (strcmp(name, "--participant") == 0 && participants < MAX_PARTICIPANTS &&
+             strlen(value) < KEDGE_NAME_BYTES - sizeof KEDGE_FILE_PARTICIPANT_PREFIX)
+      snprintf(participant_file[participants++], KEDGE_NAME_BYTES, "%s%.20s", KEDGE_FILE_PARTICIPANT_PREFIX, value);
     else if (!striking && strcmp(name, "--period") == 0)
       period_us = number(value, 1000000, name);
     else if (striking && strcmp(name, "--after") == 0)

@@ -9,6 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 import { PROGRAMS } from './paths.js';
+import { ROUTE_MODES } from './route-topology.js';
 import { DATAPLANE } from './topology.js';
 
 /** One look at the board; epochs and times as on it. */
@@ -42,7 +43,21 @@ export interface BoardState {
     readonly startedAtNs: bigint;
     readonly finishedAtNs: bigint;
   }[];
+  /** What overlay and underlay have wholly applied, by name. */
+  readonly participants: readonly ParticipantSeen[];
   readonly incarnations: { readonly posture: bigint; readonly warden: bigint; readonly dataplane: bigint };
+}
+
+/** An acknowledgement slot of a participant; epoch 0 = none yet. */
+export interface ParticipantSeen {
+  readonly name: string;
+  readonly epoch: bigint;
+  readonly level: number;
+  /** enum kedge_outcome: 1 applied, 2 unchanged, 3 failed, 4 cancelled. */
+  readonly outcome: number;
+  readonly changes: number;
+  readonly startedAtNs: bigint;
+  readonly finishedAtNs: bigint;
 }
 
 interface RawState {
@@ -70,6 +85,15 @@ interface RawState {
       finishedAt: string;
     }[];
   };
+  readonly participants: {
+    name: string;
+    epoch: string;
+    level: number;
+    outcome: number;
+    changes: number;
+    startedAt: string;
+    finishedAt: string;
+  }[];
   readonly incarnations: { posture: string; warden: string; dataplane: string };
 }
 
@@ -102,6 +126,15 @@ function stateOf(raw: RawState): BoardState {
       startedAtNs: BigInt(worker.startedAt),
       finishedAtNs: BigInt(worker.finishedAt),
     })),
+    participants: raw.participants.map(({ name, epoch, level, outcome, changes, startedAt, finishedAt }) => ({
+      name,
+      epoch: BigInt(epoch),
+      level,
+      outcome,
+      changes,
+      startedAtNs: BigInt(startedAt),
+      finishedAtNs: BigInt(finishedAt),
+    })),
     incarnations: {
       posture: BigInt(incarnations.posture),
       warden: BigInt(incarnations.warden),
@@ -119,6 +152,8 @@ function failure(message: string, cause?: unknown): KedgeError {
   });
 }
 
+const WATCHED = ROUTE_MODES.flatMap((name) => ['--participant', name]);
+
 /** A running trace: every state of the board since it began, in order. */
 export class BoardTrace {
   readonly #child: ChildProcess;
@@ -127,9 +162,13 @@ export class BoardTrace {
   #ended: KedgeError | undefined;
 
   private constructor(board: string) {
-    const child = spawn(PROGRAMS.boardWatch, ['trace', '--board', board, '--dataplane', DATAPLANE], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      PROGRAMS.boardWatch,
+      ['trace', '--board', board, '--dataplane', DATAPLANE, ...WATCHED],
+      {
+        stdio: ['pipe', 'pipe', 'pipe'],
+      },
+    );
     this.#child = child;
     let said = '';
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => (said += chunk));
@@ -218,6 +257,7 @@ export type Step =
   | 'journaled'
   | 'stored'
   | 'acknowledged'
+  | 'carried'
   | 'verified'
   | 'complete'
   | `stage:${1 | 2 | 3 | 4 | 5 | 6 | 7}`;
@@ -262,6 +302,7 @@ export async function armStrike(strike: Strike): Promise<ArmedStrike> {
     [
       'strike',
       ...['--board', strike.board, '--dataplane', DATAPLANE, '--after', String(strike.afterEpoch)],
+      ...WATCHED,
       ...['--when', strike.when, '--signal', strike.signal, '--timeout', String(strike.timeoutMs)],
       ...(strike.journal === undefined ? [] : ['--journal', strike.journal]),
       ...strike.pids.flatMap((pid) => ['--pid', String(pid)]),

@@ -2,10 +2,12 @@
  * Everything a lab is configured with, as text: the warden's file and one JSON file per service.
  * It must not write anything; lab.ts and prepare.ts do.
  */
+import { CUT_BINARY } from '@kedge/routes';
 import { millisOf } from '@kedge/units';
 import { wardenConfigText, type WardenService } from '@kedge/warden';
 
 import { FILES, PROGRAMS } from './paths.js';
+import { ROUTE_MODES, ROUTE_NAMESPACES, type RouteMode } from './route-topology.js';
 import type { LabSettings } from './settings.js';
 import {
   BOARD,
@@ -67,6 +69,16 @@ export function forwarderCommand(settings: LabSettings): readonly [string, ...st
   ];
 }
 
+const participantOf = (mode: RouteMode): string => `participant-${mode}`;
+const PARTICIPANT_OWNERS = Object.fromEntries(ROUTE_MODES.map((mode) => [participantOf(mode), UIDS[mode]]));
+
+/** What the warden runs when a path is late: a fixed program, no service and no shell. */
+const cutCommand = (mode: RouteMode): readonly [string, ...string[]] => [
+  CUT_BINARY,
+  mode,
+  `/run/netns/${ROUTE_NAMESPACES[mode]}`,
+];
+
 /** The warden's configuration; `node` is the Node program that runs the services. */
 export function wardenFile(settings: LabSettings, node: string): string {
   const { budgets } = settings;
@@ -104,7 +116,10 @@ export function wardenFile(settings: LabSettings, node: string): string {
       posture: UIDS.coordinator,
       tables: UIDS.bridge,
       [`dataplane-${DATAPLANE}`]: UIDS.dataplane,
+      ...PARTICIPANT_OWNERS,
     },
+    participants: { overlay: [participantOf('overlay')], underlay: [participantOf('underlay')] },
+    failClosed: { overlay: cutCommand('overlay'), underlay: cutCommand('underlay') },
     oneshots: [
       { name: 'prepare', exec: [node, PROGRAMS.prepare, encoded], environment: { PATH } },
       {
@@ -142,6 +157,13 @@ export function wardenFile(settings: LabSettings, node: string): string {
         capabilities: ['CAP_NET_RAW', 'CAP_SYS_NICE', 'CAP_IPC_LOCK'],
         netns: FORWARDER_NAMESPACE,
       },
+      ...ROUTE_MODES.map((mode): WardenService => ({
+        ...service(UIDS[mode], mode, participantOf(mode)),
+        exec: command(mode, [node, PROGRAMS[mode], '--config', `${ETC}/${mode}.json`]),
+        capabilities: ['CAP_NET_ADMIN', 'CAP_SYS_NICE', 'CAP_IPC_LOCK'],
+        netns: ROUTE_NAMESPACES[mode],
+        environment,
+      })),
       ...RECEIVING_ZONES.map((zone) => trafficService('receive', zone, settings)),
       ...SENDING_ZONES.map((zone) => trafficService('send', zone, settings)),
     ],
@@ -156,7 +178,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
   return {
     'posture-coordinator.json': json({
       appliance,
-      board: { directory: BOARD, owners: { ...owners, tables: UIDS.bridge } },
+      board: { directory: BOARD, owners: { ...owners, ...PARTICIPANT_OWNERS, tables: UIDS.bridge } },
       sockets: SOCKETS,
       state: `${STATE}/posture-coordinator`,
       accords: FILES.accords,
@@ -177,5 +199,19 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       spool: `${STATE}/vpp-bridge/records`,
       owners: { ...owners, posture: UIDS.coordinator },
     }),
+    ...Object.fromEntries(
+      ROUTE_MODES.map((mode) => [
+        `${mode}.json`,
+        json({
+          appliance,
+          board: { directory: BOARD, owners: { ...owners, posture: UIDS.coordinator } },
+          sockets: SOCKETS,
+          state: `${STATE}/${mode}`,
+          accords: FILES.accords,
+          zones: FILES.zones,
+          budgetMs: settings.budgets[mode === 'overlay' ? 'overlayMs' : 'underlayMs'],
+        }),
+      ]),
+    ),
   };
 }

@@ -18,6 +18,7 @@ export const EXPECTED: Readonly<Record<ClassName, Readonly<Record<Level, Treatme
 };
 
 const EVERYBODY: readonly RouteTier[] = ['site_owner', 'master', 'journeyman', 'apprentice'];
+const AUTHORISED: readonly RouteTier[] = ['site_owner', 'master', 'journeyman'];
 const MASTERS: readonly RouteTier[] = ['site_owner', 'master'];
 
 /** Routes of Kedge that a level leaves in the kernel: of these tiers, for these purposes (OV, table). */
@@ -52,8 +53,8 @@ export const PROHIBITED_AT: readonly Level[] = [2, 1];
 export const GATE_EXPECTED: Readonly<
   Record<Level, { readonly ordinary: readonly RouteTier[]; readonly emergency: readonly RouteTier[] }>
 > = {
-  5: { ordinary: MASTERS, emergency: MASTERS },
-  4: { ordinary: MASTERS, emergency: MASTERS },
+  5: { ordinary: AUTHORISED, emergency: AUTHORISED },
+  4: { ordinary: AUTHORISED, emergency: AUTHORISED },
   3: { ordinary: MASTERS, emergency: MASTERS },
   2: { ordinary: [], emergency: ['site_owner'] },
   1: { ordinary: [], emergency: [] },

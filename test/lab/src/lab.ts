@@ -12,6 +12,7 @@ import {
   underlayClient,
   type UnderlayClient,
 } from '@kedge/bus';
+import { CUT_BINARY } from '@kedge/routes';
 import { KedgeError } from '@kedge/units';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -43,6 +44,7 @@ import {
   SOCKETS,
   STATE,
 } from './topology.js';
+import { seeded } from './seed.js';
 import { Traffic } from './traffic.js';
 
 const READY_WITHIN_MS = 30_000;
@@ -247,7 +249,8 @@ function requireRoot(): void {
 
 function requirePrograms(settings: LabSettings): void {
   const missing = [
-    ...Object.values(PROGRAMS).filter((path) => !/apps\/(overlay|underlay)\//.test(path)),
+    ...Object.values(PROGRAMS),
+    CUT_BINARY,
     ...(settings.forwarder === undefined ? [] : [settings.forwarder]),
   ].filter((path) => {
     try {
@@ -535,6 +538,16 @@ function checks(lab: Lab): readonly Check[] {
         const health = await lab.governance().health({ deadlineMs: 2_000 });
         return health === 'SERVING' ? undefined : `it says ${health}`;
       },
+    },
+    {
+      part: 'the overlay and its routes',
+      service: 'overlay',
+      missing: () => seeded(lab, 'overlay'),
+    },
+    {
+      part: 'the underlay and its routes',
+      service: 'underlay',
+      missing: () => seeded(lab, 'underlay'),
     },
     {
       part: 'traffic',

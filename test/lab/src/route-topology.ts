@@ -99,3 +99,9 @@ export function foreignRoutes(
     { family: 6, add: `fd99:2::/64 via ${second.via6} dev ${second.name} proto bgp`, probe: 'fd99:2::9' },
   ];
 }
+
+/** How `ip -j` prints the routing-protocol number of Kedge's routes. */
+export const KEDGE_PROTOCOLS: Readonly<Record<RouteMode, string>> = { overlay: '107', underlay: '108' };
+
+/** The metric of a route that was asked for with metric 0, as the kernel holds it. */
+export const KEDGE_METRIC = 18_600;

@@ -51,7 +51,9 @@ export interface LabSettings {
   /** The forwarder to run instead of the shipped one; tests plant a mutant here. */
   readonly forwarder?: string;
   /** Words that start a service instead of its own; benchmarks put others in a service's place. */
-  readonly commands?: Partial<Record<'posture-coordinator' | 'vpp-bridge' | 'forwarder', readonly string[]>>;
+  readonly commands?: Partial<
+    Record<'posture-coordinator' | 'vpp-bridge' | 'forwarder' | 'overlay' | 'underlay', readonly string[]>
+  >;
 }
 
 /** Packets per second and flow when nobody measures. */

@@ -1,0 +1,63 @@
+/**
+ * The process: opens board, slot and desired set, and serves until it is told to stop.
+ * It must only wire.
+ */
+import { openDesiredStore, overlayService, ParticipantSlot, PostureBoard } from '@kedge/bus';
+import { readPathAccords, routeKind } from '@kedge/route-set';
+import { loadConfig, runService, UnixGrpcTransport } from '@kedge/runtime';
+import { monotonicNs } from '@kedge/shared-memory-ipc';
+import { join } from 'node:path';
+
+import { configSchema } from './config.js';
+import { Overlay } from './overlay.js';
+import { OverlayModule } from './overlay.module.js';
+
+const NAME = 'overlay';
+
+await runService({
+  name: NAME,
+  start: async ({ argv, logger }) => {
+    const config = loadConfig(configSchema, argv);
+    logger.level = config.logLevel;
+    const { directory, owners } = config.board;
+    const slot = ParticipantSlot.create({ directory, name: NAME, path: 'overlay' });
+    slot.beat(false);
+    const board = new PostureBoard({ directory, owners });
+    const store = await openDesiredStore({
+      path: join(config.state, 'routes.json'),
+      kind: routeKind('overlay'),
+    });
+    if (store.damage !== undefined)
+      logger.error({ err: store.damage }, 'the desired set is damaged: lockdown until it is put right');
+    const accords = readPathAccords(config);
+    if (accords.refusal !== undefined)
+      logger.error({ err: accords.refusal }, 'accords cannot be used: nothing is allowed');
+    const overlay = new Overlay({
+      config,
+      board,
+      slot,
+      store,
+      accords,
+      clock: { monotonicNs, wallMs: () => Date.now() },
+      log: logger.child({ component: 'routes' }),
+    });
+    const transport = new UnixGrpcTransport({
+      services: [overlayService],
+      entrances: [{ path: `${config.sockets}/internal/overlay.sock`, channel: 'local', tier: 'site_owner' }],
+      onFault: ({ method, kind, error }) => {
+        logger.warn({ err: error, method, kind }, 'a call went wrong');
+      },
+    });
+    return {
+      module: OverlayModule.around(overlay),
+      transports: [transport],
+      heart: overlay,
+      serving: () => overlay.serving,
+      close: async () => {
+        await overlay.close();
+        board.close();
+        slot.close();
+      },
+    };
+  },
+});

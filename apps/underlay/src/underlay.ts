@@ -1,0 +1,473 @@
+/**
+ * The underlay of an appliance: the gate that every mutation passes, and its first user, Kedge's routes in underlay
+ * mode.
+ * It must not write anything for anybody without a permit, and must not acknowledge an epoch while an older permit
+ * is open.
+ */
+import {
+  type AskReply,
+  type AskRequest,
+  type DesiredStore,
+  type ExecuteReply,
+  type ExecuteRequest,
+  type GateRefusal,
+  gateViewOf,
+  type HostedParticipant,
+  hostParticipant,
+  type ListProposalsReply,
+  type ListRoutesReply,
+  type ListRoutesRequest,
+  type ParticipantSlot,
+  type PostureBoard,
+  type ProposalReply,
+  type ProposeRequest,
+  type UnderlayStatusReply,
+  type WithdrawRequest,
+} from '@kedge/bus';
+import type { Action, Authoriser, Channel, Mutation, Permit, Refusal, Tier } from '@kedge/contracts';
+import { TIERS } from '@kedge/contracts';
+import { gateAnswer, isTrustedAs } from '@kedge/posture';
+import { type GateRule, PostureGate } from '@kedge/reconcile';
+import {
+  changeOf,
+  MAX_CHANGED,
+  type PathAccords,
+  principalOf,
+  type RouteChange,
+  type RouteEdit,
+  RouteSet,
+  settledWithin,
+  statusOf,
+} from '@kedge/route-set';
+import type { RouteSpec } from '@kedge/routes';
+import { type Clock, KedgeError, type Level, nanosOf } from '@kedge/units';
+import { randomUUID } from 'node:crypto';
+
+import type { UnderlayConfig } from './config.js';
+import { type KeptProposal, proposalMessageOf, Proposals, proposedChange } from './proposals.js';
+
+/** What the underlay logs with. */
+export interface UnderlayLog {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+/** What the underlay is given; all of it stays its caller's. */
+export interface UnderlayParts {
+  readonly config: UnderlayConfig;
+  readonly board: PostureBoard;
+  readonly slot: ParticipantSlot;
+  readonly routes: DesiredStore<RouteSpec>;
+  readonly proposals: DesiredStore<KeptProposal>;
+  readonly accords: PathAccords;
+  readonly authoriser: Authoriser;
+  readonly clock: Clock;
+  readonly log: UnderlayLog;
+}
+
+/** What is known of a caller by the socket that it came in by. */
+export interface Caller {
+  readonly tier: Tier;
+  readonly channel: Channel;
+  readonly signal: AbortSignal;
+}
+
+/** How long a change waits for the kernel before it is answered "not applied yet". */
+const APPLY_WITHIN_MS = 5_000;
+/** Mutations whose answers are remembered, so that the same id gets the same one. */
+const MAX_ANSWERS = 1_024;
+const LIMITS = { add: MAX_CHANGED, remove: MAX_CHANGED, all: MAX_CHANGED };
+const NAMES = { add: 'change.add', remove: 'change.remove' };
+const TARGET = 'routes/underlay';
+
+const GATE_EVENTS = [
+  'posture.decided',
+  'posture.changed',
+  'failclosed.set',
+  'failclosed.cleared',
+  'board.lost',
+] as const;
+
+interface Answered {
+  readonly content: string;
+  readonly reply: Promise<ExecuteReply>;
+}
+
+/** The underlay; at work once it is made. `close` once. */
+export class Underlay {
+  readonly #parts: UnderlayParts;
+  readonly #gate: PostureGate;
+  readonly #routes: RouteSet;
+  readonly #proposals: Proposals;
+  readonly #host: HostedParticipant;
+  readonly #answers = new Map<string, Answered>();
+  readonly #settle: () => void;
+
+  constructor(parts: UnderlayParts) {
+    const { config, board, slot, accords, clock, log } = parts;
+    this.#parts = parts;
+    this.#proposals = new Proposals(parts.proposals);
+    this.#routes = new RouteSet({ mode: 'underlay', store: parts.routes, accords, log });
+    this.#gate = new PostureGate({
+      view: () => gateViewOf(board.snapshot(), 'underlay'),
+      ruleOf: (level) => this.#ruleOf(level),
+      nowNs: () => clock.monotonicNs(),
+    });
+    this.#settle = () => {
+      this.#gate.settle();
+    };
+    for (const event of GATE_EVENTS) board.on(event, this.#settle);
+    this.#host = hostParticipant({
+      board,
+      slot,
+      participant: this.#routes.participant('underlay'),
+      reconcileEveryMs: config.reconcileMs,
+      budgetMs: config.budgetMs,
+      clock,
+      log,
+      limit: () => this.#routes.limit(),
+      beforeEscalation: (world, move) => {
+        this.#routes.beforeEscalation(world, move);
+      },
+      acknowledgeable: (epoch, signal) => this.#gate.quiet(epoch, signal),
+    });
+  }
+
+  /** Brought to the current posture (PO-19). */
+  get serving(): boolean {
+    return this.#host.serving;
+  }
+
+  beat(serving: boolean): void {
+    this.#host.beat(serving);
+  }
+
+  status(): UnderlayStatusReply {
+    const hosted = this.#host.status();
+    const view = this.#gate.settle();
+    const { permits } = this.#gate;
+    return {
+      ...statusOf(hosted, this.#routes),
+      gate: view === undefined ? 'frozen' : this.#ruleOf(view.level).mode,
+      epoch: view?.epoch ?? 0n,
+      level: view?.level ?? 1,
+      permits: permits.length,
+      permitsOld:
+        view === undefined ? permits.length : permits.filter(({ epoch }) => epoch < view.epoch).length,
+      proposals: this.#proposals.all.length,
+      appliedEpoch: hosted.standing?.epoch ?? 0n,
+      appliedLevel: hosted.standing?.level ?? 0,
+    };
+  }
+
+  /** @throws KedgeError `ROUTE_SET_REQUEST` */
+  listRoutes(request: ListRoutesRequest): ListRoutesReply {
+    const { epoch, level } = this.#host.status().wanted;
+    return this.#routes.list(request, epoch, level);
+  }
+
+  /** @throws KedgeError `UNDERLAY_REQUEST` */
+  ask({ kind }: AskRequest, caller: Caller): AskReply {
+    const mutation = this.#mutation(`ask-${randomUUID()}`, 'ask', kindOf(kind), caller);
+    const denied = this.#denied('mutation.execute', mutation);
+    if (denied !== undefined) return { outcome: 'refusal', refusal: denied };
+    const answer = this.#gate.enter(mutation);
+    if (!answer.granted) {
+      this.#gate.withdraw(mutation.id);
+      return { outcome: 'refusal', refusal: refusalOf(answer) };
+    }
+    const { level } = this.#gate.settle() ?? { level: 1 };
+    answer.release();
+    return { outcome: 'granted', granted: { epoch: answer.epoch, level } };
+  }
+
+  /**
+   * A change under a permit. The same id again is the same mutation and gets the same answer.
+   *
+   * @throws KedgeError `UNDERLAY_REQUEST`, `ROUTES_SPEC`, `ROUTE_SET_REQUEST`, `ROUTE_SET_FULL`, `ROUTE_SET_DAMAGED`,
+   *   `BUS_DESIRED_FAILED`
+   */
+  async execute(request: ExecuteRequest, caller: Caller): Promise<ExecuteReply> {
+    const id = idOf(request.id);
+    const content = JSON.stringify([caller.tier, caller.channel, request]);
+    const known = this.#answers.get(id);
+    if (known !== undefined) {
+      if (known.content === content) return await known.reply;
+      return refused({
+        code: 'UNDERLAY_ID_REUSED',
+        message: `cannot run ${id}: another mutation had this id`,
+        field: 'id',
+        expected: 'an id of its own',
+      });
+    }
+    const reply = this.#execute(request, caller);
+    this.#answers.set(id, { content, reply });
+    const [oldest] = this.#answers.keys();
+    if (this.#answers.size > MAX_ANSWERS && oldest !== undefined) this.#answers.delete(oldest);
+    try {
+      const answer = await reply;
+      // Only what was done is done; who was refused may ask again under another posture.
+      if (answer.outcome === 'refusal') this.#answers.delete(id);
+      return answer;
+    } catch (error) {
+      this.#answers.delete(id);
+      throw error;
+    }
+  }
+
+  /** @throws KedgeError as {@link execute}; `UNDERLAY_PROPOSALS_FULL` */
+  async propose(request: ProposeRequest, caller: Caller): Promise<ProposalReply> {
+    const mutation = this.#mutation(idOf(request.id), request.principal, 'ordinary', caller);
+    const change = this.#changeOf(request.change);
+    if (!/^[^\p{Cc}\p{Cs}]{1,512}$/u.test(request.reason)) {
+      throw wrong('reason', '1 to 512 characters without control characters');
+    }
+    const denied = this.#denied('mutation.propose', mutation) ?? this.#mayNotPropose(mutation);
+    if (denied !== undefined) return { outcome: 'refusal', refusal: denied };
+    const known = this.#proposals.get(mutation.id);
+    const kept = this.#kept(mutation, change, request.reason);
+    if (known !== undefined) {
+      const same = JSON.stringify([known.add, known.remove]) === JSON.stringify([kept.add, kept.remove]);
+      if (same) return { outcome: 'proposal', proposal: proposalMessageOf(known) };
+      return refused({
+        code: 'UNDERLAY_ID_REUSED',
+        message: `cannot propose ${mutation.id}: another proposal has this id`,
+        field: 'id',
+        expected: 'an id of its own',
+      });
+    }
+    const answer = this.#gate.propose(mutation);
+    this.#gate.withdraw(mutation.id);
+    if (answer.code !== 'GATE_PROPOSED') return { outcome: 'refusal', refusal: refusalOf(answer) };
+    await this.#proposals.put(kept);
+    this.#parts.log.info({ mutation: mutation.id, tier: mutation.tier }, 'a change was proposed');
+    return { outcome: 'proposal', proposal: proposalMessageOf(kept) };
+  }
+
+  listProposals(): ListProposalsReply {
+    return { proposals: this.#proposals.all.map(proposalMessageOf) };
+  }
+
+  /** Whoever may execute a proposal may take it away, and whoever is of its tier. */
+  async withdraw(request: WithdrawRequest, caller: Caller): Promise<ProposalReply> {
+    principalOf(request.principal);
+    const kept = this.#proposals.get(idOf(request.id));
+    if (kept === undefined) return refused(unknownProposal(request.id, 'id'));
+    if (!isTrustedAs(caller.tier, kept.tier)) {
+      return refused({
+        code: 'UNDERLAY_NOT_AUTHORISED',
+        message: `cannot withdraw ${kept.id}: it was proposed by the tier ${kept.tier}`,
+        rule: 'withdraw-by-its-tier',
+      });
+    }
+    await this.#proposals.remove(kept.id);
+    return { outcome: 'proposal', proposal: proposalMessageOf(kept) };
+  }
+
+  async close(): Promise<void> {
+    for (const event of GATE_EVENTS) this.#parts.board.off(event, this.#settle);
+    this.#gate.close();
+    await this.#host.close();
+    await this.#parts.routes.close();
+    await this.#parts.proposals.close();
+  }
+
+  /* ---------------------------------------------------------- a mutation */
+
+  async #execute(request: ExecuteRequest, caller: Caller): Promise<ExecuteReply> {
+    const mutation = this.#mutation(request.id, request.principal, kindOf(request.kind), caller);
+    let proposal: KeptProposal | undefined;
+    let change: RouteChange;
+    if (request.what === 'proposal') {
+      proposal = this.#proposals.get(request.proposal);
+      if (proposal === undefined) return refused(unknownProposal(request.proposal, 'proposal'));
+      change = proposedChange(proposal);
+    } else {
+      change = this.#changeOf(request.what === 'change' ? request.change : undefined);
+    }
+    const denied = this.#denied('mutation.execute', mutation);
+    if (denied !== undefined) return { outcome: 'refusal', refusal: denied };
+    const answer = this.#gate.enter(mutation);
+    if (!answer.granted) {
+      this.#gate.withdraw(mutation.id);
+      if (
+        answer.code === 'GATE_PROPOSED' &&
+        proposal === undefined &&
+        this.#mayNotPropose(mutation) === undefined
+      ) {
+        await this.#proposals.put(this.#kept(mutation, change, 'asked to be executed'));
+      }
+      return { outcome: 'refusal', refusal: refusalOf(answer) };
+    }
+    try {
+      return await this.#write(mutation, change, answer, proposal);
+    } finally {
+      answer.release();
+    }
+  }
+
+  /** The writes of a mutation: the desired set, then the kernel. The permit is looked at before each (UN-14). */
+  async #write(
+    mutation: Mutation,
+    change: RouteChange,
+    permit: Permit,
+    proposal: KeptProposal | undefined,
+  ): Promise<ExecuteReply> {
+    const { log } = this.#parts;
+    if (!permit.check()) return refused(shut(mutation));
+    const { level } = this.#host.status().wanted;
+    const undo = this.#routes.inverse(change);
+    const edit: RouteEdit = await this.#routes.edit(change, level);
+    const applied =
+      edit.changed === 0 ||
+      (permit.check() && (await settledWithin(this.#host.reconcileNow(), APPLY_WITHIN_MS, permit.signal)));
+    if (!applied && !permit.check()) {
+      // The posture changed in between: what was not brought about is taken back, whole.
+      await this.#routes.edit(undo, level);
+      log.warn({ mutation: mutation.id }, 'a change was taken back, the posture changed under it');
+      return refused(shut(mutation));
+    }
+    if (proposal !== undefined) await this.#proposals.remove(proposal.id);
+    const { changed, withheld } = edit;
+    const { id, principal, tier } = mutation;
+    log.info({ mutation: id, principal, tier, epoch: permit.epoch, changed }, 'a change was executed');
+    return { outcome: 'done', done: { changed, withheld, epoch: permit.epoch, applied } };
+  }
+
+  #ruleOf(level: Level): GateRule {
+    const { gate, executeTier } = this.#parts.accords.levels[level].underlay;
+    return {
+      mode: gate,
+      tiers: executeTier === undefined ? [] : TIERS.filter((tier) => isTrustedAs(tier, executeTier)),
+    };
+  }
+
+  #mutation(id: string, principal: string, kind: Mutation['kind'], caller: Caller): Mutation {
+    return {
+      id: idOf(id),
+      planId: `${TARGET}/${id}`,
+      target: TARGET,
+      principal: principalOf(principal),
+      tier: caller.tier,
+      channel: caller.channel,
+      kind,
+    };
+  }
+
+  #changeOf(change: ProposeRequest['change']): RouteChange {
+    if (change === undefined) throw wrong('change', 'a change');
+    return changeOf('underlay', change, LIMITS, NAMES);
+  }
+
+  #kept(
+    { id, principal, tier, channel }: Mutation,
+    { add, remove }: RouteChange,
+    reason: string,
+  ): KeptProposal {
+    return {
+      id,
+      principal,
+      tier,
+      channel,
+      reason,
+      add: [...add],
+      remove: remove.map((key) => {
+        const [destination = '', metric = '0'] = key.split(' ');
+        return { destination, metric: Number(metric) };
+      }),
+      epoch: String(this.#gate.settle()?.epoch ?? 0n),
+      atWallMs: this.#parts.clock.wallMs(),
+    };
+  }
+
+  #denied(action: Action, { principal, tier, channel }: Mutation): GateRefusal | undefined {
+    const { authoriser, clock } = this.#parts;
+    const view = this.#gate.settle();
+    if (view === undefined) return undefined;
+    const answer = authoriser.decide({
+      principal,
+      tier,
+      channel,
+      action,
+      resource: TARGET,
+      level: view.level,
+      epoch: view.epoch,
+      mfaAge: undefined,
+      address: undefined,
+      at: nanosOf(clock.monotonicNs()),
+    });
+    if (answer.allow) return undefined;
+    return refusalOf({ code: 'UNDERLAY_NOT_AUTHORISED', message: answer.reason, rule: answer.rule, ...view });
+  }
+
+  #mayNotPropose({ tier, kind }: Mutation): GateRefusal | undefined {
+    const view = this.#gate.settle();
+    if (view === undefined) return undefined;
+    const accord = this.#parts.accords.levels[view.level].underlay;
+    if (accord.gate !== 'tiers' || gateAnswer(accord, { tier, kind }) !== 'refuse') return undefined;
+    return refusalOf({
+      code: 'UNDERLAY_NOT_AUTHORISED',
+      message: `at level ${view.level} the tier ${tier} proposes nothing`,
+      rule: 'propose-tier',
+      ...view,
+    });
+  }
+}
+
+type Said = Pick<GateRefusal, 'code' | 'message'> & Partial<GateRefusal>;
+
+function refusalOf(said: Said | Refusal): GateRefusal {
+  const {
+    code,
+    message,
+    field = '',
+    expected = '',
+    help = '',
+    rule = '',
+    epoch = 0n,
+    level = 0,
+  } = said as Said;
+  return { code, message, field, expected, help, rule, epoch, level };
+}
+
+function refused(said: Said): { readonly outcome: 'refusal'; readonly refusal: GateRefusal } {
+  return { outcome: 'refusal', refusal: refusalOf(said) };
+}
+
+function shut({ id }: Mutation): Said {
+  return {
+    code: 'GATE_SHUT',
+    message: `cannot go on with ${id}: the posture changed, nothing of it was kept`,
+    help: 'ask again under the new posture',
+    rule: 'one-epoch-per-permit',
+  };
+}
+
+function unknownProposal(id: string, field: string): Said {
+  return {
+    code: 'UNDERLAY_PROPOSAL_UNKNOWN',
+    message: `there is no proposal ${JSON.stringify(id.slice(0, 64))}`,
+    field,
+    expected: 'the id of a proposal that waits',
+  };
+}
+
+function wrong(field: string, expected: string): KedgeError {
+  return new KedgeError({
+    code: 'UNDERLAY_REQUEST',
+    message: `cannot take the request: ${field} is wrong`,
+    field,
+    expected,
+  });
+}
+
+function idOf(id: string): string {
+  if (!/^[A-Za-z0-9._-]{8,64}$/.test(id)) throw wrong('id', '8 to 64 characters of A-Z a-z 0-9 . _ -');
+  return id;
+}
+
+function kindOf(kind: string): Mutation['kind'] {
+  if (kind !== 'ordinary' && kind !== 'emergency') throw wrong('kind', 'ordinary or emergency');
+  return kind;
+}

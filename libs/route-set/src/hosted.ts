@@ -1,0 +1,76 @@
+/**
+ * What a hosted participant of routes says of itself, as both services tell it.
+ * It must not know which service tells.
+ */
+import type { HostedParticipant } from '@kedge/bus';
+
+import type { RouteSet } from './route-set.js';
+
+/** The part of a status reply that both services have. */
+export interface RouteStatus {
+  readonly state: string;
+  readonly why: string;
+  readonly desired: number;
+  readonly allowed: number;
+  readonly epochTaken: bigint;
+  readonly lastOutcome: string;
+  readonly lastChanges: number;
+  readonly lastStartedAtNs: bigint;
+  readonly lastFinishedAtNs: bigint;
+  readonly alarms: readonly string[];
+}
+
+/** How a participant and its routes stand. */
+export function statusOf(status: ReturnType<HostedParticipant['status']>, routes: RouteSet): RouteStatus {
+  const { loop, last, wanted, serving } = status;
+  const why = loop.state === 'inert' ? loop.why : loop.state === 'running' ? loop.because : '';
+  return {
+    state: loop.state,
+    why,
+    desired: routes.desired.length,
+    allowed: routes.allowedCount(wanted.level),
+    epochTaken: routes.epochTaken,
+    lastOutcome: last?.outcome ?? '',
+    lastChanges: last?.changes ?? 0,
+    lastStartedAtNs: last?.startedAt ?? 0n,
+    lastFinishedAtNs: last?.finishedAt ?? 0n,
+    alarms: [
+      ...routes.alarms,
+      ...(serving ? [] : ['not at the current posture yet']),
+      ...(wanted.limits.length === 0
+        ? []
+        : [`held at level ${wanted.level}, decided is ${wanted.decided}: ${wanted.limits.join(', ')}`]),
+      ...(last?.outcome === 'failed'
+        ? [`the last round failed: ${last.failure.code}: ${last.failure.message}`]
+        : []),
+    ],
+  };
+}
+
+/** True when a round ended well within the time, false when it failed, takes longer, or nobody waits any more. */
+export async function settledWithin(
+  round: ReturnType<HostedParticipant['reconcileNow']>,
+  ms: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  let gone: (() => void) | undefined;
+  try {
+    return await Promise.race([
+      round.then(
+        ({ outcome }) => outcome === 'applied' || outcome === 'unchanged',
+        () => false,
+      ),
+      new Promise<boolean>((resolve) => {
+        gone = () => {
+          resolve(false);
+        };
+        timer = setTimeout(gone, ms);
+        signal.addEventListener('abort', gone);
+      }),
+    ]);
+  } finally {
+    clearTimeout(timer);
+    if (gone !== undefined) signal.removeEventListener('abort', gone);
+  }
+}

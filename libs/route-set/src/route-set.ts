@@ -1,0 +1,234 @@
+/**
+ * The routes of one mode: what is wanted, durably; what a level leaves of it; and the participant that brings the
+ * kernel to that.
+ * It must not decide who may change what, and must not know how the kernel holds a route.
+ */
+import type { DesiredStore, ListedRoute, ListRoutesReply, ListRoutesRequest, OwnLimit } from '@kedge/bus';
+import type { Applied, Participant, Plan, Verification } from '@kedge/contracts';
+import { allowsRoute, type PathsAccord } from '@kedge/posture';
+import { type Edit, editedSet, isFirstEscalation } from '@kedge/reconcile';
+import {
+  applyPlan,
+  desiredRoutes,
+  endFlows,
+  planOf,
+  readRoutes,
+  type RouteSpec,
+  type RouteWorld,
+  type ToolOptions,
+  worldDifferences,
+} from '@kedge/routes';
+import { type Epoch, isTighter, KedgeError, type Level, LOCKDOWN } from '@kedge/units';
+
+import type { PathAccords } from './path-accords.js';
+import { type RouteChange, routeKind, routeMessageOf } from './route-change.js';
+
+/** Most routes in a desired set. */
+export const MAX_ROUTES = 20_000;
+const MAX_LISTED = 1_000;
+const DEFAULT_LISTED = 100;
+
+/** What an edit came to. */
+export interface RouteEdit {
+  /** New, other than before, or gone. */
+  readonly changed: number;
+  readonly unchanged: number;
+  /** Of the routes added: kept, and not allowed at the level. */
+  readonly withheld: number;
+}
+
+/** What a route set works with; all of it stays its caller's. */
+export interface RouteSetOptions {
+  readonly mode: RouteSpec['mode'];
+  readonly store: DesiredStore<RouteSpec>;
+  readonly accords: PathAccords;
+  /** How `ip` is run. */
+  readonly tools?: Omit<ToolOptions, 'signal'>;
+  readonly log: { warn(fields: object, message: string): void; info(fields: object, message: string): void };
+}
+
+/** The routes of one mode. */
+export class RouteSet {
+  readonly #options: RouteSetOptions;
+  readonly #kind;
+  /** The level that was verified last. */
+  #verifiedAt: Level | undefined;
+
+  constructor(options: RouteSetOptions) {
+    this.#options = options;
+    this.#kind = routeKind(options.mode);
+  }
+
+  /** Everything that is wanted, at whatever level. */
+  get desired(): readonly RouteSpec[] {
+    return this.#options.store.current.items;
+  }
+
+  /** The epoch at which the set was last reconciled with the world before an escalation (PO-18). */
+  get epochTaken(): Epoch {
+    return this.#options.store.current.epochTaken;
+  }
+
+  /** What is not as it should be, in plain words. */
+  get alarms(): readonly string[] {
+    const { store, accords } = this.#options;
+    return [
+      ...(store.damage === undefined ? [] : [`${store.damage.code}: ${store.damage.message}`]),
+      ...(accords.refusal === undefined
+        ? []
+        : [`no accords, nothing is allowed: ${accords.refusal.code}: ${accords.refusal.message}`]),
+    ];
+  }
+
+  allowed(route: RouteSpec, level: Level): boolean {
+    return allowsRoute(this.#accord(level).overlay, route);
+  }
+
+  /** How many of the set a level leaves. */
+  allowedCount(level: Level): number {
+    return this.desired.filter((route) => this.allowed(route, level)).length;
+  }
+
+  /**
+   * Takes a change as a whole: all of it is durable when this resolves, and nothing of it when it throws before the
+   * disk was tried. The kernel is not touched.
+   *
+   * @throws KedgeError `ROUTE_SET_DAMAGED`, `ROUTE_SET_FULL`, `BUS_DESIRED_FAILED`
+   */
+  async edit(change: RouteChange, level: Level): Promise<RouteEdit> {
+    const { store, mode } = this.#options;
+    if (store.damage !== undefined) {
+      throw new KedgeError({
+        code: 'ROUTE_SET_DAMAGED',
+        message: `cannot change ${mode} routes: their desired set is damaged`,
+        help: 'put a whole file in its place, or take the damaged one away, and start the service anew',
+        cause: store.damage,
+      });
+    }
+    const before = new Map(this.desired.map((route) => [this.#kind.keyOf(route), JSON.stringify(route)]));
+    const put = change.add.filter((route) => before.get(this.#kind.keyOf(route)) !== JSON.stringify(route));
+    const gone = change.remove.filter((key) => before.has(key));
+    const edits: Edit<RouteSpec>[] = [
+      ...gone.map((key): Edit<RouteSpec> => ({ do: 'remove', key })),
+      ...put.map((item): Edit<RouteSpec> => ({ do: 'put', item })),
+    ];
+    const set = editedSet(this.#kind, store.current, edits);
+    if (set.items.length > MAX_ROUTES) {
+      throw new KedgeError({
+        code: 'ROUTE_SET_FULL',
+        message: `cannot keep ${set.items.length} ${mode} routes`,
+        expected: `at most ${MAX_ROUTES}`,
+      });
+    }
+    const changed = edits.length;
+    if (changed > 0) await store.save(set);
+    return {
+      changed,
+      unchanged: change.add.length + change.remove.length - changed,
+      withheld: change.add.filter((route) => !this.allowed(route, level)).length,
+    };
+  }
+
+  /** The change that takes another one back, as the set stands now. */
+  inverse({ add, remove }: RouteChange): RouteChange {
+    const now = new Map(this.desired.map((route) => [this.#kind.keyOf(route), route]));
+    const keys = [...add.map((route) => this.#kind.keyOf(route)), ...remove];
+    return {
+      add: keys.flatMap((key) => now.get(key) ?? []),
+      remove: keys.filter((key) => !now.has(key)),
+    };
+  }
+
+  /** @throws KedgeError `ROUTE_SET_REQUEST` */
+  list({ limit, offset }: ListRoutesRequest, epoch: Epoch, level: Level): ListRoutesReply {
+    if (limit > MAX_LISTED) {
+      throw new KedgeError({
+        code: 'ROUTE_SET_REQUEST',
+        message: `cannot list ${limit} routes at once`,
+        field: 'limit',
+        expected: `1 to ${MAX_LISTED}, or 0 for ${DEFAULT_LISTED}`,
+      });
+    }
+    const { desired } = this;
+    return {
+      routes: desired
+        .slice(offset, offset + (limit === 0 ? DEFAULT_LISTED : limit))
+        .map((route): ListedRoute => ({
+          route: routeMessageOf(route),
+          allowed: this.allowed(route, level),
+        })),
+      total: desired.length,
+      epoch,
+      level,
+    };
+  }
+
+  /** A damaged set is obeyed as lockdown: what it allowed is not known. */
+  limit(): OwnLimit | undefined {
+    const { damage } = this.#options.store;
+    return damage === undefined ? undefined : { level: LOCKDOWN, code: damage.code, message: damage.message };
+  }
+
+  /** The set and the world before an escalation: what differs is said, and the epoch is noted (PO-18). */
+  beforeEscalation(
+    world: RouteWorld,
+    move: { readonly from: Level; readonly to: Level; readonly epoch: Epoch },
+  ): void {
+    const { store, mode, log } = this.#options;
+    if (store.damage !== undefined) return;
+    const at = desiredRoutes(this.desired, this.#accord(move.from), mode);
+    const differences = worldDifferences(world, at);
+    if (differences.length > 0) log.warn({ mode, differences }, 'the kernel was not as the desired set says');
+    // Later escalations see a world that lacks what a level took: it says nothing about the set.
+    const allows = (route: RouteSpec, level: Level): boolean => this.allowed(route, level);
+    if (!isFirstEscalation(store.current, move, allows)) return;
+    // No escalation waits for a disk (PO-22); what is not written now comes with the next edit or escalation.
+    store.save({ ...store.current, epochTaken: move.epoch }).catch((error: unknown) => {
+      log.warn({ err: error, mode }, 'the epoch of the desired set could not be written');
+    });
+  }
+
+  /** The part in transitions. */
+  participant(path: 'overlay' | 'underlay'): Participant<RouteWorld> {
+    const { mode, tools = {}, log } = this.#options;
+    const desiredAt = (level: Level): RouteWorld => desiredRoutes(this.desired, this.#accord(level), mode);
+    const closing = async (world: RouteWorld, level: Level): Promise<void> => {
+      const ended = await endFlows(world, tools);
+      log.info({ mode, level, ...ended }, 'flows of what is forbidden were ended');
+    };
+    return {
+      name: path,
+      path,
+      read: (signal) => readRoutes(mode, { ...tools, signal }),
+      plan: (actual, level, epoch) => planOf(actual, desiredAt(level), epoch),
+      apply: async (plan: Plan, signal): Promise<Applied> => applyPlan(plan, { ...tools, signal }),
+      verify: async (level, signal): Promise<Verification> => {
+        const world = await readRoutes(mode, { ...tools, signal });
+        const differences = worldDifferences(world, desiredAt(level));
+        // Established flows end once the rules stand: not before, or they would come back.
+        const tightened = this.#verifiedAt === undefined || isTighter(level, this.#verifiedAt);
+        if (differences.length === 0 && tightened && this.#accord(level).overlay.routes.protect)
+          await closing(world, level);
+        if (differences.length === 0) this.#verifiedAt = level;
+        return { ok: differences.length === 0, differences };
+      },
+      failClosed: async (level) => {
+        const world = await readRoutes(mode, tools);
+        const applied = await applyPlan(
+          planOf(world, desiredRoutes([], this.#accord(level), mode), 0n as Epoch),
+          tools,
+        );
+        if (applied.outcome === 'failed') {
+          throw new KedgeError({
+            code: 'ROUTE_SET_CLOSING',
+            message: `cannot withdraw all ${mode} routes: ${applied.failure?.message ?? 'it was not said why'}`,
+          });
+        }
+      },
+    };
+  }
+
+  #accord(level: Level): PathsAccord {
+    return this.#options.accords.levels[level];
+  }
+}
