@@ -210,7 +210,10 @@ export class JournalFile {
     const { epoch, from, to } = record;
     if (record.kind === 'decision' && from !== undefined && to !== undefined) {
       this.#last = { epoch, from, to, completed: false, record };
-      if (record.keyHash !== undefined) this.#keyed = [...this.#keyed.slice(1 - CARRIED_MAX), record];
+      if (record.keyHash !== undefined) {
+        this.#keyed.push(record);
+        if (this.#keyed.length > 2 * CARRIED_MAX) this.#keyed = fairlyKept(this.#keyed, CARRIED_MAX);
+      }
     } else if (record.kind === 'completed' && this.#last?.epoch === epoch) {
       this.#last = { ...this.#last, completed: true };
     }
@@ -227,10 +230,10 @@ export class JournalFile {
   async #writeAnew(records: readonly JournalRecord[]): Promise<void> {
     const { path, capacity, clock, bootId } = this.#options;
     const youngest = clock.wallMs() - CARRIED_MAX_AGE_MS;
-    const carried = this.#keyed
-      .filter(({ decidedAtWallMs }) => decidedAtWallMs >= youngest)
-      .slice(-Math.min(CARRIED_MAX, Math.floor(capacity / 2)))
-      .map((record): JournalRecord => ({ ...record, carried: true }));
+    const carried = fairlyKept(
+      this.#keyed.filter(({ decidedAtWallMs }) => decidedAtWallMs >= youngest),
+      Math.min(CARRIED_MAX, Math.floor(capacity / 2)),
+    ).map((record): JournalRecord => ({ ...record, carried: true }));
     const first = records[0]?.sequence ?? this.#sequence + 1n;
     // The file becomes durable as a whole: what its first new record reserves holds for all before it.
     const reservedBefore = records[0]?.reservedUpTo ?? this.#reservedUpTo;
@@ -304,6 +307,28 @@ export class JournalFile {
     });
     return this.#failure;
   }
+}
+
+/**
+ * At most `most` of the records, in their order: the newest of every way in, one after the other, so that a flood of
+ * one way costs no other its keys.
+ */
+export function fairlyKept(records: readonly JournalRecord[], most: number): JournalRecord[] {
+  const ways = new Map<string, JournalRecord[]>();
+  for (const record of records) {
+    const way = `${record.channel ?? ''}/${record.tier ?? ''}`;
+    const own = ways.get(way) ?? [];
+    own.push(record);
+    ways.set(way, own);
+  }
+  const kept = new Set<JournalRecord>();
+  for (let age = 1; kept.size < Math.min(most, records.length); age += 1) {
+    for (const each of ways.values()) {
+      const record = each.at(-age);
+      if (record !== undefined && kept.size < most) kept.add(record);
+    }
+  }
+  return records.filter((record) => kept.has(record));
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
