@@ -562,7 +562,7 @@ function stoppedBy({ transition, waiting }: RunningState): WaitingRequest[] {
   const { source, requestId, to, receivedAtNs } = transition;
   if (source === undefined || requestId === undefined || transition.recovered)
     return [{ request: resumption(to), authorised: true }];
-  if (waiting.some((w) => w.request.source.channel === source.channel)) return [];
+  if (waiting.some((w) => !w.authorised && w.request.source.channel === source.channel)) return [];
   return [{ request: { id: `${requestId}+`, source, level: to, receivedAtNs }, authorised: false }];
 }
 
