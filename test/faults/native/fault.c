@@ -6,8 +6,8 @@
  *
  *   KEDGE_FAULT_CONTROL=FILE   struct fault_control, mapped shared; without it nothing is changed
  *   KEDGE_FAULT_PREFIX=DIR     the directory whose files are concerned; absolute, without links in it
- *   KEDGE_FAULT_LOG=FILE       every call that changes storage below the prefix is appended here, with its bytes,
- *                              in the order in which the calls took effect
+ *   KEDGE_FAULT_LOG=FILE       every call that changes storage below the prefix, and every one that a rule refused, is
+ *                              appended here, with its bytes, in the order in which the calls took effect
  *   KEDGE_FAULT_SNAPSHOT=FILE  its content just before each logged call is kept with it (a shared memory segment:
  *                              what survived a crash at that moment)
  *
@@ -354,6 +354,19 @@ static void log_drop(struct logged *logged)
   pthread_mutex_unlock(&turn);
 }
 
+/* A call that was refused by a rule is in the log as well: what comes after it may depend on it. */
+static int refused(enum fault_op op, const char *path, uint64_t inode, int error)
+{
+  struct logged logged;
+  log_begin(&logged);
+  logged.frame.inode = inode;
+  logged.frame.result = -1;
+  logged.frame.error = (uint32_t)error;
+  log_end(&logged, op, path, NULL, NULL, 0, 0);
+  errno = error;
+  return -1;
+}
+
 static long ended(long result, int error, const struct verdict *verdict)
 {
   if (verdict->kill_after)
@@ -389,10 +402,8 @@ static ssize_t put(int fd, const struct iovec *parts, int count, off_t where)
   off_t end = from + (off_t)length;
   uint64_t needed = end > status.st_size ? (uint64_t)(end - (from > status.st_size ? from : status.st_size)) : 0;
   struct verdict verdict = judge(OP_WRITE, relative, length, needed);
-  if (verdict.error != 0) {
-    errno = verdict.error;
-    return -1;
-  }
+  if (verdict.error != 0)
+    return refused(OP_WRITE, path, (uint64_t)status.st_ino, verdict.error);
   struct iovec some[64];
   if (verdict.room < length) {
     size_t left = verdict.room;
@@ -453,17 +464,17 @@ static int flush(int fd, long number)
   if (relative == NULL)
     return (int)syscall(number, fd);
   struct verdict verdict = judge(OP_SYNC, relative, 0, 0);
-  if (verdict.error != 0) {
-    errno = verdict.error;
-    return -1;
-  }
+  struct stat status;
+  memset(&status, 0, sizeof status);
+  fstat(fd, &status);
+  if (verdict.error != 0)
+    return refused(OP_SYNC, path, (uint64_t)status.st_ino, verdict.error);
   struct logged logged;
   log_begin(&logged);
   int result = (int)syscall(number, fd);
   int error = errno;
-  struct stat status;
   if (log_fd >= 0) {
-    logged.frame.inode = fstat(fd, &status) == 0 ? (uint64_t)status.st_ino : 0;
+    logged.frame.inode = (uint64_t)status.st_ino;
     logged.frame.result = result;
     if (result == 0)
       log_end(&logged, OP_SYNC, path, NULL, NULL, 0, 0);
@@ -483,10 +494,8 @@ int ftruncate(int fd, off_t length)
   if (relative == NULL)
     return (int)syscall(SYS_ftruncate, fd, length);
   struct verdict verdict = judge(OP_TRUNCATE, relative, 0, 0);
-  if (verdict.error != 0) {
-    errno = verdict.error;
-    return -1;
-  }
+  if (verdict.error != 0)
+    return refused(OP_TRUNCATE, path, 0, verdict.error);
   struct logged logged;
   log_begin(&logged);
   int result = (int)syscall(SYS_ftruncate, fd, length);
@@ -514,10 +523,8 @@ static int open_below(int directory, const char *given, int flags, mode_t mode)
   if (relative == NULL)
     return (int)syscall(SYS_openat, directory, given, flags, mode);
   struct verdict verdict = judge(OP_OPEN, relative, 0, 0);
-  if (verdict.error != 0) {
-    errno = verdict.error;
-    return -1;
-  }
+  if (verdict.error != 0)
+    return refused(OP_OPEN, path, 0, verdict.error);
   if ((flags & (O_CREAT | O_TRUNC)) == 0) {
     int opened = (int)syscall(SYS_openat, directory, given, flags, mode);
     return (int)ended(opened, errno, &verdict);
@@ -583,10 +590,8 @@ static int two_names(enum fault_op op, int from_directory, const char *from, int
   if (relative == NULL || path_of(to_directory, to, path2) != 0 || below(path2) == NULL)
     return (int)syscall(number, from_directory, from, to_directory, to, flags);
   struct verdict verdict = judge(op, below(path2), 0, 0);
-  if (verdict.error != 0) {
-    errno = verdict.error;
-    return -1;
-  }
+  if (verdict.error != 0)
+    return refused(op, path, 0, verdict.error);
   struct logged logged;
   log_begin(&logged);
   logged.frame.inode = inode_at(AT_FDCWD, path);
@@ -623,10 +628,8 @@ static int one_name(enum fault_op op, int directory, const char *given, unsigned
   if (relative == NULL)
     return (int)syscall(number, directory, given, detail);
   struct verdict verdict = judge(op, relative, 0, 0);
-  if (verdict.error != 0) {
-    errno = verdict.error;
-    return -1;
-  }
+  if (verdict.error != 0)
+    return refused(op, path, 0, verdict.error);
   struct logged logged;
   log_begin(&logged);
   logged.frame.inode = inode_at(AT_FDCWD, path);

@@ -95,6 +95,11 @@ describe('a process of Node under the fault layer', () => {
     const rule = layer.add({ ops: ['sync'], path: 'a', action: 'fail', error: 'EIO', skip: 1, limit: 1 });
     expect(node(WRITE_AND_SYNC)).toEqual([100, 'done', 100, 'EIO', 100, 'done', 100, 'done']);
     expect(rule.counts()).toEqual({ seen: 4, struck: 1 });
+    expect(
+      calls()
+        .filter(({ op }) => op === 'sync')
+        .map(({ error }) => error),
+    ).toEqual([0, 5, 0, 0]);
   });
 
   it('finds the disk full after so many bytes, but not where a file has its room already', () => {

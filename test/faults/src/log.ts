@@ -4,7 +4,7 @@
  */
 import { type Op, OPS } from './layer.js';
 
-/** One call that changed storage, or made it durable. */
+/** One call that changed storage, made it durable, or was refused by a rule. */
 export interface StorageCall {
   readonly op: Op;
   /** CLOCK_MONOTONIC nanoseconds around the call. */
@@ -16,6 +16,8 @@ export interface StorageCall {
   /** `open`: the flags of open(2). */
   readonly flags: number;
   readonly pid: number;
+  /** The errno of a call that a rule refused; 0 = it took effect. */
+  readonly error: number;
   /** Absolute. */
   readonly path: string;
   /** `rename`, `link`: the new name. */
@@ -51,6 +53,7 @@ export function parseLog(bytes: Buffer): readonly StorageCall[] {
       offset: Number(bytes.readBigUInt64LE(at + 32)),
       flags: bytes.readUInt32LE(at + 52),
       pid: bytes.readUInt32LE(at + 72),
+      error: bytes.readUInt32LE(at + 48),
       path: path.toString(),
       path2: path2.toString(),
       data,

@@ -10,6 +10,7 @@ const base: StorageCall = {
   offset: 0,
   flags: 0,
   pid: 1,
+  error: 0,
   path: '/disk/a',
   path2: '',
   data: Buffer.alloc(0),

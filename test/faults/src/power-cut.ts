@@ -45,7 +45,8 @@ export class Disk {
 
   /** Plays the next call of the log. */
   apply(call: StorageCall): void {
-    const { op, path, path2, inode, data, offset } = call;
+    const { op, path, path2, inode, data, offset, error } = call;
+    if (error !== 0) return;
     switch (op) {
       case 'open':
         if (offset === 1) this.#enter(path, this.#fresh(inode, 'file'));
