@@ -1,25 +1,260 @@
 /**
- * Ends established flows towards what is prohibited.
+ * Ends established flows towards what is prohibited (OV-15): sockets by `ss -K`, entries of connection tracking by
+ * `conntrack`. The policy rules stop the packets; this ends what is left of the flows.
  * It must not end a flow towards what a level allows, nor hide what it could not end.
  */
-import type { ToolOptions } from './ip.js';
-import type { RouteWorld } from './route-world.js';
+import { isIP } from 'node:net';
+
+import { prefixOf } from '@kedge/posture';
+import { KedgeError } from '@kedge/units';
+
+import { namespaceArguments, runTool, type ToolOptions, type ToolRun } from './ip.js';
+import { destinationsOutput } from './route-output.js';
+import { isProtected } from './route-plan.js';
+import { GUARD_TABLE, type RouteWorld } from './route-world.js';
+
+/** What became of established flows of one kind. */
+export interface FlowsOfKind {
+  /** False where this kernel or system has no means; whatever there is, is left. */
+  readonly supported: boolean;
+  /** Flows towards what is prohibited that were there and are gone. */
+  readonly ended: number;
+  /** Those that are still there. */
+  readonly left: number;
+}
 
 /** What became of established flows. */
 export interface FlowsEnded {
-  /** Sockets destroyed, and whether this kernel can. */
-  readonly sockets: { readonly supported: boolean; readonly ended: number; readonly left: number };
-  /** Entries of connection tracking removed, and whether this kernel and system can. */
-  readonly tracked: { readonly supported: boolean; readonly ended: number; readonly left: number };
+  /** TCP and connected UDP sockets of the appliance. */
+  readonly sockets: FlowsOfKind;
+  /** Entries of connection tracking, also of flows that pass through. */
+  readonly tracked: FlowsOfKind;
   /** What could not be done, one sentence each. */
   readonly remarks: readonly string[];
 }
 
-/** Ends what the guard table of `world` does not lead to; does nothing where it does not protect. */
-export function endFlows(_world: RouteWorld, _options: ToolOptions = {}): Promise<FlowsEnded> {
-  return Promise.resolve({
-    sockets: { supported: false, ended: 0, left: 0 },
-    tracked: { supported: false, ended: 0, left: 0 },
-    remarks: ['not built yet'],
+/** A flow as a tool lists it; ports are absent where the protocol has none. */
+interface Flow {
+  readonly protocol: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly sourcePort?: number;
+  readonly destinationPort?: number;
+}
+
+/** A set of prefixes that is asked for addresses. */
+function coverOf(prefixes: readonly string[]): (address: string) => boolean {
+  const texts = new Set(prefixes);
+  const lengths = {
+    4: new Set<string>(),
+    6: new Set<string>(),
+  };
+  for (const prefix of prefixes)
+    lengths[prefix.includes(':') ? 6 : 4].add(prefix.slice(prefix.indexOf('/') + 1));
+  const known = new Map<string, boolean>();
+  return (address) => {
+    let answer = known.get(address);
+    if (answer === undefined) {
+      answer = [...lengths[address.includes(':') ? 6 : 4]].some((length) => {
+        const prefix = prefixOf(`${address}/${length}`);
+        return prefix !== undefined && texts.has(prefix.text);
+      });
+      known.set(address, answer);
+    }
+    return answer;
+  };
+}
+
+/** Ports that are exempt, from the rules that stand: the far end's and the appliance's own. */
+function exemptOf(world: RouteWorld): (protocol: string, near?: number, far?: number) => boolean {
+  const ranges = world.entries.flatMap(({ kind, text }) => {
+    const found = kind === 'rule' ? / ipproto (\w+) (sport|dport) (\d+)(?:-(\d+))? /.exec(text) : null;
+    if (found === null) return [];
+    const [, protocol = '', side = '', from = '', to = from] = found;
+    return [{ protocol, side, from: Number(from), to: Number(to) }];
   });
+  return (protocol, near, far) =>
+    ranges.some((range) => {
+      const port = range.side === 'dport' ? far : near;
+      return range.protocol === protocol && port !== undefined && port >= range.from && port <= range.to;
+    });
+}
+
+/** Whether the level prohibits a flow: an end of it is neither the appliance itself nor behind an allowed route. */
+async function prohibitionOf(world: RouteWorld, options: ToolOptions): Promise<(flow: Flow) => boolean> {
+  const read = async (args: readonly string[]): Promise<string[]> => {
+    const run = await runTool('ip', [...namespaceArguments(options), '-j', '-N', ...args], options);
+    // A table that has never been used is an error to some versions.
+    return run.status === 0 ? destinationsOutput(run.stdout) : [];
+  };
+  const table = String(GUARD_TABLE);
+  const [local4, local6, guard4, guard6] = await Promise.all([
+    read(['-4', 'route', 'show', 'table', 'local', 'type', 'local']),
+    read(['-6', 'route', 'show', 'table', 'local', 'type', 'local']),
+    read(['-4', 'route', 'show', 'table', table]),
+    read(['-6', 'route', 'show', 'table', table]),
+  ]);
+  const isLocal = coverOf(['127.0.0.0/8', '::1/128', 'ff00::/8', ...local4, ...local6]);
+  const isAllowed = coverOf([...guard4, ...guard6]);
+  const isExempt = exemptOf(world);
+  return ({ protocol, source, destination, sourcePort, destinationPort }) => {
+    const [from, to] = [isLocal(source), isLocal(destination)];
+    if ((from || isAllowed(source)) && (to || isAllowed(destination))) return false;
+    if (from && isExempt(protocol, sourcePort, destinationPort)) return false;
+    return !(to && isExempt(protocol, destinationPort, sourcePort));
+  };
+}
+
+/** Runs a tool in the namespace asked for, or undefined where it is not installed. */
+async function runInside(
+  tool: string,
+  args: readonly string[],
+  options: ToolOptions,
+  input?: string,
+): Promise<ToolRun | undefined> {
+  const inside = options.netns === undefined ? [] : [...namespaceArguments(options).slice(1), tool];
+  try {
+    return await (options.netns === undefined
+      ? runTool(tool, args, options, input)
+      : runTool('ip', ['netns', 'exec', ...inside, ...args], options, input));
+  } catch (error) {
+    if (error instanceof KedgeError && error.code === 'ROUTES_TOOL') return undefined;
+    throw error;
+  }
+}
+
+const SOCKET = /^(tcp|udp)\s+(\S+)\s+\d+\s+\d+\s+(\S+):(\d+)\s+(\S+):(\d+)\s*/;
+
+/** An address as `ss` prints it, without brackets and interface, or undefined. */
+function socketAddress(text: string): string | undefined {
+  const plain = /^\[?([^\]%]+)\]?(?:%\S+)?$/.exec(text)?.[1];
+  if (plain === undefined || isIP(plain) === 0) return undefined;
+  // A socket of both families speaks to IPv4 by a mapped address.
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain)?.[1];
+  return mapped ?? plain;
+}
+
+interface SocketFlow extends Flow {
+  /** How `ss` wants it named again. */
+  readonly filter: string;
+}
+
+/** Connected sockets from `ss -H -n -t -u -O state connected`; lines that are none are passed over. */
+export function socketsOutput(text: string): SocketFlow[] {
+  return text.split('\n').flatMap((line) => {
+    const [, protocol = '', state = '', near = '', nearPort = '', far = '', farPort = ''] =
+      SOCKET.exec(line) ?? [];
+    const [source, destination] = [socketAddress(near), socketAddress(far)];
+    if (source === undefined || destination === undefined || state === 'TIME-WAIT') return [];
+    return [
+      {
+        protocol,
+        source,
+        destination,
+        sourcePort: Number(nearPort),
+        destinationPort: Number(farPort),
+        filter: `( src ${near.replace(/%[^\]]*$/, '')}:${nearPort} and dst ${far.replace(/%[^\]]*$/, '')}:${farPort} )`,
+      },
+    ];
+  });
+}
+
+/** Filters in one call; each call costs one walk over all sockets of the kernel. */
+const SOCKETS_PER_CALL = 100;
+
+async function endSockets(isProhibited: (flow: Flow) => boolean, options: ToolOptions): Promise<FlowsOfKind> {
+  const list = async (): Promise<SocketFlow[] | undefined> => {
+    const run = await runInside('ss', ['-H', '-n', '-t', '-u', '-O', 'state', 'connected'], options);
+    return run?.status === 0 ? socketsOutput(run.stdout).filter(isProhibited) : undefined;
+  };
+  const before = await list();
+  if (before === undefined) return { supported: false, ended: 0, left: 0 };
+  for (let at = 0; at < before.length; at += SOCKETS_PER_CALL) {
+    const filters = before.slice(at, at + SOCKETS_PER_CALL).map(({ filter }) => filter);
+    await runInside('ss', ['-K', '-H', '-n', '-t', '-u', filters.join(' or ')], options);
+  }
+  return counted(before, before.length === 0 ? [] : ((await list()) ?? before), ({ filter }) => filter);
+}
+
+function counted<Item extends Flow>(
+  before: readonly Item[],
+  after: readonly Item[],
+  nameOf: (item: Item) => string,
+): FlowsOfKind {
+  const names = new Set(after.map(nameOf));
+  const left = before.filter((item) => names.has(nameOf(item))).length;
+  return { supported: !(left > 0 && left === before.length), ended: before.length - left, left };
+}
+
+/** Flows from `conntrack -L -o extended`, by their original direction; lines that are none are passed over. */
+export function trackedOutput(text: string): Flow[] {
+  return text.split('\n').flatMap((line) => {
+    const [, family, protocol = '', rest = ''] = /^(ipv4|ipv6)\s+\d+\s+(\S+)\s+\d+ (.*)$/.exec(line) ?? [];
+    const value = (name: string): string | undefined => new RegExp(`(?:^| )${name}=(\\S+)`).exec(rest)?.[1];
+    const [source, destination] = [value('src') ?? '', value('dst') ?? ''];
+    if (family === undefined || isIP(source) === 0 || isIP(destination) === 0) return [];
+    const [sport, dport] = [value('sport'), value('dport')];
+    return [
+      {
+        protocol,
+        source,
+        destination,
+        ...(sport === undefined ? {} : { sourcePort: Number(sport) }),
+        ...(dport === undefined ? {} : { destinationPort: Number(dport) }),
+      },
+    ];
+  });
+}
+
+function trackedLine({ protocol, source, destination, sourcePort, destinationPort }: Flow): string {
+  const ports =
+    sourcePort === undefined || destinationPort === undefined
+      ? ''
+      : ` --sport ${String(sourcePort)} --dport ${String(destinationPort)}`;
+  const family = source.includes(':') ? 'ipv6' : 'ipv4';
+  return `-D -f ${family} -p ${protocol} -s ${source} -d ${destination}${ports}`;
+}
+
+async function endTracked(isProhibited: (flow: Flow) => boolean, options: ToolOptions): Promise<FlowsOfKind> {
+  const list = async (): Promise<Flow[] | undefined> => {
+    const run = await runInside('conntrack', ['-L', '-o', 'extended'], options);
+    return run?.status === 0 ? trackedOutput(run.stdout).filter(isProhibited) : undefined;
+  };
+  const before = await list();
+  if (before === undefined) return { supported: false, ended: 0, left: 0 };
+  if (before.length === 0) return { supported: true, ended: 0, left: 0 };
+  await runInside('conntrack', ['-R', '-'], options, `${before.map(trackedLine).join('\n')}\n`);
+  return counted(before, (await list()) ?? before, trackedLine);
+}
+
+const NONE: FlowsOfKind = { supported: true, ended: 0, left: 0 };
+
+/**
+ * Ends every established flow that the rules now prohibit: each whose end is neither the appliance itself nor
+ * behind a route of the guard table (of either mode), exempt protocols apart. To be called when the rules stand;
+ * does nothing where `desired` does not protect. Does not throw for what a system lacks: it says so.
+ *
+ * @throws KedgeError `ROUTES_TIMEOUT`, `ROUTES_OUTPUT`, `ROUTES_NAMESPACE`, and what the signal was aborted with.
+ */
+export async function endFlows(desired: RouteWorld, options: ToolOptions = {}): Promise<FlowsEnded> {
+  if (!isProtected(desired)) return { sockets: NONE, tracked: NONE, remarks: [] };
+  const isProhibited = await prohibitionOf(desired, options);
+  // Sockets first: one that still sends would make its entry anew.
+  const sockets = await endSockets(isProhibited, options);
+  const tracked = await endTracked(isProhibited, options);
+  const remarks = [
+    ...(sockets.supported
+      ? []
+      : ['sockets towards what is prohibited cannot be ended here: ss -K ends none']),
+    ...(sockets.supported && sockets.left > 0
+      ? [`${String(sockets.left)} sockets towards what is prohibited are left`]
+      : []),
+    ...(tracked.supported
+      ? []
+      : ['connection tracking cannot be cleared here: conntrack is not installed or not in the kernel']),
+    ...(tracked.supported && tracked.left > 0
+      ? [`${String(tracked.left)} tracked flows towards what is prohibited are left`]
+      : []),
+  ];
+  return { sockets, tracked, remarks };
 }

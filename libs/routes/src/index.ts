@@ -4,9 +4,9 @@
  * It must not decide about levels, keep the desired set, or touch a route or rule of another protocol.
  */
 export { CUT_BINARY, failClosedCommand } from './fail-closed.js';
-export { endFlows, type FlowsEnded } from './flows.js';
+export { endFlows, type FlowsEnded, type FlowsOfKind } from './flows.js';
 export { applyPlan, readRoutes, type ToolOptions } from './ip.js';
-export { batchLines, planOf, worldDifferences } from './route-plan.js';
+export { batchLines, isProtected, planOf, worldDifferences } from './route-plan.js';
 export {
   DEFAULT_METRIC,
   routeKey,

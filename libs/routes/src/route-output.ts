@@ -199,6 +199,19 @@ export function routesOutput(text: string, mode: RouteMode): KernelEntry[] {
   return rowsOf(text).map((row) => routeOf(row, ROUTE_PROTOCOL[mode]));
 }
 
+/**
+ * Destinations alone from `ip -j -N route show`, whoever put them there.
+ *
+ * @throws KedgeError `ROUTES_OUTPUT`
+ */
+export function destinationsOutput(text: string): string[] {
+  return rowsOf(text).map((row) => {
+    const given = row['dst'];
+    if (typeof given !== 'string') throw damaged('a route has no destination', 'an address or a prefix');
+    return destinationText(given, given === 'default' ? isIp6(row, viaText(row)) : given.includes(':'));
+  });
+}
+
 const KNOWN_RULE = new Set(
   'priority src table action protocol iif ipproto sport dport sport_start sport_end dport_start dport_end'.split(
     ' ',

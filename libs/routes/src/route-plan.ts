@@ -18,6 +18,11 @@ function isProhibition(entry: KernelEntry): boolean {
   return entry.kind === 'rule' && / prohibit /.test(entry.text);
 }
 
+/** True when rules of the world prohibit what the guard table does not know. */
+export function isProtected(world: RouteWorld): boolean {
+  return world.entries.some(isProhibition);
+}
+
 function stepOf(id: string, entry: KernelEntry, before: string | null, after: string | null): Step {
   const kind: StepKind = before === null ? 'add' : after === null ? 'remove' : 'change';
   const [place, ...keys] = entry.key.split(' ');
@@ -90,7 +95,7 @@ function byKey(entries: readonly KernelEntry[], wanted: ReadonlyMap<string, Kern
 export function planOf(actual: RouteWorld, desired: RouteWorld, epoch: Epoch): Plan {
   const wanted = new Map(desired.entries.map((entry) => [entry.key, entry]));
   const { first: there, more } = byKey(actual.entries, wanted);
-  const protects = desired.entries.some(isProhibition);
+  const protects = isProtected(desired);
   const ranks: Step[][] = Array.from({ length: RANKS }, () => []);
   const put = (entry: KernelEntry, step: Step): void => {
     ranks[rankOf(entry, step, protects)]?.push(step);
@@ -118,7 +123,7 @@ export function planOf(actual: RouteWorld, desired: RouteWorld, epoch: Epoch): P
 export function worldDifferences(actual: RouteWorld, desired: RouteWorld, limit = 20): string[] {
   const { steps } = planOf(actual, desired, 0n as Epoch);
   const differences = [
-    ...(desired.entries.some(isProhibition)
+    ...(isProtected(desired)
       ? actual.strangers.map((rule) => `a rule of somebody else's is asked first: ${rule}`)
       : []),
     ...steps.map(({ kind, path, before, after }) => {
