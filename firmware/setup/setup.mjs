@@ -45,6 +45,7 @@ const SYSTEM = [
   { probe: 'ps', packages: ['procps'], why: 'tests', test: true },
   { probe: 'clang', packages: ['clang'], why: 'tests of native code', test: true },
   { probe: clangRuntime, packages: ['libclang-rt-dev'], why: 'tests of native code', test: true },
+  { probe: 'ansible-playbook', packages: ['ansible-core'], why: 'tests of playbooks', test: true },
   { probe: 'yanglint', packages: [yanglintPackage()], why: 'tests of YANG modules', test: true },
 ];
 

@@ -2,8 +2,7 @@
  * What the commands do: ask, show, and say how it ended.
  * It must not parse the command line; program.ts does.
  */
-import type { Level } from '@kedge/units';
-import { KedgeError } from '@kedge/units';
+import { KedgeError, type Level, LEVELS } from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 import { accessSync, constants, existsSync, renameSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
@@ -58,6 +57,8 @@ export interface DrillCommandOptions {
   readonly shortBudgets?: boolean;
   readonly only?: string;
   readonly dwell: number;
+  /** The tightest level that is entered. */
+  readonly level: Level;
   /** Where the HTML page goes. */
   readonly report?: string;
   readonly json?: boolean;
@@ -283,6 +284,12 @@ async function writePage(
   return `\npage written to ${to}`;
 }
 
+/** Every level down to `level` and up again, then the longest way at once; for level 1 the whole drill (PO-21). */
+export function courseTo(level: Level): readonly Level[] {
+  const tighter = LEVELS.filter((each) => each < 5 && each >= level);
+  return [...tighter, ...tighter.slice(0, -1).reverse(), 5, level, 5];
+}
+
 export async function drillRun(options: DrillCommandOptions): Promise<number> {
   const { chaosDrill, connectLab, drill, SHORT_BUDGETS, storeDrillReport } = await import('@kedge/lab');
   const { chaosText, drillText } = await import('./lab-text.js');
@@ -303,7 +310,12 @@ export async function drillRun(options: DrillCommandOptions): Promise<number> {
   }
   const lab = connectLab(options.lab);
   try {
-    const report = await drill(lab, { dwellMs: options.dwell, progress: tell, signal });
+    const report = await drill(lab, {
+      course: courseTo(options.level),
+      dwellMs: options.dwell,
+      progress: tell,
+      signal,
+    });
     const stored = storeDrillReport((path) => lab.reach(path), report);
     const page = await writePage(options, 'drillPage', report);
     show(report, `${drillText(report)}\n${page}\nstored as ${stored}`, options.json);

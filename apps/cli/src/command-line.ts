@@ -49,6 +49,13 @@ export function level(text: string): Level {
   return found;
 }
 
+/** A level that a drill can go down to. */
+export function drillLevel(text: string): Level {
+  const found = LEVELS.find((known) => known !== 5 && String(known) === text);
+  if (found === undefined) throw new InvalidArgumentError('expected a level to go down to, 1 to 4.');
+  return found;
+}
+
 export function whole(low: number, high: number): (text: string) => number {
   return (text) => {
     const value = Number(text);

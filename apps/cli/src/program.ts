@@ -17,6 +17,7 @@ import type {
 import {
   type Act,
   epoch,
+  drillLevel,
   examples,
   EXITS,
   level,
@@ -160,15 +161,16 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
     .option('--short-budgets', 'with --chaos: drill a lab of its own with short budgets, which is quicker')
     .option('--only <text>', 'with --chaos: only the acts whose name contains this')
     .option('--dwell <ms>', 'how long each level is held', whole(200, 60_000), 500)
+    .option('--level <n>', 'the tightest level to enter, 1 to 4', drillLevel, 1)
     .option('--report <file>', 'write the report as one self-contained HTML page as well')
     .option('--json', 'one JSON object instead of text')
     .addHelpText(
       'after',
       `
-The drill goes 5 4 3 2 1 2 3 4 5 and 5 1 5. Level 1 is left by the console. At every level each class of
-traffic is compared with a fixed table, and no packet may arrive that was sent after the last worker had
-acknowledged a level that drops it. The lab ends at level 5. The report is printed, and stored in the
-appliance's state directory, drills/.
+The drill goes 5 4 3 2 1 2 3 4 5 and 5 1 5; with --level only down to that level and back, twice. Level 1 is
+left by the console. At every level each class of traffic is compared with a fixed table, and no packet may
+arrive that was sent after the last worker had acknowledged a level that drops it. The lab ends at level 5. The
+report is printed, and stored in the appliance's state directory, drills/.
 
 With --chaos every service is killed and stopped (SIGKILL, SIGSTOP) once at every step of a tightening and of
 a loosening, the bridge is away, and the warden is stopped and killed. The last of these ends the lab; with

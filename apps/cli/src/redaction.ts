@@ -11,7 +11,8 @@ export const REDACTED = '[secret]';
 const SECRET_NAME =
   /pass(word|phrase|wd|code)?$|passw|secret|token|credential|private|preshared|(^|[^a-z])psk([^a-z]|$)|api[-_ ]?key|auth(orization|orisation)?$|auth[-_ ]?(key|code|header)|bearer|cookie|session[-_ ]?(id|key)|signing[-_ ]?key|(^|[^a-z])key$|[a-z]Key$|(^|[^a-z])(otp|totp|pin|seed|salt|hmac|jwt|dsn)([^a-z]|$)|mnemonic/i;
 /** Names that end like those above and hold none. */
-const OPEN_NAME = /^(idempotency[-_]?key|idempotencyKey|public[-_ ]?key|publicKey|keys?-?count)$/i;
+const OPEN_NAME =
+  /^(idempotency[-_]?key|idempotencyKey|public[-_ ]?key|publicKey|keys?-?count|(pair|entry|minimum|neighbour|verdict)[-_]pass)$/i;
 /** Values that are nobody's secret wherever they stand. */
 const HARMLESS = /^(true|false|null|undefined|yes|no|on|off|none|\d{1,6})$/i;
 /** Shorter values are not looked for elsewhere: they would take words out of sentences. */
