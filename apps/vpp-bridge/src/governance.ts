@@ -22,7 +22,7 @@ import type { BridgeConfig } from './config.js';
 import { DataPlanes, type OpenDataPlane } from './data-planes.js';
 import { type GenerationLabels, HitHistory, MAX_WINDOW_S, readCounters } from './hit-history.js';
 import { planOf } from './plan.js';
-import { buildSteps, type BuiltTables, buildTables, readAccords } from './tables.js';
+import { buildSteps, type BuiltTables, buildTables, hashOf, readAccords } from './tables.js';
 import { TelemetryDrain } from './telemetry-drain.js';
 
 const DEFAULT_WINDOW_S = 300;
@@ -116,8 +116,15 @@ export class Governance {
     const { replaced, published } = this.#swap;
     if (replaced !== undefined) log.warn({ replaced }, 'the tables segment had to be replaced');
     try {
-      const tables = this.#build();
-      if (published?.hash.equals(tables.hash) === true && published.levels.every(({ valid }) => valid)) {
+      const set = readAccords(config);
+      // What stands there was asked about random flows before it was published; a restart must not take as long.
+      const survives =
+        published?.hash.equals(hashOf(set)) === true && published.levels.every(({ valid }) => valid);
+      const tables = buildTables(set, {
+        flows: survives ? 0 : config.probeFlows,
+        random: this.#options.random,
+      });
+      if (survives) {
         this.#putInForce(tables, published.generation);
         log.info({ generation: published.generation }, 'the surviving tables stay in force');
       } else {
@@ -320,12 +327,7 @@ export class Governance {
     };
   }
 
-  #build(): BuiltTables {
-    const { config, random } = this.#options;
-    return buildTables(readAccords(config), { flows: config.probeFlows, random });
-  }
-
-  /** As `#build`, while heartbeats and calls go on. */
+  /** Builds what the accords on disk ask for, while heartbeats and calls go on. */
   async #buildInSteps(): Promise<BuiltTables> {
     const { config, random } = this.#options;
     const steps = buildSteps(readAccords(config), { flows: config.probeFlows, random });
