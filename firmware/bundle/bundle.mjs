@@ -7,9 +7,10 @@
  *   apps/NAME/bundle/service-HASH.js   the service
  *   apps/NAME/bundle/service-HASH.cache  its code as V8 keeps it; used by the Node that made it, others do without
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -80,7 +81,7 @@ function places(directory, entry) {
       let text = code.replaceAll('import.meta.url', `new URL(${at(id)}, import.meta.url).href`);
       text = text.replaceAll(/\b__dirname\b/g, `require('node:path').join(__dirname, ${at(dirname(id))})`);
       // NestJS's own log is never asked for a time here: its formatter, 15 ms of ICU, is made when it is.
-      if (id.endsWith('@nestjs/common/services/console-logger.service.js')) {
+      if (/@nestjs\/common\/services\/[a-z-]*logger\.service\.js$/.test(id)) {
         text = text.replace(
           /const dateTimeFormatter = (new Intl\.DateTimeFormat\([^;]*\));/,
           'const dateTimeFormatter = { format: (date) => $1.format(date) };',
@@ -153,8 +154,11 @@ function latin1(code) {
   return code.replaceAll(/[^\x00-\xff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** Starts the service without a configuration: what it compiles until it says so is what the cache holds. */
-function cacheOf(main) {
+/**
+ * A rehearsal: the service is started in a place of its own, with nobody around it, and stopped once it serves or
+ * gives up. What it compiled until then is what the cache holds; how far it came matters for the cache alone.
+ */
+async function cacheOf(main, service) {
   const scratch = mkdtempSync(join(tmpdir(), 'kedge-bundle-'));
   try {
     const cache = join(scratch, 'cache');
@@ -163,20 +167,66 @@ function cacheOf(main) {
       preload,
       `process.on('exit', () => require('node:fs').writeFileSync(${JSON.stringify(cache)}, globalThis[Symbol.for('kedge.bundle')].createCachedData()));`,
     );
-    const { status, stderr } = spawnSync(
-      process.execPath,
-      ['--require', preload, main, '--config', join(scratch, 'none.json')],
-      { encoding: 'utf8' },
-    );
-    if (status !== 2 || !stderr.includes('CONFIG_MISSING')) {
-      throw new Error(
-        `${relative(ROOT, main)} does not start (exit status ${status}): ${stderr.slice(-2_000)}`,
-      );
-    }
+    const config = join(scratch, 'config.json');
+    writeFileSync(config, JSON.stringify(rehearsalConfig(scratch, service)));
+    const node = [process.execPath, '--require', preload, main, '--config', config];
+    // As root it could reach the machine's own network: there is none in here, nor any program to be called.
+    const [command, ...args] = process.getuid?.() === 0 ? ['unshare', '-n', '--', ...node] : node;
+    const said = await rehearse(command, args);
+    if (!existsSync(cache)) throw new Error(`${relative(ROOT, main)} does not start: ${said.slice(-2_000)}`);
     return readFileSync(cache);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** Runs it until it says that it serves; all that it said. */
+function rehearse(command, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { NODE_ENV: 'production', PATH: '/usr/bin:/bin' },
+    });
+    let said = '';
+    const timeout = setTimeout(() => child.kill('SIGTERM'), 10_000);
+    const hear = (chunk) => {
+      said += chunk;
+      if (said.includes('"msg":"serving"')) setTimeout(() => child.kill('SIGTERM'), 250);
+    };
+    child.stdout.on('data', hear);
+    child.stderr.on('data', hear);
+    child.on('error', reject);
+    child.on('close', () => {
+      clearTimeout(timeout);
+      resolve(said);
+    });
+  });
+}
+
+/** Places and a configuration for a service that is alone in the world. */
+function rehearsalConfig(scratch, service) {
+  const at = (name) => join(scratch, name);
+  const tiers = ['site_owner', 'master', 'journeyman', 'apprentice'].map((tier) => `sock/local/${tier}`);
+  for (const ways of ['sock/console', 'sock/internal', ...tiers]) {
+    for (const name of [ways, `${ways}/underlay`]) {
+      mkdirSync(at(name), { recursive: true });
+      chmodSync(at(name), 0o750);
+    }
+  }
+  for (const name of ['board', 'state']) mkdirSync(at(name), { mode: 0o755 });
+  const owner = process.getuid?.() ?? 0;
+  const common = {
+    appliance: 'rehearsal',
+    sockets: at('sock'),
+    accords: join(ROOT, 'yang/defaults/accords.json'),
+    zones: join(ROOT, 'yang/defaults/zones.json'),
+  };
+  const owners = { posture: owner, warden: owner };
+  if (service === 'vpp-bridge') return { ...common, board: at('board'), spool: at('state/records'), owners };
+  if (service === 'posture-coordinator') {
+    return { ...common, board: { directory: at('board'), owners: { warden: owner } }, state: at('state') };
+  }
+  return { ...common, board: { directory: at('board'), owners }, state: at('state') };
 }
 
 /** Bundles one service; false when nothing of it has changed. */
@@ -194,7 +244,7 @@ export async function bundle(service) {
   const rehearsal = join(directory, `rehearsal-${process.pid}.js`);
   writeFileSync(rehearsal, starter(name));
   try {
-    put(join(directory, `${name}.cache`), cacheOf(rehearsal));
+    put(join(directory, `${name}.cache`), await cacheOf(rehearsal, service));
   } finally {
     rmSync(rehearsal);
   }
