@@ -41,6 +41,10 @@ export function tryText(name: string, foreground: boolean): string {
   ].join('\n');
 }
 
+function memoryText(kib: number | undefined): string {
+  return kib === undefined ? '' : `${(kib / 1024).toFixed(1)} MiB`;
+}
+
 export function statusText(status: LabStatus): string {
   if (status.state !== 'up') {
     const was = status.state === 'stale' ? ' (its processes are gone; the next start tidies up)' : '';
@@ -50,12 +54,17 @@ export function statusText(status: LabStatus): string {
     `the lab "${status.name}" is up, init process ${status.pid ?? 0}, files under ${status.root ?? ''}`,
     '',
     table(
-      [{ title: 'part' }, { title: 'processes', right: true }],
-      (status.services ?? []).map(({ name, processes }) => [
-        name,
-        processes === 0 ? 'none' : String(processes),
-      ]),
+      [{ title: 'part' }, { title: 'processes', right: true }, { title: 'memory', right: true }],
+      [
+        ...(status.services ?? []).map(({ name, processes, pssKiB }) => [
+          name,
+          processes === 0 ? 'none' : String(processes),
+          memoryText(pssKiB),
+        ]),
+        ['together', '', memoryText(status.pssKiB)],
+      ],
     ),
+    '(memory: what is resident, pages that several have by share)',
     '',
     table(
       [{ title: 'pid', right: true }, { title: 'command' }],

@@ -32,7 +32,7 @@ import {
   writeNote,
 } from './lab-file.js';
 import { PROGRAMS, ROOT } from './paths.js';
-import { initUnder, processesWith, type SeenProcess, startTimeOf } from './processes.js';
+import { initUnder, processesWith, pssOf, type SeenProcess, startTimeOf } from './processes.js';
 import { DEFAULT_NAME, type LabBudgets, labSettings, type LabSettings } from './settings.js';
 import {
   BOARD,
@@ -321,7 +321,14 @@ export interface LabStatus {
   /** Where its files are, as seen from this machine. */
   readonly root?: string;
   readonly processes?: readonly { readonly pid: number; readonly command: string }[];
-  readonly services?: readonly { readonly name: LabService; readonly processes: number }[];
+  readonly services?: readonly {
+    readonly name: LabService;
+    readonly processes: number;
+    /** Resident memory, shared pages by share (PSS), KiB; missing while it is away. */
+    readonly pssKiB?: number;
+  }[];
+  /** Of all of these together, KiB. */
+  readonly pssKiB?: number;
 }
 
 /**
@@ -334,16 +341,23 @@ export function labStatus(name: string = DEFAULT_NAME): LabStatus {
   const found = readNote(name);
   if (found.state !== 'up') return { name, state: found.state === 'stale' ? 'stale' : 'down' };
   const lab = new RunningLab(found.note);
+  const services = LAB_SERVICES.map((service) => {
+    const processes = lab.serviceProcesses(service);
+    const memory = processes.map(({ pid }) => pssOf(pid)).filter((kib) => kib !== undefined);
+    return {
+      name: service,
+      processes: processes.length,
+      ...(memory.length === 0 ? {} : { pssKiB: memory.reduce((sum, kib) => sum + kib, 0) }),
+    };
+  });
   return {
     name,
     state: 'up',
     pid: lab.pid,
     root: lab.reach(RUN),
     processes: lab.processes().map(({ pid, command }) => ({ pid, command: command.join(' ') })),
-    services: LAB_SERVICES.map((service) => ({
-      name: service,
-      processes: lab.serviceProcesses(service).length,
-    })),
+    services,
+    pssKiB: services.reduce((sum, { pssKiB = 0 }) => sum + pssKiB, 0),
   };
 }
 

@@ -39,6 +39,19 @@ function allPids(): number[] {
     .map(Number);
 }
 
+/**
+ * Memory that a process has to itself, plus its share of what it shares (PSS), KiB; undefined when there is no
+ * such process any more. Needs root for the processes of others.
+ */
+export function pssOf(pid: number): number | undefined {
+  try {
+    const kib = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1];
+    return kib === undefined ? undefined : Number(kib);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Every process of the pid namespace that a process lives in, the remains of dead ones left out. */
 export function processesWith(pid: number): readonly SeenProcess[] {
   const namespace = link(`/proc/${pid}/ns/pid`);
