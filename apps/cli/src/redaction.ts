@@ -7,20 +7,26 @@
 /** What stands in the place of a secret. */
 export const REDACTED = '[secret]';
 
-/** Names under which secrets stand, in any spelling: mqttPassword, private-key, API_TOKEN. */
-const SECRET_NAME =
-  /pass(word|phrase|wd|code)?$|passw|secret|token|credential|private|preshared|(^|[^a-z])psk([^a-z]|$)|api[-_ ]?key|auth(orization|orisation)?$|auth[-_ ]?(key|code|header)|bearer|cookie|session[-_ ]?(id|key)|signing[-_ ]?key|(^|[^a-z])key$|[a-z]Key$|(^|[^a-z])(otp|totp|pin|seed|salt|hmac|jwt|dsn)([^a-z]|$)|mnemonic/i;
-/** Names that end like those above and hold none. */
-const OPEN_NAME =
-  /^(idempotency[-_]?key|idempotencyKey|public[-_ ]?key|publicKey|keys?-?count|(pair|entry|minimum|neighbour|verdict)[-_]pass)$/i;
+/** Words of a name that say that a secret stands under it, wherever in the name they are. */
+const SECRET_WORD =
+  /passw|passphrase|passcode|secret|token|credential|^(private|preshared|psk|bearer|cookies?|jwt|hmac|t?otp|pin|seed|salt|mnemonic|dsn|authori[sz]ation)$|^(api|private|auth|preshared|session|signing|encryption|access|shared|master|wg)keys?$/;
+/** Words that say so at the end of a name, unless the word before them says otherwise. */
+const SECRET_END = /^(keys?|pass|auth)$/;
+const OPEN_BEFORE = /^(public|idempotency|pair|entry|minimum|neighbour)$/;
 /** Values that are nobody's secret wherever they stand. */
 const HARMLESS = /^(true|false|null|undefined|yes|no|on|off|none|\d{1,6})$/i;
 /** Shorter values are not looked for elsewhere: they would take words out of sentences. */
 const SHORTEST_KNOWN = 6;
 
-/** True for a name that says that a secret stands under it. */
+/** True for a name that says that a secret stands under it, in any spelling: mqttPassword, private-key, API_TOKEN. */
 export function isSecretName(name: string): boolean {
-  return SECRET_NAME.test(name) && !OPEN_NAME.test(name);
+  const words = name
+    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
+    .toLowerCase()
+    .split(/[^a-z0-9]+/)
+    .filter((word) => word !== '');
+  if (words.some((word) => SECRET_WORD.test(word))) return true;
+  return SECRET_END.test(words.at(-1) ?? '') && !OPEN_BEFORE.test(words.at(-2) ?? '');
 }
 
 /** Data without secrets, and the secrets that were found in it by their names. */
@@ -80,30 +86,40 @@ const RULES: readonly (readonly [pattern: RegExp, replacement: string | ((...par
     // Credentials inside of addresses.
     [/([a-z][a-z0-9+.-]*:\/\/)[^\s/@"']+@/gi, `$1${REDACTED}@`],
     [/\b(bearer|basic|digest|negotiate)(\s+|%20)[^\s"',;]{4,}/gi, `$1 ${REDACTED}`],
-    // name=value, name: value, "name":"value"; quoted values up to their end.
-    [
-      /((?:\\?["'])?)([A-Za-z][\w.-]{0,63}(?: ?key)?)\1(\s*[:=]\s*)(\\?"(?:[^"\\]|\\[^"])*\\?"|'[^']*'|[^\s,;&}\]]+)/g,
-      (whole, quote, name, between, value) => {
-        const open = value.replace(/\\?["']/g, '');
-        if (
-          !isSecretName(name) ||
-          HARMLESS.test(open) ||
-          open === '' ||
-          open.startsWith('{') ||
-          open.startsWith('[')
-        )
-          return whole;
-        const [mark = ''] = /^\\?["']/.exec(value) ?? [];
-        return `${quote}${name}${quote}${between}${mark}${REDACTED}${mark}`;
-      },
-    ],
     // --password value
     [
       /(--?[A-Za-z][\w-]{1,63})(\s+)([^\s"'-][^\s"']*)/g,
       (whole, name, between) => (isSecretName(name) ? `${name}${between}${REDACTED}` : whole),
     ],
+    // What signs itself: a header in base64, and what follows it.
+    [/\beyJ[\w-]{5,}(\.[\w-]*){0,4}/g, REDACTED],
     [/[A-Za-z0-9+/_=-]{24,}/g, (word) => (looksSecret(word) ? REDACTED : word)],
   ];
+
+/** A name with what stands between it and its value: name=value, name: value, "name":"value", also inside of JSON. */
+const NAME = /([A-Za-z][\w.-]{0,63}(?: key)?)(?:\\*["'])?\s*[:=]\s*/g;
+/** A value: in quotes, whatever has escaped them, or up to what may separate it; rather too much than half of it. */
+const VALUE = /(\\*)"(.*?)(?<!\\)\1"|'([^'\n]*)'|[^\n,;&}\]"']+/y;
+
+/** Takes the values of secret names out of text. */
+function withoutNamed(text: string): string {
+  let out = '';
+  let from = 0;
+  NAME.lastIndex = 0;
+  for (let found = NAME.exec(text); found !== null; found = NAME.exec(text)) {
+    if (!isSecretName(found[1] ?? '')) continue;
+    VALUE.lastIndex = NAME.lastIndex;
+    const value = VALUE.exec(text);
+    if (value === null) continue;
+    const bare = value[2] ?? value[3] ?? value[0];
+    if (bare === '' || bare === REDACTED || HARMLESS.test(bare)) continue;
+    const at = VALUE.lastIndex - value[0].length + value[0].indexOf(bare);
+    out += `${text.slice(from, at)}${REDACTED}`;
+    from = at + bare.length;
+    NAME.lastIndex = VALUE.lastIndex;
+  }
+  return out + text.slice(from);
+}
 
 /**
  * Text without secrets.
@@ -127,6 +143,7 @@ export function redactText(text: string, known: Iterable<string> = []): string {
   for (const secret of [...new Set(forms)].sort((a, b) => b.length - a.length)) {
     out = out.replaceAll(secret, REDACTED);
   }
+  out = withoutNamed(out);
   for (const [pattern, replacement] of RULES) {
     out =
       typeof replacement === 'string' ? out.replace(pattern, replacement) : out.replace(pattern, replacement);

@@ -5,11 +5,14 @@
 
 /** More than this is not drawn; the page says how much was left out. */
 export const BOUNDS = {
-  steps: 100,
+  steps: 64,
   violations: 200,
-  participants: 16,
-  classes: 16,
+  participants: 8,
+  paths: 6,
+  classes: 8,
   acts: 300,
+  /** Characters of a name, and of a message. */
+  name: 60,
   text: 300,
 } as const;
 
@@ -94,9 +97,9 @@ type Json = Readonly<Record<string, unknown>>;
 const record = (value: unknown): Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
-const text = (value: unknown): string => {
+const text = (value: unknown, most: number = BOUNDS.name): string => {
   const said = typeof value === 'string' ? value : typeof value === 'number' ? String(value) : '';
-  return said.length > BOUNDS.text ? `${said.slice(0, BOUNDS.text)}…` : said;
+  return said.length > most ? `${said.slice(0, most)}…` : said;
 };
 const number = (value: unknown): number | undefined =>
   typeof value === 'number' && Number.isFinite(value) ? value : undefined;
@@ -152,7 +155,7 @@ function violationsOf(report: Json): { shown: readonly ViolationView[]; left: nu
       kind: text(each['kind']),
       epoch: text(each['epoch'] ?? each['act']),
       level: number(each['level']),
-      message: text(each['message']),
+      message: text(each['message'], BOUNDS.text),
     })),
     left: Math.max(0, all.length - BOUNDS.violations),
   };
@@ -176,7 +179,7 @@ export function drillView(json: unknown): DrillView {
     ok: report['ok'] === true,
     dataplane: text(report['dataplane']),
     steps,
-    paths: [...names].slice(0, BOUNDS.classes).map((key) => ({ key, title: PATH_NAMES[key] ?? key })),
+    paths: [...names].slice(0, BOUNDS.paths).map((key) => ({ key, title: PATH_NAMES[key] ?? key })),
     classes: [...new Set(steps.flatMap(({ traffic }) => [...traffic.keys()]))].slice(0, BOUNDS.classes),
     violations: violations.shown,
     left: { steps: all.length - steps.length, violations: violations.left },
