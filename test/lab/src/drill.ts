@@ -3,14 +3,18 @@
  * It must judge by expectations.ts and by packets, never by what accords or the coordinator say is right.
  */
 import type { PathReport, SetReply, TransitionReport } from '@kedge/bus';
+import { PATHS } from '@kedge/contracts';
 import { KedgeError, type Level } from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 
 import { type BoardState, type BoardTrace } from './board-watch.js';
-import { EXPECTED, type Treatment } from './expectations.js';
+import { EXPECTED, GATE_EXPECTED, type Treatment } from './expectations.js';
 import { acknowledgedBy, allowances, closedSpans, lastAcknowledgement, leaks } from './judge.js';
+import { allRoutesAt, routesFingerprint, type RoutesFound, type Wanted } from './kernel-routes.js';
 import type { Lab } from './lab.js';
-import { CLASS_NAMES, type ClassName, DATAPLANE, type SocketDirectory } from './topology.js';
+import { ROUTE_MODES, type RouteMode, type RouteTier } from './route-topology.js';
+import { wantedRoutes } from './seed.js';
+import { CLASS_NAMES, type ClassName, DATAPLANE, type SocketDirectory, TIERS } from './topology.js';
 import type { Traffic } from './traffic.js';
 
 /** Packets per second and flow while a drill runs; two flows a class make 2,000 per zone pair. */
@@ -54,6 +58,26 @@ export interface DrillTraffic {
   readonly deprioritised: number;
 }
 
+/** Kedge's routes of one mode in the kernel after a step. */
+export interface DrillRoutes {
+  /** How many there are. */
+  readonly there: number;
+  /** What the step took away, and what it brought back. */
+  readonly withdrawn: readonly string[];
+  readonly restored: readonly string[];
+  /** Addresses whose way the kernel was asked for. */
+  readonly asked: number;
+  readonly ok: boolean;
+}
+
+/** Whom the gate let through after a step, of those who asked. */
+export interface DrillGate {
+  readonly mode: string;
+  readonly ordinary: readonly RouteTier[];
+  readonly emergency: readonly RouteTier[];
+  readonly ok: boolean;
+}
+
 export interface DrillStep {
   readonly epoch: string;
   readonly from: Level;
@@ -61,6 +85,8 @@ export interface DrillStep {
   readonly ok: boolean;
   readonly paths: Readonly<Record<string, DrillPath>>;
   readonly traffic: Readonly<Record<ClassName, DrillTraffic>>;
+  readonly routes: Readonly<Record<RouteMode, DrillRoutes>>;
+  readonly gate: DrillGate;
 }
 
 export type ViolationKind =
@@ -70,6 +96,10 @@ export type ViolationKind =
   | 'blocked'
   /** It arrived with another mark than it should have. */
   | 'marking'
+  /** Routes or rules in the kernel are not what the level leaves, or did not come back as they were. */
+  | 'routes'
+  /** The gate let through whom it should not, or not whom it should. */
+  | 'gate'
   /** A path missed its budget or did not end well. */
   | 'budget'
   /** The transition did not complete. */
@@ -267,9 +297,84 @@ async function judgeTraffic(
   return { counts: counts as Record<ClassName, DrillTraffic>, violations };
 }
 
+/** What the drill holds the routes against, from step to step. */
+interface RouteBook {
+  readonly wanted: Wanted;
+  /** Of both modes at level 5, before the first step. */
+  readonly normal: Readonly<Record<RouteMode, string>>;
+  last: readonly RoutesFound[];
+}
+
+async function openRouteBook(lab: Lab): Promise<RouteBook> {
+  const wanted = await wantedRoutes(lab);
+  const [overlay, underlay] = await Promise.all(ROUTE_MODES.map((mode) => routesFingerprint(lab, mode)));
+  return {
+    wanted,
+    normal: { overlay: overlay ?? '', underlay: underlay ?? '' },
+    last: await allRoutesAt(lab, 5, wanted),
+  };
+}
+
+/** Holds the kernel's routes against the level, and at 5 against what they were, byte for byte. */
+async function judgeRoutes(
+  lab: Lab,
+  book: RouteBook,
+  epoch: bigint,
+  level: Level,
+): Promise<{ routes: Record<RouteMode, DrillRoutes>; violations: Violation[] }> {
+  const found = await allRoutesAt(lab, level, book.wanted);
+  const violations: Violation[] = [];
+  const routes: Partial<Record<RouteMode, DrillRoutes>> = {};
+  const wrong = (message: string): void => {
+    violations.push({ kind: 'routes', epoch: String(epoch), level, message });
+  };
+  for (const { mode, own, others, asked, differences } of found) {
+    const before = book.last.find((each) => each.mode === mode);
+    const known = violations.length;
+    for (const difference of differences) wrong(difference);
+    if (before !== undefined && before.others.join('\n') !== others.join('\n'))
+      wrong(`routes of others were touched in the ${mode} on the way to level ${level}`);
+    if (level === 5 && (await routesFingerprint(lab, mode)) !== book.normal[mode])
+      wrong(`the ${mode} is back at level 5, and its routes and rules are not byte for byte what they were`);
+    routes[mode] = {
+      there: own.length,
+      withdrawn: before?.own.filter((line) => !own.includes(line)) ?? [],
+      restored: own.filter((line) => before?.own.includes(line) !== true),
+      asked,
+      ok: violations.length === known,
+    };
+  }
+  book.last = found;
+  return { routes: routes as Record<RouteMode, DrillRoutes>, violations };
+}
+
+/** Asks the gate as every tier, by the socket of each, for both kinds of change. */
+async function judgeGate(
+  lab: Lab,
+  epoch: bigint,
+  level: Level,
+): Promise<{ gate: DrillGate; violations: Violation[] }> {
+  const granted = { ordinary: [] as RouteTier[], emergency: [] as RouteTier[] };
+  for (const tier of TIERS) {
+    for (const kind of ['ordinary', 'emergency'] as const) {
+      const answer = await lab.underlay(`local/${tier}`).ask({ kind }, { deadlineMs: SET_DEADLINE_MS });
+      if (answer.outcome === 'granted') granted[kind].push(tier);
+    }
+  }
+  const { gate: mode } = await lab.underlay().status({}, { deadlineMs: SET_DEADLINE_MS });
+  const violations = (['ordinary', 'emergency'] as const).flatMap((kind): Violation[] => {
+    const [is, should] = [granted[kind].join(', '), GATE_EXPECTED[level][kind].join(', ')];
+    if (is === should) return [];
+    const message = `at level ${level} the gate lets ${kind} changes of ${is || 'nobody'} through, it should be ${should || 'nobody'}`;
+    return [{ kind: 'gate', epoch: String(epoch), level, message }];
+  });
+  return { gate: { mode, ...granted, ok: violations.length === 0 }, violations };
+}
+
 async function drillStep(
   lab: Lab,
   trace: BoardTrace,
+  book: RouteBook,
   from: Level,
   to: Level,
   options: DrillOptions,
@@ -292,14 +397,13 @@ async function drillStep(
     });
   }
   const acknowledged = lastAcknowledgement(trace.states, epoch, to) ?? nowNs();
-  await sleep(Math.max(200, dwellMs), signal);
+  const [, routes, gate] = await Promise.all([
+    sleep(Math.max(200, dwellMs), signal),
+    judgeRoutes(lab, book, epoch, to),
+    judgeGate(lab, epoch, to),
+  ]);
   const judged = await judgeTraffic(traffic, epoch, to, acknowledged);
-  // A path that has no participants on this appliance is not drilled; the data plane always is.
-  const there = (report?.paths ?? []).filter(
-    ({ path, outcome, participants }) =>
-      path === 'dataplane' || outcome !== 'absent' || participants.length > 0,
-  );
-  const paths = Object.fromEntries(there.map((path) => [path.path, drillPath(path)]));
+  const paths = Object.fromEntries((report?.paths ?? []).map((path) => [path.path, drillPath(path)]));
   for (const [name, path] of Object.entries(paths)) {
     if (path.ok) continue;
     violations.push({
@@ -308,12 +412,22 @@ async function drillStep(
       message: `path ${name} took ${path.ms.toFixed(3)} ms of ${path.budgetMs} ms (${path.participants.map(({ name: who, outcome }) => `${who} ${outcome}`).join(', ') || 'nobody took part'})`,
     });
   }
-  if (report !== undefined && paths['dataplane'] === undefined) {
-    violations.push({ kind: 'budget', ...said, message: 'the report does not name the data plane' });
+  for (const path of report === undefined ? [] : PATHS) {
+    if (paths[path] === undefined)
+      violations.push({ kind: 'budget', ...said, message: `the report does not name the path ${path}` });
   }
-  violations.push(...judged.violations);
+  violations.push(...judged.violations, ...routes.violations, ...gate.violations);
   return {
-    step: { epoch: String(epoch), from, to, ok: violations.length === 0, paths, traffic: judged.counts },
+    step: {
+      epoch: String(epoch),
+      from,
+      to,
+      ok: violations.length === 0,
+      paths,
+      traffic: judged.counts,
+      routes: routes.routes,
+      gate: gate.gate,
+    },
     violations,
   };
 }
@@ -405,9 +519,10 @@ export async function drill(lab: Lab, options: DrillOptions = {}): Promise<Drill
   await underLoad(lab, DRILL_RATES, async () => {
     progress('level 5, all classes flowing');
     await settle(lab, trace, signal);
+    const book = await openRouteBook(lab);
     let from: Level = 5;
     for (const to of course) {
-      const result = await drillStep(lab, trace, from, to, options);
+      const result = await drillStep(lab, trace, book, from, to, options);
       steps.push(result.step);
       violations.push(...result.violations);
       progress(stepLine(result.step));
@@ -439,12 +554,18 @@ function sameLeak(a: Violation, b: Violation): boolean {
 }
 
 function stepLine(step: DrillStep): string {
-  const path = step.paths['dataplane'];
-  const time = path === undefined ? 'no report' : `${path.ms.toFixed(3)} ms of ${path.budgetMs} ms`;
+  const time = PATHS.map((name) => {
+    const path = step.paths[name];
+    return path === undefined ? `${name} no report` : `${name} ${path.ms.toFixed(3)}/${path.budgetMs} ms`;
+  }).join(', ');
+  const routes = ROUTE_MODES.map((mode) => {
+    const { withdrawn, restored, there } = step.routes[mode];
+    return `${mode} routes ${there} (-${withdrawn.length} +${restored.length})`;
+  }).join(', ');
   const seen = CLASS_NAMES.map((name) => {
     const { sent, received, allowed } = step.traffic[name];
     const mark = allowed === 'pass' ? '' : allowed === 'drop' ? ' drop' : ' low';
     return `${name} ${received}/${sent}${mark}`;
   }).join(', ');
-  return `${step.from} → ${step.to}  ${time}  ${seen}`;
+  return `${step.from} → ${step.to}  ${time}  ${seen}  ${routes}, gate ${step.gate.mode}`;
 }

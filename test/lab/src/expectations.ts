@@ -49,13 +49,16 @@ export const ROUTES_EXPECTED: Readonly<
 /** Levels at which rules ahead of all tables prohibit what Kedge does not allow, also over routes of others (OV-15). */
 export const PROHIBITED_AT: readonly Level[] = [2, 1];
 
-/** Who may have an ordinary change of the underlay executed, and who an emergency change (UN, table). */
+/**
+ * Whose ordinary and whose emergency change of the underlay the gate lets through (UN, table). At 2 emergency changes
+ * of the site owner alone, and of those only what was approved beforehand: a lab has approved none.
+ */
 export const GATE_EXPECTED: Readonly<
   Record<Level, { readonly ordinary: readonly RouteTier[]; readonly emergency: readonly RouteTier[] }>
 > = {
   5: { ordinary: AUTHORISED, emergency: AUTHORISED },
   4: { ordinary: AUTHORISED, emergency: AUTHORISED },
   3: { ordinary: MASTERS, emergency: MASTERS },
-  2: { ordinary: [], emergency: ['site_owner'] },
+  2: { ordinary: [], emergency: [] },
   1: { ordinary: [], emergency: [] },
 };

@@ -25,9 +25,11 @@ export { forwarderCommand, serviceFiles, wardenFile } from './config.js';
 export {
   drill,
   DRILL_RATES,
+  type DrillGate,
   type DrillOptions,
   type DrillPath,
   type DrillReport,
+  type DrillRoutes,
   type DrillStep,
   type DrillTraffic,
   FULL_COURSE,
@@ -35,8 +37,20 @@ export {
   type ViolationKind,
 } from './drill.js';
 export { storeDrillReport } from './drill-store.js';
-export { EXPECTED, type Treatment } from './expectations.js';
+export { EXPECTED, GATE_EXPECTED, PROHIBITED_AT, ROUTES_EXPECTED, type Treatment } from './expectations.js';
 export { type Allowance, allowances, type ClosedSpan, closedSpans } from './judge.js';
+export {
+  allRoutesAt,
+  expectedRoutes,
+  type KernelRoutes,
+  kernelRoutes,
+  reachability,
+  type Reachability,
+  routesAt,
+  routesFingerprint,
+  type RoutesFound,
+  type Wanted,
+} from './kernel-routes.js';
 export {
   connectLab,
   type Lab,
@@ -52,6 +66,18 @@ export {
 } from './lab.js';
 export { PROGRAMS } from './paths.js';
 export { processesWith, type SeenProcess, startTimeOf } from './processes.js';
+export {
+  foreignRoutes,
+  type LabRoute,
+  linksOf,
+  ROUTE_MODES,
+  ROUTE_NAMESPACES,
+  type RouteMode,
+  type RoutePurpose,
+  type RouteTier,
+  seedRoutes,
+} from './route-topology.js';
+export { addRoutes, wantedRoutes } from './seed.js';
 export {
   DEFAULT_NAME,
   FULL_BUDGETS,

@@ -112,17 +112,13 @@ export async function kernelRoutes(lab: Reachable, mode: RouteMode): Promise<Ker
   };
 }
 
-/**
- * What a level should leave of the seed, as {@link kernelRoutes} would say it. `also` are routes beside the seed,
- * `without` destinations that were legitimately removed.
- */
+/** What a level should leave of the routes that are wanted, as {@link kernelRoutes} would say it. */
 export function expectedRoutes(
   mode: RouteMode,
   level: Level,
-  changed: { readonly also?: readonly LabRoute[]; readonly without?: readonly string[] } = {},
+  wanted: readonly LabRoute[] = seedRoutes(mode),
 ): readonly string[] {
-  return [...seedRoutes(mode), ...(changed.also ?? [])]
-    .filter(({ destination }) => changed.without?.includes(destination) !== true)
+  return wanted
     .filter((route) => isExpected(mode, level, route))
     .map(({ destination, via, dev, metric }) =>
       lineOf({
@@ -172,9 +168,12 @@ export async function reachability(
 }
 
 /** One route of every purpose, tier and family, and every route of somebody else. */
-function probes(mode: RouteMode): readonly { readonly address: string; readonly route?: LabRoute }[] {
+function probes(
+  mode: RouteMode,
+  wanted: readonly LabRoute[],
+): readonly { readonly address: string; readonly route?: LabRoute }[] {
   const seen = new Set<string>();
-  const own = seedRoutes(mode).filter(({ purpose, tier, family }) => {
+  const own = wanted.filter(({ purpose, tier, family }) => {
     const kind = `${purpose} ${tier} ${family}`;
     return !seen.has(kind) && seen.add(kind);
   });
@@ -208,14 +207,12 @@ export async function routesAt(
   lab: Reachable,
   mode: RouteMode,
   level: Level,
-  changed: Parameters<typeof expectedRoutes>[2] = {},
+  wanted: readonly LabRoute[] = seedRoutes(mode),
 ): Promise<RoutesFound> {
-  const expected = new Set(expectedRoutes(mode, level, changed));
+  const expected = new Set(expectedRoutes(mode, level, wanted));
   const { own, others } = await kernelRoutes(lab, mode);
   const there = new Set(own);
-  const asked = probes(mode).filter(
-    ({ route }) => changed.without?.includes(route?.destination ?? '') !== true,
-  );
+  const asked = probes(mode, wanted);
   const answers = await reachability(
     lab,
     mode,
@@ -251,7 +248,14 @@ export async function routesAt(
   };
 }
 
+/** What is wanted of each mode. */
+export type Wanted = Readonly<Record<RouteMode, readonly LabRoute[]>>;
+
 /** Every mode at once. */
-export async function allRoutesAt(lab: Reachable, level: Level): Promise<readonly RoutesFound[]> {
-  return Promise.all(ROUTE_MODES.map((mode) => routesAt(lab, mode, level)));
+export async function allRoutesAt(
+  lab: Reachable,
+  level: Level,
+  wanted?: Wanted,
+): Promise<readonly RoutesFound[]> {
+  return Promise.all(ROUTE_MODES.map((mode) => routesAt(lab, mode, level, wanted?.[mode])));
 }

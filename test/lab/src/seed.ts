@@ -4,7 +4,18 @@
  */
 import type { OverlayClient, UnderlayClient } from '@kedge/bus';
 
-import { type RouteMode, type LabRoute, seedRoutes } from './route-topology.js';
+import { KedgeError } from '@kedge/units';
+
+import type { Wanted } from './kernel-routes.js';
+import {
+  type LabRoute,
+  ROUTE_PURPOSES,
+  type RouteMode,
+  type RoutePurpose,
+  type RouteTier,
+  seedRoutes,
+} from './route-topology.js';
+import { TIERS } from './topology.js';
 
 const CALL_MS = 10_000;
 const AT_ONCE = 200;
@@ -40,7 +51,12 @@ export async function addRoutes(lab: Seedable, mode: RouteMode, routes: readonly
       },
       { deadlineMs: CALL_MS },
     );
-    if (reply.outcome === 'refusal') throw new Error(`${reply.refusal.message} [${reply.refusal.code}]`);
+    if (reply.outcome === 'refusal') {
+      throw new KedgeError({
+        code: 'LAB_ROUTES',
+        message: `cannot seed the underlay: ${reply.refusal.message} [${reply.refusal.code}]`,
+      });
+    }
   }
 }
 
@@ -57,4 +73,38 @@ export async function seeded(lab: Seedable, mode: RouteMode): Promise<string | u
   if (lastOutcome !== 'applied' && lastOutcome !== 'unchanged')
     return `its last round: ${lastOutcome}; ${alarms.join('; ')}`;
   return allowed > 0 ? undefined : 'no route is allowed';
+}
+
+const PAGE = 1_000;
+
+/** Everything that is wanted of a mode, by its service's own account. What it is for a level to allow is not asked. */
+async function wantedOf(lab: Seedable, mode: RouteMode): Promise<readonly LabRoute[]> {
+  const client = mode === 'overlay' ? lab.overlay() : lab.underlay();
+  const found: LabRoute[] = [];
+  for (let total = 1; found.length < total;) {
+    const page = await client.listRoutes({ limit: PAGE, offset: found.length }, { deadlineMs: CALL_MS });
+    total = page.total;
+    if (page.routes.length === 0) break;
+    for (const { route } of page.routes) {
+      const { destination, via, dev, metric } = route;
+      const seed = seedRoutes(mode).find((each) => each.destination === destination);
+      found.push({
+        destination,
+        via,
+        dev,
+        metric,
+        family: destination.includes(':') ? 6 : 4,
+        purpose: ROUTE_PURPOSES.find((each) => each === route.purpose) ?? ('?' as RoutePurpose),
+        tier: TIERS.find((each) => each === route.tier) ?? ('?' as RouteTier),
+        probe: seed?.probe ?? destination.slice(0, destination.indexOf('/')),
+      });
+    }
+  }
+  return found;
+}
+
+/** Everything that is wanted of both modes. */
+export async function wantedRoutes(lab: Seedable): Promise<Wanted> {
+  const [overlay, underlay] = await Promise.all([wantedOf(lab, 'overlay'), wantedOf(lab, 'underlay')]);
+  return { overlay, underlay };
 }
