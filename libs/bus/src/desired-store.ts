@@ -6,8 +6,8 @@ import { desiredCodec, type DesiredKind, type DesiredSet, emptyDesiredSet } from
 import { KedgeError } from '@kedge/units';
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { type FileHandle, link, mkdir, open, readFile, rename, rm, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 /** Where a desired set is kept, and of what kind it is. */
 export interface DesiredStoreOptions<Item> {
@@ -172,10 +172,15 @@ async function replaceFile(path: string, text: string): Promise<void> {
   }
 }
 
+/** A second name for what is there: the first keeps it until a whole set takes its place. */
 async function keepAside(path: string): Promise<void> {
-  await rename(path, join(dirname(path), `${basename(path)}.damaged`)).catch((cause: unknown) => {
+  const aside = `${path}.damaged`;
+  try {
+    await rm(aside, { force: true });
+    await link(path, aside);
+  } catch (cause) {
     if (!(cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')) throw cause;
-  });
+  }
 }
 
 async function syncDirectory(path: string): Promise<void> {
