@@ -2,8 +2,11 @@
  * The coordinator's configuration file.
  * It must not read it; the runtime does, once.
  */
+import { PLUGIN_CAPABILITIES } from '@kedge/contracts';
 import { isLevel, type Level } from '@kedge/units';
 import { z } from 'zod';
+
+import { STORAGE_ANSWER_MS } from './storage.js';
 
 const path = z.string().regex(/^\/[^\0]*$/, 'expected an absolute path');
 
@@ -59,8 +62,37 @@ export const configSchema = z.strictObject({
    * the kernel has no BPF: no requests come that way, and the start says so.
    */
   bpf: z.strictObject({ level: path, inForce: path }).optional(),
+  /**
+   * Posture-source plugins (docs/plugins.md), each in a confined process of its own. One that cannot be loaded is
+   * said, and stops nothing.
+   */
+  plugins: z
+    .strictObject({
+      /** kedge-confine. */
+      confine: path,
+      /** The plugin host's child.js. */
+      runner: path,
+      /** Folders that the runner's own imports come from. */
+      readable: z.array(path).max(8).default([]),
+      sources: z
+        .array(
+          z.strictObject({
+            folder: path,
+            granted: z.array(z.enum(PLUGIN_CAPABILITIES)).max(PLUGIN_CAPABILITIES.length).default([]),
+            /** Files that it may read, by the names that it knows; it can read the rest of their directories, too. */
+            files: z.record(z.string().regex(/^[a-z][a-z0-9-]{0,30}$/), path).default({}),
+            settings: z
+              .record(z.string().max(64), z.union([z.string().max(1_024), z.number(), z.boolean()]))
+              .default({}),
+          }),
+        )
+        .max(16),
+    })
+    .optional(),
   /** Records that the journal holds before it is written anew; 128 bytes each. */
   journalRecords: z.int().min(64).max(1_048_576).default(8_192),
+  /** How long storage may take to answer before it is given up on: tightenings go on without it, milliseconds. */
+  storageAnswerMs: z.int().min(100).max(60_000).default(STORAGE_ANSWER_MS),
   /** Reports that are kept. */
   reports: z.int().min(10).max(10_000).default(1_000),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),

@@ -14,6 +14,7 @@ import {
   authorityOf,
   EPOCH_BLOCK,
   EPOCH_JUMP,
+  type JournalSummary,
   parseAccords,
   recoverJournal,
   recoveryOf,
@@ -28,11 +29,12 @@ import { join } from 'node:path';
 
 import type { CoordinatorConfig } from './config.js';
 import { IdempotencyStore } from './idempotency.js';
-import { JournalFile, readJournal } from './journal-file.js';
+import { JournalFile, type JournalOptions, readJournal } from './journal-file.js';
 import type { CoordinatorParts } from './posture.controller.js';
 import { isProvisioned, provisioningMark } from './provisioning.js';
 import { Records } from './records.js';
-import { Reports } from './reports.js';
+import { readReports, Reports } from './reports.js';
+import { inTime } from './storage.js';
 import { RequestDesk } from './request-desk.js';
 import { TransitionDriver } from './transition-driver.js';
 
@@ -72,9 +74,6 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   });
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   const at = (name: string): string => join(settings.state, name);
-  const spool = openRecords(at('records'), logger);
-  const records = new Records(spool, logger);
-  const reports = new Reports(at('reports.jsonl'), settings.reports);
   const idempotency = new IdempotencyStore(clock);
   const troubles: string[] = [];
   const authority = authorityFrom(settings, troubles);
@@ -84,7 +83,23 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const word = readWord(posture.word());
   const line = posture.transition();
   const mark = at('provisioned');
-  const [found, provisioned] = await Promise.all([journalAt(at('decisions.journal')), isProvisioned(mark)]);
+  const answerMs = settings.storageAnswerMs;
+  // The journal first and alone: every call that hangs keeps one of the few threads that all file access shares.
+  const found = await inTime(
+    'read the decision journal',
+    answerMs,
+    journalAt(at('decisions.journal')),
+  ).catch(silent);
+  const answers = found?.silence === undefined;
+  const [provisioned, left] = answers
+    ? await Promise.all([
+        inTime('see whether this box is provisioned', answerMs, isProvisioned(mark)).catch(() => true),
+        inTime('read the reports', answerMs, readReports(at('reports.jsonl'))).catch(() => []),
+      ])
+    : [true, []];
+  const reports = new Reports(at('reports.jsonl'), settings.reports, left);
+  const spool = answers ? openRecords(at('records'), logger) : Promise.resolve(undefined);
+  const records = new Records(spool, logger);
   const plan = recoveryOf({
     journal: found,
     provisioned,
@@ -96,17 +111,19 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
         : undefined,
     wordDoubt: posture.replaced === undefined || posture.replaced === 'boot' ? undefined : posture.replaced,
   });
-  idempotency.restore(found?.keyed ?? []);
+  const bootId = Buffer.from(boot.replaceAll('-', ''), 'hex');
+  idempotency.restore(found?.keyed ?? [], bootId);
 
-  const journal = await JournalFile.open(
-    {
-      path: at('decisions.journal'),
-      capacity: settings.journalRecords,
-      bootId: Buffer.from(boot.replaceAll('-', ''), 'hex'),
-      clock,
-    },
-    found,
-  );
+  const options: JournalOptions = {
+    path: at('decisions.journal'),
+    capacity: settings.journalRecords,
+    bootId,
+    clock,
+    answerMs,
+  };
+  const journal = answers
+    ? await JournalFile.open(options, found)
+    : JournalFile.failed(options, found.silence);
   const driver = new TransitionDriver({
     config: settings,
     posture,
@@ -128,7 +145,10 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const reserved = await reserve(journal, reservedUpTo, plan, clock);
   if (reserved !== undefined) {
     logger.error({ err: reserved }, 'the decision journal cannot be written');
-    driver.alarm('the decision journal takes no records: tightenings are not durable, nothing loosens');
+    const why = journal.failure?.cause;
+    driver.alarm(
+      `${why instanceof KedgeError ? `${why.code}: ` : ''}the decision journal takes no records: tightenings are not durable, nothing loosens`,
+    );
   }
   // Epochs that no journal knows of must not be issued again by whoever reads that journal after a power cut;
   // a word that is beyond it already says that this process is not the first to leave it.
@@ -160,15 +180,28 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   };
 }
 
+/** What is known of a journal. */
+type Found = JournalSummary & {
+  /** Set where storage did not even say what is there: it is not written to either. */
+  readonly silence?: unknown;
+};
+
+const unreadable = (why: string): Found => ({
+  ...recoverJournal(new Uint8Array()),
+  damage: { offset: 0, why },
+});
+
 /** What the journal says; one that cannot even be read counts as damaged. */
-async function journalAt(path: string) {
+async function journalAt(path: string): Promise<Found | undefined> {
   try {
     const bytes = await readJournal(path);
     return bytes === undefined ? undefined : recoverJournal(bytes);
   } catch {
-    return { ...recoverJournal(new Uint8Array()), damage: { offset: 0, why: 'it cannot be read' } };
+    return unreadable('it cannot be read');
   }
 }
+
+const silent = (silence: unknown): Found => ({ ...unreadable('its storage does not answer'), silence });
 
 /** Reserves epochs, and journals a word that is newer than the journal; why it failed, if it did. */
 async function reserve(

@@ -55,6 +55,27 @@ export function identityOf(
 /** The way in that keys are counted by. */
 export const wayOf = (channel: Channel, tier: Tier): string => `${channel}/${tier}`;
 
+/**
+ * How old a journaled decision is, milliseconds: by the monotonic clock where it is of this boot, so that no step of
+ * the wall clock ends a key early (PO-25). Of another boot by the wall clock; one that went back makes a key live
+ * longer, never shorter.
+ */
+export function ageMs(
+  {
+    decidedAtNs,
+    decidedAtWallMs,
+    bootId: of,
+  }: Pick<JournalRecord, 'decidedAtNs' | 'decidedAtWallMs' | 'bootId'>,
+  clock: Clock,
+  bootId: Uint8Array,
+): number {
+  const age =
+    Buffer.compare(of, bootId) === 0
+      ? Number((clock.monotonicNs() - decidedAtNs) / 1_000_000n)
+      : clock.wallMs() - decidedAtWallMs;
+  return Math.max(0, age);
+}
+
 /** What is known about a key. */
 export type Known =
   | { readonly kind: 'new' }
@@ -77,15 +98,14 @@ export class IdempotencyStore {
     this.#clock = clock;
   }
 
-  /** Takes up what the journal knows: decisions of at most the last 24 hours by the wall clock. */
-  restore(keyed: readonly JournalRecord[]): void {
-    const nowWall = this.#clock.wallMs();
-    for (const { keyHash, contentHash, epoch, from, to, decidedAtWallMs, channel, tier } of keyed) {
+  /** Takes up what the journal knows: decisions of at most the last 24 hours. @param bootId 16 bytes. */
+  restore(keyed: readonly JournalRecord[], bootId: Uint8Array): void {
+    for (const record of keyed) {
+      const { keyHash, contentHash, epoch, from, to, channel, tier } = record;
       if (keyHash === undefined || contentHash === undefined || from === undefined || to === undefined)
         continue;
       if (channel === undefined || tier === undefined) continue;
-      // A wall clock that went back makes a key live longer, never shorter.
-      const age = Math.max(0, nowWall - decidedAtWallMs);
+      const age = ageMs(record, this.#clock, bootId);
       if (age > KEY_LIFETIME_MS) continue;
       this.#keep(wayOf(channel, tier), hex(keyHash), {
         content: hex(contentHash),

@@ -16,6 +16,10 @@ import { constants } from 'node:fs';
 import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
+import { ageMs, KEY_LIFETIME_MS } from './idempotency.js';
+
+import { inTime, STORAGE_ANSWER_MS } from './storage.js';
+
 /** What is appended; numbers that follow from the journal itself are filled in. */
 export type JournalDraft = Omit<JournalRecord, 'sequence' | 'reservedUpTo' | 'bootId' | 'fileRecords'> & {
   /** Given by `reserve` alone. */
@@ -31,11 +35,12 @@ export interface JournalOptions {
   /** 16 bytes. */
   readonly bootId: Uint8Array;
   readonly clock: Clock;
+  /** How long storage may take for one flush before it counts as failed, milliseconds. */
+  readonly answerMs?: number;
 }
 
-/** Decisions whose idempotency keys are carried into a new file, and how old they may be. */
+/** Decisions whose idempotency keys are carried into a new file. */
 const CARRIED_MAX = 1_024;
-const CARRIED_MAX_AGE_MS = 86_400_000;
 
 interface Queued {
   readonly draft: JournalDraft;
@@ -97,29 +102,45 @@ export class JournalFile {
    */
   static async open(options: JournalOptions, found: JournalSummary | undefined): Promise<JournalFile> {
     const journal = new JournalFile(options, found);
-    if (found === undefined || found.damage !== undefined) {
-      if (found?.damage !== undefined) await journal.#setAside();
-      return journal;
-    }
     try {
-      journal.#file = await open(options.path, constants.O_RDWR | constants.O_NOFOLLOW);
-      const { size } = await journal.#file.stat();
-      if (size === options.capacity * JOURNAL_RECORD_BYTES) {
-        // Where an earlier process failed to flush, what was read may stand in memory alone, and the next flush
-        // would not notice: it is written once more before anything stands on it.
-        const bytes = await journal.#file.readFile();
-        await writeAll(journal.#file, bytes.subarray(0, found.tail), 0);
-        await journal.#file.datasync();
-        journal.#tail = found.tail;
-      } else {
-        // Another capacity than this one was preallocated with: the first append writes it anew.
-        await journal.#file.close();
-        journal.#file = undefined;
-      }
+      await journal.#inTime('take up the decision journal', journal.#takeUp(found));
     } catch (cause) {
       journal.#fail(cause);
     }
     return journal;
+  }
+
+  /** A journal that could not even be read in time: it is left as it is, and takes nothing. */
+  static failed(options: JournalOptions, cause: unknown): JournalFile {
+    const journal = new JournalFile(options, undefined);
+    journal.#fail(cause);
+    return journal;
+  }
+
+  async #takeUp(found: JournalSummary | undefined): Promise<void> {
+    const options = this.#options;
+    if (found === undefined || found.damage !== undefined) {
+      if (found?.damage !== undefined) await this.#setAside();
+      return;
+    }
+    const file = await open(options.path, constants.O_RDWR | constants.O_NOFOLLOW);
+    const { size } = await file.stat();
+    if (size !== options.capacity * JOURNAL_RECORD_BYTES) {
+      // Another capacity than this one was preallocated with: the first append writes it anew.
+      await file.close();
+      return;
+    }
+    // Where an earlier process failed to flush, what was read may stand in memory alone, and the next flush
+    // would not notice: it is written once more before anything stands on it.
+    const bytes = await file.readFile();
+    await writeAll(file, bytes.subarray(0, found.tail), 0);
+    await file.datasync();
+    this.#file = file;
+    this.#tail = found.tail;
+  }
+
+  #inTime<T>(what: string, work: Promise<T>): Promise<T> {
+    return inTime(what, this.#options.answerMs ?? STORAGE_ANSWER_MS, work);
   }
 
   /** Why nothing is appended any more; undefined = it works. */
@@ -147,7 +168,8 @@ export class JournalFile {
   /** Waits for what was appended, then closes. */
   async close(): Promise<void> {
     await this.#flushing;
-    await this.#file?.close().catch(() => undefined);
+    const closing = this.#file?.close() ?? Promise.resolve();
+    await this.#inTime('close the decision journal', closing).catch(() => undefined);
     this.#file = undefined;
   }
 
@@ -158,8 +180,12 @@ export class JournalFile {
       try {
         records = group.map(({ draft }) => this.#complete(draft));
         const room = this.#options.capacity - this.#tail / JOURNAL_RECORD_BYTES;
-        if (this.#file === undefined || records.length > room) await this.#writeAnew(records);
-        else await this.#appendTo(this.#file, records);
+        await this.#inTime(
+          'append to the decision journal',
+          this.#file === undefined || records.length > room
+            ? this.#writeAnew(records)
+            : this.#appendTo(this.#file, records),
+        );
         for (const record of records) this.#remember(record);
         for (const { resolve } of group) resolve();
       } catch (cause) {
@@ -181,7 +207,8 @@ export class JournalFile {
       ({ kind, from, to }) =>
         kind !== 'decision' || from === undefined || to === undefined || !isLooser(to, from),
     );
-    if (rest.length < records.length) await this.#writeAnew(rest).catch(() => undefined);
+    if (rest.length === records.length) return;
+    await this.#inTime('write the journal anew', this.#writeAnew(rest)).catch(() => undefined);
   }
 
   #complete(draft: JournalDraft): JournalRecord {
@@ -229,9 +256,8 @@ export class JournalFile {
   /** A new file with all that counts of the old one, whole and durable before it takes the name. */
   async #writeAnew(records: readonly JournalRecord[]): Promise<void> {
     const { path, capacity, clock, bootId } = this.#options;
-    const youngest = clock.wallMs() - CARRIED_MAX_AGE_MS;
     const carried = fairlyKept(
-      this.#keyed.filter(({ decidedAtWallMs }) => decidedAtWallMs >= youngest),
+      this.#keyed.filter((record) => ageMs(record, clock, bootId) <= KEY_LIFETIME_MS),
       Math.min(CARRIED_MAX, Math.floor(capacity / 2)),
     ).map((record): JournalRecord => ({ ...record, carried: true }));
     const first = records[0]?.sequence ?? this.#sequence + 1n;

@@ -4,8 +4,7 @@
  */
 import type { TransitionReport } from '@kedge/bus';
 import { isEpoch, isLevel, type Epoch } from '@kedge/units';
-import { readFileSync } from 'node:fs';
-import { appendFile, rename, stat } from 'node:fs/promises';
+import { appendFile, readFile, rename, stat } from 'node:fs/promises';
 import { z } from 'zod';
 
 /** The file is put aside at this size; the one before it goes. */
@@ -86,18 +85,15 @@ export class Reports {
   #torn = true;
 
   /**
-   * Takes up what an earlier process left; lines that cannot be read are passed over.
-   *
    * @param kept how many reports are kept in memory.
+   * @param lines what {@link readReports} found; those that cannot be read are passed over.
    */
-  constructor(path: string, kept: number) {
+  constructor(path: string, kept: number, lines: readonly string[]) {
     this.#path = path;
     this.#kept = kept;
-    for (const file of [`${path}.1`, path]) {
-      for (const line of linesOf(file)) {
-        const report = parse(line);
-        if (report !== undefined) this.#keep(report);
-      }
+    for (const line of lines) {
+      const report = parse(line);
+      if (report !== undefined) this.#keep(report);
     }
   }
 
@@ -188,14 +184,10 @@ export class Reports {
 }
 
 /** History is worth keeping and worth nothing against a start: what cannot be read is not there. */
-function linesOf(path: string): readonly string[] {
-  try {
-    return readFileSync(path, 'utf8')
-      .split('\n')
-      .filter((line) => line !== '');
-  } catch {
-    return [];
-  }
+/** What an earlier process left in the files at `path`, oldest first. Never fails. */
+export async function readReports(path: string): Promise<readonly string[]> {
+  const texts = await Promise.all([`${path}.1`, path].map((file) => readFile(file, 'utf8').catch(() => '')));
+  return texts.flatMap((text) => text.split('\n').filter((line) => line !== ''));
 }
 
 function parse(line: string): TransitionReport | undefined {

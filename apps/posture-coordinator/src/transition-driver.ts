@@ -2,7 +2,13 @@
  * Runs the posture machine: brings it events, carries its effects out in their order, and answers whoever asked.
  * It must not decide about the posture; the machine in libs/posture does.
  */
-import type { Acknowledgement, BoardSnapshot, PostureBoard, TransitionReport, WardenViolation } from '@kedge/bus';
+import type {
+  Acknowledgement,
+  BoardSnapshot,
+  PostureBoard,
+  TransitionReport,
+  WardenViolation,
+} from '@kedge/bus';
 import { STAGES } from '@kedge/bus';
 import {
   type Action,
@@ -34,6 +40,7 @@ import {
   type Clock,
   type Epoch,
   isLooser,
+  KedgeError,
   millisFromNanos,
   millisOf,
   nanosFromMillis,
@@ -449,8 +456,9 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     written.then(then, (error: unknown) => {
       if (this.#journalDown) return;
       this.#journalDown = true;
+      const why = error instanceof KedgeError ? error.cause : undefined;
       this.alarm(
-        'the decision journal takes no records any more: tightenings are not durable, nothing loosens',
+        `${why instanceof KedgeError ? `${why.code}: ` : ''}the decision journal takes no records any more: tightenings are not durable, nothing loosens`,
       );
       this.#parts.logger.error({ err: error }, 'the decision journal failed');
       this.#dispatch({ kind: 'journalFailed' });

@@ -651,6 +651,38 @@ describe('storage that fails', () => {
     await box.serving();
   });
 
+  it('PO-22 a disk that hangs at the start is given up on: tightenings are served, nothing loosens, an alarm says so', async () => {
+    box = new Appliance({ storageAnswerMs: 500 });
+    box.startWarden();
+    await box.start();
+    await box.set(4);
+    await box.ended();
+    await until('the completion', () => (journalOf(box).last?.completed === true ? true : undefined));
+    await box.kill();
+    const whole = readFileSync(box.journalPath);
+    const faults = box.faults();
+    const ops = ['open', 'write', 'sync', 'rename', 'link', 'unlink'] as const;
+    faults.add({ ops, action: 'hang' });
+    await box.start();
+    // What cannot be read is doubt.
+    expect(box.read().level).toBe(2);
+    expect(await box.set(1)).toMatchObject({ decision: { to: 1, durable: false } });
+    expect(box.read().level).toBe(1);
+    expect(await box.set(3, { by: 'console' })).toMatchObject({ refusal: { code: 'POSTURE_NOT_DURABLE' } });
+    expect((await box.get()).alarms.join()).toContain('STORAGE_SILENT');
+    expect(readFileSync(box.journalPath)).toEqual(whole);
+    // The disk answers again: the newer word counts, and no epoch comes twice.
+    const { epoch } = box.read();
+    await box.kill();
+    faults.clear();
+    await box.start();
+    expect(box.read().level).toBe(1);
+    expect(await box.set(3, { by: 'console' })).toMatchObject({
+      decision: { from: 1, to: 3, durable: true },
+    });
+    expect(box.read().epoch).toBeGreaterThanOrEqual(epoch);
+  });
+
   it('PO-17 epochs that could not be reserved are not issued again after a power cut', async () => {
     box = new Appliance();
     box.startWarden();
