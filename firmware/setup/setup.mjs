@@ -23,6 +23,7 @@ const NODE_FLOOR = [20, 19];
 const EXIT = { failed: 1, usage: 2, notReady: 4 };
 const NATIVE = [
   'libs/shared-memory-ipc',
+  'libs/plugin-host',
   'libs/routes',
   'plugins/dataplane',
   'plugins/warden',

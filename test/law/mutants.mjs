@@ -22,7 +22,7 @@ import { idsOf } from './trace.mjs';
 const ROOT = join(import.meta.dirname, '../..');
 const EXIT = { unexpected: 1, usage: 2, survived: 6, stopped: 130 };
 /** Everything that some test starts or loads, made current once before the first break. */
-const BUILDS = ['libs/shared-memory-ipc', 'plugins/dataplane', 'plugins/warden', 'test/lab', 'tsc'];
+const BUILDS = ['libs/shared-memory-ipc', 'libs/plugin-host', 'plugins/dataplane', 'plugins/warden', 'test/lab', 'tsc'];
 /** Longest run of one build or test; vitest's own limits end a test that hangs long before. */
 const LIMIT_MS = 10 * 60_000;
 

@@ -6,6 +6,7 @@ import type { Logger } from '@kedge/runtime';
 import { readFileSync } from 'node:fs';
 
 import { startBpfSource } from './bpf-source.js';
+import { startPlugins } from './plugin-sources.js';
 import type { CoordinatorConfig } from './config.js';
 import type { CoordinatorParts } from './posture.controller.js';
 
@@ -20,9 +21,14 @@ export function startSources(
       ? undefined
       : startBpfSource({ pins: settings.bpf, boot, desk, driver, clock, logger });
   if (bpf === undefined) logger.info('no BPF maps are configured: no requests come that way');
+  const plugins =
+    settings.plugins === undefined
+      ? undefined
+      : startPlugins({ plugins: settings.plugins, desk, clock, logger });
   return {
     close: async () => {
       bpf?.close();
+      await plugins?.close();
     },
   };
 }
