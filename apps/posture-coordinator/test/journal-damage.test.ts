@@ -156,17 +156,18 @@ describe('a damaged journal', () => {
     }
   });
 
-  it('PO-17 every bit flipped, in records and in the untouched space: level 2 or stricter and an alarm', async () => {
+  it('PO-17 a bit of every byte flipped, in records and in the untouched space: level 2 or stricter and an alarm', async () => {
     let visited = 0;
     const flip = (at: number, bits: number): void => {
       visited += 1;
       if (!inDoubt(planOf(flipped(at, bits)))) throw new Error(`flip ${bits} of byte ${at} went unnoticed`);
     };
-    for (let at = 0; at < records * JOURNAL_RECORD_BYTES; at += 1) {
+    for (let at = 0; at < whole.length; at += 1) flip(at, 1 << ((at * 5) % 8));
+    // All bits of one record; the property test of the format flips all bits of any.
+    for (let at = 2 * JOURNAL_RECORD_BYTES; at < 3 * JOURNAL_RECORD_BYTES; at += 1) {
       for (let bit = 0; bit < 8; bit += 1) flip(at, 1 << bit);
     }
-    for (let at = records * JOURNAL_RECORD_BYTES; at < whole.length; at += 1) flip(at, 1 << (at % 8));
-    expect(visited).toBe(records * 1_024 + (CAPACITY - records) * JOURNAL_RECORD_BYTES);
+    expect(visited).toBe(whole.length + JOURNAL_RECORD_BYTES * 8);
     for (let index = 0; index < records; index += 3) {
       const { level, alarms, boot } = await started(
         flipped(index * JOURNAL_RECORD_BYTES + ((index * 37) % 128), 0x10),
