@@ -3,7 +3,10 @@
  * `conntrack`. The policy rules stop the packets; this ends what is left of the flows.
  * It must not end a flow towards what a level allows, nor hide what it could not end.
  */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { prefixOf } from '@kedge/posture';
 import { KedgeError } from '@kedge/units';
@@ -110,13 +113,12 @@ async function runInside(
   tool: string,
   args: readonly string[],
   options: ToolOptions,
-  input?: string,
 ): Promise<ToolRun | undefined> {
   const inside = options.netns === undefined ? [] : [...namespaceArguments(options).slice(1), tool];
   try {
     return await (options.netns === undefined
-      ? runTool(tool, args, options, input)
-      : runTool('ip', ['netns', 'exec', ...inside, ...args], options, input));
+      ? runTool(tool, args, options)
+      : runTool('ip', ['netns', 'exec', ...inside, ...args], options));
   } catch (error) {
     if (error instanceof KedgeError && error.code === 'ROUTES_TOOL') return undefined;
     throw error;
@@ -223,7 +225,15 @@ async function endTracked(isProhibited: (flow: Flow) => boolean, options: ToolOp
   const before = await list();
   if (before === undefined) return { supported: false, ended: 0, left: 0 };
   if (before.length === 0) return { supported: true, ended: 0, left: 0 };
-  await runInside('conntrack', ['-R', '-'], options, `${before.map(trackedLine).join('\n')}\n`);
+  // conntrack opens its input by name and Node's pipes are sockets, which cannot be opened: hence a file.
+  const directory = await mkdtemp(join(tmpdir(), 'kedge-flows-'));
+  try {
+    const file = join(directory, 'flows');
+    await writeFile(file, `${before.map(trackedLine).join('\n')}\n`);
+    await runInside('conntrack', ['-R', file], options);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
   return counted(before, (await list()) ?? before, trackedLine);
 }
 

@@ -97,7 +97,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 const KNOWN_ROUTE = new Set(
-  'type dst dev gateway via table scope metric flags pref prefsrc metrics nexthops'.split(' '),
+  'type dst tos dev gateway via table scope metric flags pref prefsrc metrics nexthops'.split(' '),
 );
 /** Flags that tell how a route fares, not what it is. */
 const STATE_FLAGS = new Set([
@@ -172,7 +172,7 @@ function routeOf(row: Row, protocol: number): KernelEntry {
     !(row['pref'] === undefined || row['pref'] === 'medium' || row['pref'] === '0');
   const text = `${type === 'unicast' ? '' : `${type} `}${destination}${via}${deviceText(row)}${
     flags.includes('onlink') ? ' onlink' : ''
-  }${row['prefsrc'] === undefined ? '' : ` src ${addressText(row['prefsrc'], 'a source')}`} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}${metricsText(row)}${nexthopsText(row)}`;
+  }${row['tos'] === undefined ? '' : ` tos ${wordOf(row['tos'], 'a type of service')}`}${row['prefsrc'] === undefined ? '' : ` src ${addressText(row['prefsrc'], 'a source')}`} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}${metricsText(row)}${nexthopsText(row)}`;
   return {
     kind: 'route',
     family: v6 ? 6 : 4,
