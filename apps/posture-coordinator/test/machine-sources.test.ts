@@ -1,7 +1,20 @@
 import { inForceOf, openInForceToRead } from '@kedge/bpf-posture';
 import { basculeService, type Client, type BasculeApi, dialUnix, type Notification } from '@kedge/bus';
-import { chmodSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { Appliance, until } from './appliance.js';
@@ -228,3 +241,120 @@ describe('notifications of Bascule', () => {
     expect(refused).toHaveLength(wrong.length);
   });
 });
+
+describe('a posture-source plugin', () => {
+  let box: Appliance;
+  let indicators: string;
+  const at = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+  const alarms = async () => (await box.get()).alarms.join('; ');
+  const level = (wanted: number) =>
+    until(`level ${wanted}`, () => box.read().level === wanted || undefined, 20_000);
+  const indicator = (id: string, severity: string): string => `${JSON.stringify({ id, severity })}\n`;
+
+  beforeEach(() => {
+    const directory = mkdtempSync(join(tmpdir(), 'kedge-indicators-'));
+    indicators = join(directory, 'indicators.jsonl');
+    box = new Appliance({
+      plugins: {
+        confine: at('libs/plugin-host/build/kedge-confine'),
+        runner: at('libs/plugin-host/dist/child.js'),
+        readable: [at('libs/plugin-host'), at('libs/posture-source-kit'), at('node_modules/@kedge')],
+        sources: [
+          {
+            folder: at('plugins/sources/indicator-file'),
+            granted: ['posture.tighten'],
+            files: { indicators },
+          },
+        ],
+      },
+    });
+    box.startWarden();
+  });
+  afterEach(async () => {
+    await box.close();
+    rmSync(dirname(indicators), { recursive: true, force: true });
+  });
+
+  it('PO-3 an indicator that is appended tightens, by the channel plugin; one that is replaced by rename, too', async () => {
+    await box.start();
+    appendFileSync(indicators, indicator('one', 'medium'));
+    await level(4);
+    expect(await box.ended(box.read().epoch)).toMatchObject({
+      to: 4,
+      source: {
+        channel: 'plugin',
+        tier: 'journeyman',
+        principal: 'plugin:indicator-file',
+        reason: 'indicator one is medium',
+      },
+    });
+    writeFileSync(`${indicators}.new`, indicator('two', 'high'));
+    renameSync(`${indicators}.new`, indicators);
+    await level(3);
+    truncateSync(indicators);
+    appendFileSync(indicators, indicator('three', 'critical'));
+    await level(2);
+    // The all-clear is given by people, and what has asked already does not ask again.
+    await box.ended(box.read().epoch);
+    await box.set(5);
+    await level(5);
+    appendFileSync(indicators, 'garbage\n');
+    await until(
+      'said',
+      async () => (await alarms()).includes('INDICATOR_LINE line 2, line: expected') || undefined,
+    );
+    expect(box.read().level).toBe(5);
+  });
+
+  it('PO-5 what does not tighten is refused, recorded, and changes nothing', async () => {
+    await box.start();
+    await box.set(2);
+    await box.ended(box.read().epoch);
+    const before = box.read();
+    appendFileSync(indicators, indicator('late', 'medium'));
+    await until('asked', () => (box.output.includes('plugin-tightens-only') ? true : undefined));
+    expect(box.read()).toEqual(before);
+    expect(decisions(await box.records())).toContainEqual(
+      expect.objectContaining({
+        allow: false,
+        channel: 'plugin',
+        rule: 'plugin-tightens-only',
+        resource: 'posture/4',
+        principal: 'plugin:indicator-file',
+      }),
+    );
+  });
+
+  it('PO-3 a plugin that is killed comes back and goes on, and one that was changed is not loaded', async () => {
+    await box.start();
+    const pid = await until('the plugin', () => childOf(box.child?.pid ?? 0));
+    process.kill(pid, 'SIGKILL');
+    await until('another', () => {
+      const now = childOf(box.child?.pid ?? 0);
+      return now !== undefined && now !== pid ? true : undefined;
+    });
+    appendFileSync(indicators, indicator('one', 'high'));
+    await level(3);
+    await box.kill('SIGTERM');
+    expect(childOf(pid)).toBeUndefined();
+    const folder = join(dirname(indicators), 'changed');
+    cpSync(at('plugins/sources/indicator-file'), folder, { recursive: true });
+    appendFileSync(join(folder, 'index.js'), '\n');
+    const { sources: _sources, ...programs } = box.config['plugins'] as { sources: unknown };
+    box.config['plugins'] = { ...programs, sources: [{ folder }] };
+    await box.start();
+    expect(
+      await until('said', async () => ((await alarms()).includes('is not loaded') ? alarms() : undefined)),
+    ).toContain('its content has the hash');
+  });
+});
+
+/** The one process that a process has started. */
+function childOf(pid: number): number | undefined {
+  try {
+    const [child] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ');
+    return child === undefined || child === '' ? undefined : Number(child);
+  } catch {
+    return undefined;
+  }
+}

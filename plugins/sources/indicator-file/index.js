@@ -10,6 +10,8 @@
 /** Levels that severities call for where the settings say nothing; no file makes a site unreachable by itself. */
 const LEVELS = { critical: 2, high: 3, medium: 4, low: 5 };
 const FIELDS = ['id', 'severity', 'expires', 'description'];
+/** Longest name of an unknown field that is told of. */
+const FIELD_MAX = 40;
 /** Refused lines that are told of one by one; the rest is counted. */
 const TOLD_MAX = 3;
 // eslint-disable-next-line no-control-regex -- what goes into records stays on its line
@@ -48,8 +50,12 @@ export function indicatorOf(text, cut) {
   }
   const fields = /** @type {Record<string, unknown>} */ (content);
   const unknown = Object.keys(fields).find((field) => !FIELDS.includes(field));
-  if (unknown !== undefined)
-    throw new IndicatorError(unknown.slice(0, 40).replaceAll(CONTROL, ' '), 'no such field');
+  if (unknown !== undefined) {
+    throw new IndicatorError(
+      CONTROL.test(unknown) ? 'line' : unknown.slice(0, FIELD_MAX),
+      `the fields ${FIELDS.join(', ')}`,
+    );
+  }
   const { id, severity, expires, description = '' } = fields;
   if (typeof id !== 'string' || !/^[!-~]{1,128}$/.test(id)) {
     throw new IndicatorError('id', '1 to 128 printable characters without spaces');
