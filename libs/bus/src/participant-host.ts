@@ -29,7 +29,7 @@ import {
 
 import { type Binding, bindingOf, type PathLayer } from './participant-binding.js';
 import type { ParticipantAck, ParticipantSlot } from './participant-slot.js';
-import type { BoardEvents, PostureBoard } from './posture-board.js';
+import type { BoardEvents, PostureBoard, WardenViolation } from './posture-board.js';
 
 /** Where a host writes what it does; pino fits. */
 export interface HostLog {
@@ -219,6 +219,13 @@ class Host<Actual> implements HostedParticipant {
       options.board.on(event, look);
       this.#unsubscribe.push(() => options.board.off(event, look));
     }
+    // The warden cuts a late path by a command of its own, which may end after this participant was done: whatever
+    // was verified before that says nothing about the world any more.
+    const cut = ({ path, kind }: WardenViolation): void => {
+      if (path === options.participant.path && kind === 'budget') this.#loop.want('fail-closed');
+    };
+    options.board.on('warden.violation', cut);
+    this.#unsubscribe.push(() => options.board.off('warden.violation', cut));
     this.#beating = setInterval(() => {
       this.#beat();
       this.#look('posture');
