@@ -21,13 +21,24 @@ import {
 } from './drill.js';
 import { EXPECTED } from './expectations.js';
 import { acknowledgedBy } from './judge.js';
+import { allRoutesAt, expectedRoutes, kernelRoutes } from './kernel-routes.js';
 import { connectLab, type Lab, labDown, type LabService, labUp } from './lab.js';
+import { ROUTE_MODES, type RouteMode } from './route-topology.js';
 import type { LabBudgets } from './settings.js';
 import { CLASS_NAMES, DATAPLANE } from './topology.js';
 
 /** Services that are struck at every step. */
-export const STRUCK_SERVICES = ['posture-coordinator', 'vpp-bridge', 'forwarder'] as const;
-export const STEPS = ['received', 'decided', 'stored', 'journaled', 'acknowledged', 'verified'] as const;
+export const STRUCK_SERVICES = ['posture-coordinator', 'vpp-bridge', 'forwarder', ...ROUTE_MODES] as const;
+/** `acknowledged`: by the data plane; `carried`: by overlay and underlay. */
+export const STEPS = [
+  'received',
+  'decided',
+  'stored',
+  'journaled',
+  'acknowledged',
+  'carried',
+  'verified',
+] as const;
 export type StepName = (typeof STEPS)[number];
 export type Way = 'tightening' | 'loosening';
 export type Blow = 'KILL' | 'STOP';
@@ -38,6 +49,7 @@ const STAGE_COMPLETE = 7;
 const CALL_MS = 2_000;
 const CONVERGED_WITHIN_MS = 20_000;
 const HOLD_MS = 150;
+const CLOSED_WITHIN_MS = 2_000;
 const HEALTH_MS = 500;
 const FLOWING_MS = 60;
 
@@ -49,13 +61,15 @@ export interface ChaosAct {
   readonly struck?: number;
   /** From the request until everything was right again. */
   readonly convergedMs?: number;
+  /** Paths that the warden forced closed meanwhile. */
+  readonly failClosed?: readonly RouteMode[];
   /** Disallowed packets per second that were offered while the tighter level bound, smallest zone pair. */
   readonly offered?: number;
   readonly violations: readonly ChaosViolation[];
 }
 
 export interface ChaosViolation {
-  readonly kind: Violation['kind'] | 'not-converged' | 'not-struck' | 'loosened' | 'left';
+  readonly kind: Violation['kind'] | 'not-converged' | 'not-struck' | 'loosened' | 'left' | 'not-closed';
   readonly message: string;
   readonly packets?: number;
 }
@@ -72,8 +86,8 @@ export interface ChaosOptions {
   /** The lab to drill; with budgets a lab of its own is brought up under this name. */
   readonly name: string;
   readonly budgets?: LabBudgets;
-  /** Only acts whose name contains this. The killing of the warden, which ends the lab, is always last. */
-  readonly only?: string;
+  /** Only acts whose name contains or matches this. The killing of the warden, which ends the lab, is always last. */
+  readonly only?: string | RegExp;
   readonly progress?: (line: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -87,6 +101,7 @@ function watched(step: StepName): Step {
     case 'stored':
     case 'journaled':
     case 'acknowledged':
+    case 'carried':
     case 'verified':
       return step;
   }
@@ -105,18 +120,31 @@ async function isConverged(stage: Stage, level: Level): Promise<boolean> {
   if (word.level !== level || !acknowledgedBy(trace.now, word.epoch, level)) return false;
   if (line.epoch !== word.epoch || line.stage !== STAGE_COMPLETE) return false;
   if (failClosed.some(({ level: forced }) => forced !== 0)) return false;
+  const behind = trace.now.participants.some(
+    (each) => each.epoch !== word.epoch || each.level !== level || (each.outcome !== 1 && each.outcome !== 2),
+  );
+  if (behind) return false;
   try {
     // Every way in that is used: a connection that was cut has to be up again before the next request counts.
     const health = await Promise.all(
-      [lab.posture('console'), lab.posture('local/site_owner'), lab.governance()].map((client) =>
-        client.health({ deadlineMs: HEALTH_MS }),
-      ),
+      [
+        lab.posture('console'),
+        lab.posture('local/site_owner'),
+        lab.governance(),
+        lab.overlay(),
+        lab.underlay(),
+      ].map((client) => client.health({ deadlineMs: HEALTH_MS })),
     );
     if (health.some((answer) => answer !== 'SERVING')) return false;
     // A forwarder that was stopped after its acknowledgement looks well on the board; packets do not lie.
     const afterNs = nowNs();
     await sleep(FLOWING_MS, stage.signal);
-    return (await lab.traffic().received('management', afterNs, nowNs())).packets > 0;
+    if ((await lab.traffic().received('management', afterNs, nowNs())).packets === 0) return false;
+    for (const mode of ROUTE_MODES) {
+      const { own } = await kernelRoutes(lab, mode);
+      if (own.join() !== expectedRoutes(mode, level).join()) return false;
+    }
+    return true;
   } catch (error) {
     if (stage.signal?.aborted === true) throw error;
     return false;
@@ -189,10 +217,48 @@ async function judge(stage: Stage, since: number, level: Level): Promise<ChaosVi
       found.push({ kind: 'blocked', message: `nothing of ${name} arrives at level ${level} after recovery` });
     }
   }
+  for (const { differences } of await allRoutesAt(lab, level)) {
+    for (const message of differences) found.push({ kind: 'routes', message });
+  }
   return found;
 }
 
-async function strikeAct(
+const pathIndex = (mode: RouteMode): number => 1 + ROUTE_MODES.indexOf(mode);
+
+/** Paths that were forced closed in any state since `since`. */
+function closedSince(trace: BoardTrace, since: number): readonly RouteMode[] {
+  return ROUTE_MODES.filter((mode) =>
+    trace.states.slice(since).some(({ failClosed }) => (failClosed[pathIndex(mode)]?.level ?? 0) !== 0),
+  );
+}
+
+/** Kills a service whenever it comes back, while `work` goes on; how often it was. */
+async function keptAway(lab: Lab, service: LabService, work: () => Promise<void>): Promise<number> {
+  let away = true;
+  let kills = 0;
+  const killing = (async () => {
+    while (away) {
+      for (const { pid } of lab.serviceProcesses(service)) {
+        try {
+          process.kill(pid, 'SIGKILL');
+          kills += 1;
+        } catch {
+          // It went by itself.
+        }
+      }
+      await sleep(20);
+    }
+  })();
+  try {
+    await work();
+  } finally {
+    away = false;
+    await killing;
+  }
+  return kills;
+}
+
+async function strikeOnce(
   stage: Stage,
   service: (typeof STRUCK_SERVICES)[number],
   blow: Blow,
@@ -270,8 +336,17 @@ async function strikeAct(
     struck: struck.processes,
     ...(convergedMs === undefined ? {} : { convergedMs: Math.round(convergedMs) }),
     offered: Math.round(offered),
+    failClosed: closedSince(trace, since),
     violations,
   };
+}
+
+/** As {@link strikeOnce}; once more where the process had been started anew between aiming and striking. */
+async function strikeAct(...given: Parameters<typeof strikeOnce>): Promise<ChaosAct> {
+  const act = await strikeOnce(...given);
+  return act.struck === 0 && act.violations.every(({ kind }) => kind === 'not-struck')
+    ? strikeOnce(...given)
+    : act;
 }
 
 async function describe({ lab, trace }: Stage): Promise<string> {
@@ -289,6 +364,9 @@ async function describe({ lab, trace }: Stage): Promise<string> {
     `fail-closed ${failClosed.map(({ level }) => level).join('/')}`,
     `workers ${workers.map(({ live, epoch, level }) => `${live ? 'live' : 'gone'} ${epoch}/${level}`).join(', ')}`,
     `coordinator ${await health(() => lab.posture('console').health({ deadlineMs: CALL_MS }))}`,
+    `participants ${trace.now.participants.map((each) => `${each.name} ${each.epoch}/${each.level} outcome ${each.outcome}`).join(', ')}`,
+    `overlay ${await health(() => lab.overlay().health({ deadlineMs: CALL_MS }))}`,
+    `underlay ${await health(() => lab.underlay().health({ deadlineMs: CALL_MS }))}`,
     `bridge ${await health(() => lab.governance().health({ deadlineMs: CALL_MS }))}`,
   ];
   const words = lab.logTail('posture-coordinator', 4);
@@ -302,22 +380,7 @@ async function bridgeGone(stage: Stage): Promise<ChaosAct> {
   const violations: ChaosViolation[] = [];
   await converge(stage, LOOSE, randomUUID(), false);
   const since = trace.states.length - 1;
-  let away = true;
-  let kills = 0;
-  const killing = (async () => {
-    while (away) {
-      for (const { pid } of lab.serviceProcesses('vpp-bridge')) {
-        try {
-          process.kill(pid, 'SIGKILL');
-          kills += 1;
-        } catch {
-          // It went by itself.
-        }
-      }
-      await sleep(20);
-    }
-  })();
-  try {
+  const kills = await keptAway(lab, 'vpp-bridge', async () => {
     await sleep(100, stage.signal);
     for (const [from, to] of [
       [5, 1],
@@ -348,10 +411,7 @@ async function bridgeGone(stage: Stage): Promise<ChaosAct> {
       }
       await sleep(300, stage.signal);
     }
-  } finally {
-    away = false;
-    await killing;
-  }
+  });
   const convergedMs = await converge(stage, LOOSE, randomUUID(), true);
   if (convergedMs === undefined) {
     violations.push({
@@ -368,6 +428,86 @@ async function bridgeGone(stage: Stage): Promise<ChaosAct> {
     violations,
   };
 }
+
+/**
+ * Overlay or underlay is away while the posture tightens: at its deadline the warden cuts the path by itself, and
+ * when the service comes back it brings the world to the posture and the line is cleared (PO-12, PO-19).
+ */
+async function pathGone(stage: Stage, mode: RouteMode): Promise<ChaosAct> {
+  const { lab, trace } = stage;
+  const name = pathGoneName(mode);
+  const violations: ChaosViolation[] = [];
+  await converge(stage, LOOSE, randomUUID(), false);
+  const since = trace.states.length - 1;
+  const budgetMs = lab.settings.budgets[mode === 'overlay' ? 'overlayMs' : 'underlayMs'];
+  const kills = await keptAway(lab, mode, async () => {
+    await sleep(100, stage.signal);
+    const reply = await lab.posture('local/site_owner').set(
+      {
+        level: TIGHT,
+        reason: `chaos drill: ${name}`,
+        principal: 'service:drill',
+        idempotencyKey: randomUUID(),
+      },
+      { deadlineMs: CALL_MS },
+    );
+    const epoch = reply.outcome === 'decision' ? reply.decision.epoch : 0n;
+    const closed = await trace.until(
+      ({ failClosed, word }) => word.epoch >= epoch && (failClosed[pathIndex(mode)]?.level ?? 0) !== 0,
+      budgetMs + CLOSED_WITHIN_MS,
+    );
+    if (closed === undefined) {
+      violations.push({
+        kind: 'not-closed',
+        message: `the warden did not close the ${mode} within its ${budgetMs} ms (${await describe(stage)})`,
+      });
+    }
+    const until = performance.now() + CLOSED_WITHIN_MS;
+    let left = -1;
+    while (left !== 0 && performance.now() < until) {
+      left = (await kernelRoutes(lab, mode)).own.length;
+      if (left !== 0) await sleep(50, stage.signal);
+    }
+    if (left !== 0) {
+      violations.push({
+        kind: 'not-closed',
+        message: `${left} routes of the ${mode} are left after its deadline`,
+      });
+    }
+    const other = ROUTE_MODES.find((each) => each !== mode) ?? mode;
+    const should = expectedRoutes(other, TIGHT).join();
+    let is = '';
+    // A crowded machine may make it late as well; it has to get there all the same.
+    for (const end = performance.now() + CLOSED_WITHIN_MS * 2; is !== should && performance.now() < end;) {
+      is = (await kernelRoutes(lab, other)).own.join();
+      if (is !== should) await sleep(50, stage.signal);
+    }
+    if (is !== should) {
+      violations.push({
+        kind: 'routes',
+        message: `the ${other} is not at level ${TIGHT} while the ${mode} is away`,
+      });
+    }
+  });
+  for (const level of [TIGHT, LOOSE]) {
+    if ((await converge(stage, level, randomUUID(), level === TIGHT)) === undefined) {
+      violations.push({
+        kind: 'not-converged',
+        message: `not at level ${level} after the ${mode} came back (${await describe(stage)})`,
+      });
+    }
+  }
+  violations.push(...(await judge(stage, since, LOOSE)));
+  return {
+    name,
+    ok: violations.length === 0,
+    struck: kills,
+    failClosed: closedSince(trace, since),
+    violations,
+  };
+}
+
+const pathGoneName = (mode: RouteMode): string => `the ${mode} is away during 5 → 2 → 5`;
 
 /** While the warden is stopped nothing loosens (PO-12), and everything still tightens. */
 async function wardenStopped(stage: Stage): Promise<ChaosAct> {
@@ -490,6 +630,10 @@ function acts(): readonly { readonly name: string; readonly play: Act }[] {
   return [
     ...strikes,
     { name: 'the bridge is away during 5 → 1 → 5', play: bridgeGone },
+    ...ROUTE_MODES.map((mode) => ({
+      name: pathGoneName(mode),
+      play: (stage: Stage) => pathGone(stage, mode),
+    })),
     { name: 'STOP warden during a loosening and a tightening', play: wardenStopped },
   ];
 }
@@ -521,7 +665,9 @@ export async function chaosDrill(options: ChaosOptions): Promise<ChaosReport> {
     await underLoad(lab, DRILL_RATES, async () => {
       const stage: Stage = { lab, trace: await lab.trace(), signal };
       await settle(lab, stage.trace, signal);
-      for (const act of acts().filter((candidate) => candidate.name.includes(only)))
+      for (const act of acts().filter(({ name: each }) =>
+        typeof only === 'string' ? each.includes(only) : only.test(each),
+      ))
         note(await act.play(stage));
       note(await wardenKilled(stage));
     });
