@@ -803,14 +803,14 @@ describe('the slot', () => {
 
   it('UN-14 says an epoch only when no permit of an older one is open; one that is never released fails closed', async () => {
     const stage = stageOf({ overlayMs: 150 });
-    let board: PostureBoard | undefined;
+    const held: { board?: PostureBoard } = {};
     const gate = new PostureGate({
-      view: () => (board === undefined ? undefined : gateViewOf(board.snapshot(), 'overlay')),
+      view: () => (held.board === undefined ? undefined : gateViewOf(held.board.snapshot(), 'overlay')),
       ruleOf: (level) => DEFAULT_GATE_RULES[level],
       nowNs: monotonicNs,
     });
     const all = await standingAt(5, stage, { acknowledgeable: (epoch, signal) => gate.quiet(epoch, signal) });
-    board = all.board;
+    held.board = all.board;
     const enter = (id: string) => {
       const answered = gate.enter({
         id,
