@@ -142,6 +142,8 @@ export class Appliance {
     stage: number;
     from: number;
     to: number;
+    /** Epoch of the transition line; `epoch` is the word's. */
+    line: bigint;
     storedAtNs: bigint;
   } {
     const reader = openSegment({ directory: this.board, name: 'posture', kind: 'posture', owner: 'any' });
@@ -155,6 +157,7 @@ export class Appliance {
         stage: line?.stage ?? -1,
         from: line?.from ?? 0,
         to: line?.to ?? 0,
+        line: line?.epoch ?? 0n,
         storedAtNs: reader.load64(layout.posture.storedAtNs),
       };
     } finally {
