@@ -1,11 +1,13 @@
 /** The list of benchmarks. Must not run one. */
 import type { Bench } from './bench.js';
 import { posturePath } from './posture-path.js';
+import { transitionBench } from './transition.js';
 import { watchdog } from './watchdog.js';
 
 export type { Bench, BenchOptions } from './bench.js';
 
 export const benches: Readonly<Record<string, Bench>> = {
   'posture-path': posturePath,
+  transition: transitionBench,
   watchdog,
 };
