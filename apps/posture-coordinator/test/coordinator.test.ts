@@ -382,6 +382,52 @@ describe('participants', () => {
     expect([mesh, session]).not.toContain(undefined);
   });
 
+  it('PO-20 who believes in a looser posture for longer than its budget is shown, and brought back by a tightening', async () => {
+    const [mesh] = box.slots;
+    box.warden?.store64(layout.warden.budgetNs + 8, 300_000_000n);
+    await until(
+      'steady',
+      async () => ((await box.ended()) && box.read().stage === STAGE.COMPLETE) || undefined,
+    );
+    const before = box.read();
+    const now = monotonicNs();
+    mesh?.acknowledge({
+      epoch: before.line,
+      stage: 'tighten',
+      outcome: 'applied',
+      level: 5,
+      startedAtNs: now,
+      finishedAtNs: now,
+      changes: 0,
+    });
+    const shown = await until('the disagreement', async () => {
+      const found = (await box.get()).disagreements.find(({ who, overdue }) => who === 'mesh' && overdue);
+      return found;
+    });
+    expect(shown).toMatchObject({
+      path: 'overlay',
+      believesLevel: 5,
+      inForceLevel: before.level,
+      away: false,
+    });
+    const repaired = await until('the repair', () =>
+      box.read().line > before.line ? box.read() : undefined,
+    );
+    expect(repaired).toMatchObject({ level: before.level, from: before.level, to: before.level });
+    box.warden?.store64(layout.warden.budgetNs + 8, 5_000_000_000n);
+    for (const slot of box.slots) {
+      slot.acknowledge({
+        epoch: box.read().line,
+        stage: 'tighten',
+        outcome: 'applied',
+        level: before.level as 1,
+        startedAtNs: now,
+        finishedAtNs: now,
+        changes: 0,
+      });
+    }
+  });
+
   it('PO-12 nothing loosens while the warden does not beat, and tightening goes on', async () => {
     box.beatWarden(false);
     await until('the alarm', async () =>

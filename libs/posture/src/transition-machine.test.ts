@@ -473,6 +473,76 @@ describe('requests that meet each other', () => {
     expect(world.machine.phase).toBe('steady');
   });
 
+  it('PO-20 what may be too loose is tightened at once, without journal and warden; what is too strict is loosened in order', () => {
+    const loose = new World(3);
+    loose.send({ kind: 'journalFailed' });
+    loose.send({ kind: 'serviceLost', who: 'warden' });
+    loose.send({ kind: 'acknowledged', who: 'mesh', epoch: 7n as Epoch, level: 4, outcome: 'applied' });
+    loose.send({ kind: 'disagreed', who: 'mesh' });
+    expect(loose.line).toEqual({ epoch: 8n, stage: 'tighten' });
+    expect(loose.word).toEqual({ epoch: 8n, level: 3 });
+
+    const strict = new World(3);
+    strict.send({ kind: 'acknowledged', who: 'mesh', epoch: 7n as Epoch, level: 1, outcome: 'applied' });
+    strict.send({ kind: 'serviceLost', who: 'warden' });
+    strict.send({ kind: 'disagreed', who: 'mesh' });
+    expect(strict.epochs).toEqual([]);
+    strict.send({ kind: 'serviceBack', who: 'warden', standing: undefined });
+    strict.send({ kind: 'disagreed', who: 'mesh' });
+    expect(strict.machine.phase).toBe('deciding');
+    strict.journal();
+    expect(strict.released).toEqual([{ epoch: 8n, stage: 'loosen-paths' }]);
+    strict.settle();
+    expect(strict.machine).toMatchObject({ phase: 'steady', word: { epoch: 8n, level: 3 } });
+    expect(wrongs(strict.machine)).toEqual([]);
+  });
+
+  it('PO-10 a tightening that leaves somebody too strict is followed by a transition of its own that loosens', () => {
+    const world = new World(5);
+    world.request(3);
+    world.journal();
+    for (const index of [0, 1, 3]) world.apply(index);
+    // A late loosening had left it at lockdown, and no tightening loosens it.
+    world.send({ kind: 'acknowledged', who: 'mesh', epoch: 8n as Epoch, level: 1, outcome: 'unchanged' });
+    expect(world.reports).toContainEqual({ epoch: 8n, outcome: 'completed' });
+    expect(world.machine).toMatchObject({ phase: 'deciding', last: { epoch: 9n, from: 3, to: 3 } });
+    world.settle();
+    expect(world.machine.standings['mesh']).toMatchObject({ epoch: 9n, level: 3 });
+  });
+
+  it('PO-19 who is away has not applied it: its path has its time, then it is late', () => {
+    for (const back of [true, false]) {
+      const world = new World(5);
+      world.send({ kind: 'serviceLost', who: 'mesh' });
+      world.request(2);
+      world.journal();
+      for (const index of [0, 1, 3]) world.apply(index);
+      expect(world.machine.phase).toBe('tightening');
+      if (back) {
+        const standing = { path: 'overlay', layer: 'path', epoch: 0n as Epoch, level: undefined } as const;
+        world.send({ kind: 'serviceBack', who: 'mesh', standing: { ...standing, outcome: 'none' } });
+        expect(world.machine.phase).toBe('tightening');
+        world.apply(2);
+      } else {
+        world.send({ kind: 'deadlinePassed', epoch: 8n as Epoch, path: 'overlay' });
+        world.send({ kind: 'tick' });
+      }
+      expect(world.reports.at(-1)).toEqual({ epoch: 8n, outcome: back ? 'completed' : 'late' });
+    }
+  });
+
+  it('PO-2 a tighter accord voids no request: what waits goes on waiting, and a loosening that it stops, too', () => {
+    const world = new World(2);
+    world.request(4);
+    world.journal();
+    const source = { channel: 'console', tier: 'site_owner', principal: 'a', reason: 'b' } as const;
+    const request = { id: 'accord', source, level: 4, accord: 'tighter', receivedAtNs: 1n } as const;
+    world.send({ kind: 'accordChanged', request, authority: ALLOW });
+    expect(world.word).toEqual({ epoch: 9n, level: 2 });
+    world.settle();
+    expect(world.word).toEqual({ epoch: 10n, level: 4 });
+  });
+
   it('PO-9 skipping levels ends where stepping through them ends', () => {
     fc.assert(
       fc.property(fc.constantFrom(...LEVELS), fc.constantFrom(...LEVELS), (from, to) => {
