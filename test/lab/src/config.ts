@@ -6,16 +6,18 @@ import { CUT_BINARY } from '@kedge/routes';
 import { millisOf } from '@kedge/units';
 import { wardenConfigText, type WardenService } from '@kedge/warden';
 
-import { FILES, PROGRAMS } from './paths.js';
+import { FILES, PLUGINS, PROGRAMS } from './paths.js';
 import { ROUTE_MODES, ROUTE_NAMESPACES, type RouteMode } from './route-topology.js';
 import type { LabSettings } from './settings.js';
 import {
   BOARD,
+  BPF,
   CLASSES,
   DATAPLANE,
   ETC,
   FORWARDER_NAMESPACE,
   GID,
+  INDICATORS,
   ip4Of,
   ip6Of,
   LOG,
@@ -184,6 +186,15 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       accords: FILES.accords,
       zones: FILES.zones,
       provisioningLevel: PROVISIONING_LEVEL,
+      bpf: { level: `${BPF}/posture_level`, inForce: `${BPF}/posture_in_force` },
+      plugins: {
+        confine: PROGRAMS.confine,
+        runner: PROGRAMS.pluginRunner,
+        readable: PLUGINS.readable,
+        sources: [
+          { folder: PLUGINS.indicatorFile, granted: ['posture.tighten'], files: { indicators: INDICATORS } },
+        ],
+      },
       budgetsMs: {
         dataplane: settings.budgets.dataplaneMs,
         overlay: settings.budgets.overlayMs,

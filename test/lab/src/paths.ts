@@ -23,9 +23,17 @@ export const PROGRAMS = {
   overlay: at('apps/overlay/bundle/main.js'),
   underlay: at('apps/underlay/bundle/main.js'),
   prepare: at('test/lab/dist/prepare.js'),
+  confine: at('libs/plugin-host/build/kedge-confine'),
+  pluginRunner: at('libs/plugin-host/dist/child.js'),
 } as const;
 
 export const FILES = {
   accords: at('yang/defaults/accords.json'),
   zones: at('yang/defaults/zones.json'),
+} as const;
+
+/** What a plugin's process is started from, and the plugins that the lab has. */
+export const PLUGINS = {
+  readable: ['libs/plugin-host', 'libs/posture-source-kit', 'node_modules/@kedge'].map(at),
+  indicatorFile: at('plugins/sources/indicator-file'),
 } as const;

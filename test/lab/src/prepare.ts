@@ -3,13 +3,28 @@
  * network. Given the lab's settings as one argument.
  * It must not be run outside of a private mount and network namespace, and refuses to.
  */
+import { preparePostureMaps } from '@kedge/bpf-posture';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 import { serviceFiles } from './config.js';
 import { forwarderPlan, type NamespacePlan, OFFLOADS, routePlans, wiring, zonePlans } from './network.js';
 import type { LabSettings } from './settings.js';
-import { BOARD, ETC, GID, LOG, RUN, SOCKET_DIRECTORIES, SOCKETS, STATE, TRAFFIC, UIDS } from './topology.js';
+import {
+  BOARD,
+  BPF,
+  ETC,
+  GID,
+  INDICATORS,
+  LOG,
+  RUN,
+  SOCKET_DIRECTORIES,
+  SOCKETS,
+  STATE,
+  TRAFFIC,
+  UIDS,
+} from './topology.js';
 
 function directory(path: string, mode: number, uid = 0, gid = 0): void {
   mkdirSync(path, { recursive: true });
@@ -37,6 +52,17 @@ function directories(): void {
   directory(LOG, 0o755);
   directory(ETC, 0o755);
   directory(TRAFFIC, 0o755);
+}
+
+/** What the sources of posture requests need; without BPF in the kernel the lab does without, and says so. */
+function sources(): void {
+  directory(dirname(INDICATORS), 0o755);
+  writeFileSync(INDICATORS, '', { flag: 'a', mode: 0o644 });
+  try {
+    preparePostureMaps({ directory: BPF, uid: UIDS.coordinator, gid: GID });
+  } catch (error) {
+    process.stderr.write(`prepare: no BPF maps: ${error instanceof Error ? error.message : String(error)}\n`);
+  }
 }
 
 function files(settings: LabSettings): void {
@@ -84,6 +110,7 @@ function main(): void {
   }
   const settings = JSON.parse(Buffer.from(encoded, 'base64url').toString()) as LabSettings;
   directories();
+  sources();
   files(settings);
   ip([], wiring());
   for (const plan of [forwarderPlan(), ...zonePlans(), ...routePlans()]) lay(plan);

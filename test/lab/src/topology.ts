@@ -77,6 +77,10 @@ export const STATE = `${RUN}/state`;
 export const LOG = `${RUN}/log`;
 export const ETC = `${RUN}/etc`;
 export const TRAFFIC = `${RUN}/traffic`;
+/** The BPF file system of the lab, with the two posture maps. */
+export const BPF = `${RUN}/bpf`;
+/** Watched by the posture source indicator-file; a person may append to it. */
+export const INDICATORS = `${STATE}/indicators/indicators.jsonl`;
 
 export const DATAPLANE = 'reference';
 export const TIERS = ['site_owner', 'master', 'journeyman', 'apprentice'] as const;
