@@ -107,7 +107,8 @@ function watched(step: StepName): Step {
   }
 }
 
-interface Stage {
+/** A lab, its trace, and who may end what is done with both. */
+export interface Stage {
   readonly lab: Lab;
   readonly trace: BoardTrace;
   readonly signal: AbortSignal | undefined;
@@ -155,7 +156,7 @@ async function isConverged(stage: Stage, level: Level): Promise<boolean> {
  * Asks until the level is in force and everything is right. A request whose answer was lost is made again with
  * its key, which makes it the same one; one that was refused because the service is recovering is made anew.
  */
-async function converge(
+export async function converge(
   stage: Stage,
   level: Level,
   key: string,
@@ -349,7 +350,7 @@ async function strikeAct(...given: Parameters<typeof strikeOnce>): Promise<Chaos
     : act;
 }
 
-async function describe({ lab, trace }: Stage): Promise<string> {
+export async function describe({ lab, trace }: Stage): Promise<string> {
   const { word, line, failClosed, workers } = trace.now;
   const health = async (ask: () => Promise<string>): Promise<string> => {
     try {

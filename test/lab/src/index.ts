@@ -18,6 +18,9 @@ export {
   type ChaosOptions,
   type ChaosReport,
   type ChaosViolation,
+  converge,
+  describe,
+  type Stage,
   STEPS,
   STRUCK_SERVICES,
 } from './chaos.js';
@@ -33,6 +36,10 @@ export {
   type DrillStep,
   type DrillTraffic,
   FULL_COURSE,
+  graceNs,
+  leakViolations,
+  nowNs,
+  underLoad,
   type Violation,
   type ViolationKind,
 } from './drill.js';
