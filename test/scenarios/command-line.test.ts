@@ -30,6 +30,20 @@ const WRONG: readonly (readonly [args: readonly string[], code: string, status: 
   [['posture', 'plan', '2', '--window', '0'], 'CLI_USAGE', 2, '--window'],
   [['transition', 'show', 'last'], 'CLI_USAGE', 2, 'epoch'],
   [['drill', '--dwell', '10'], 'CLI_USAGE', 2, '--dwell'],
+  [['drill', '--level', '5'], 'CLI_USAGE', 2, '--level'],
+  [['drill', '--report', '/not/there/x.html', ...NOWHERE], 'CLI_OUTPUT', 3, '--report'],
+  [['history', '--since', 'yesterday'], 'CLI_USAGE', 2, '--since'],
+  [['history', '--since', '2026-13-40'], 'CLI_USAGE', 2, '--since'],
+  [['history', '--level', '6'], 'CLI_USAGE', 2, '--level'],
+  [['history', '--source', ' '], 'CLI_USAGE', 2, '--source'],
+  [['history', '--limit', '0'], 'CLI_USAGE', 2, '--limit'],
+  [['doctor', '--bogus'], 'CLI_USAGE', 2, '--bogus'],
+  [['doctor', '--as', 'king'], 'CLI_USAGE', 2, '--as'],
+  [['support'], 'CLI_USAGE', 2],
+  [['support', 'bundle', 'extra'], 'CLI_USAGE', 2],
+  [['support', 'bundle', '--output', '/not/there/x.tar.gz', ...NOWHERE], 'CLI_OUTPUT', 3, '--output'],
+  [['doctor', ...NOWHERE], 'LAB_NOT_UP', 4],
+  [['history', ...NOWHERE], 'LAB_NOT_UP', 4],
   [['bogus'], 'CLI_USAGE', 2],
   [['posture'], 'CLI_USAGE', 2],
   [[], 'CLI_USAGE', 2],
@@ -54,6 +68,7 @@ describe('the command given wrongly', () => {
       for (const args of [
         ['posture', 'get'],
         ['posture', 'history'],
+        ['history'],
         ['transition', 'show'],
         ['governance', 'show'],
         ['posture', 'plan', '2'],
@@ -64,6 +79,21 @@ describe('the command given wrongly', () => {
           status: 4,
         });
       }
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('an appliance that does not answer at all is a diagnosis, not an error', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'kedge-sockets-'));
+    try {
+      const { status, out, err } = await kedge(['doctor', '--json', '--socket', join(directory, 'sock')]);
+      expect({ status, err }).toEqual({ status: 6, err: '' });
+      const { findings, posture } = JSON.parse(out) as { findings: { id: string }[]; posture?: unknown };
+      expect(posture).toBeUndefined();
+      expect(findings.map(({ id }) => id)).toEqual(
+        expect.arrayContaining(['coordinator-unreachable', 'bridge-unreachable', 'board-unreadable']),
+      );
     } finally {
       rmSync(directory, { recursive: true });
     }
@@ -94,6 +124,9 @@ describe('the command given wrongly', () => {
       'posture plan',
       'transition show',
       'governance show',
+      'history',
+      'doctor',
+      'support bundle',
       'drill',
       'lab up',
       'lab down',
@@ -107,7 +140,7 @@ describe('the command given wrongly', () => {
       expect(out, command).toContain('Exit status:');
       seen += 1;
     }
-    expect(seen).toBe(11);
+    expect(seen).toBe(14);
   });
 
   it('a lab that is not up is a status, not an error', async () => {

@@ -19,7 +19,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { DiskSight, Examination, JournalSight, SchedulingSight, Sight } from './examination.js';
 import { failureOf } from './failure.js';
 import { type Places, placesOf } from './places.js';
-import { targetOf, type TargetOptions, wayInOf } from './target.js';
+import { namedWay, targetOf, type TargetOptions, wayInOf } from './target.js';
 
 export interface ExamineOptions extends TargetOptions {
   /** Deadline of each call, milliseconds. */
@@ -66,6 +66,8 @@ export async function examine(options: ExamineOptions): Promise<Examination> {
 
 /** Like {@link examine}, with where it looked. */
 export async function examinePlaces(options: ExamineOptions): Promise<Examined> {
+  // What was mistyped is told before anybody is looked for.
+  if (options.as !== undefined) namedWay(options.as);
   const target = await targetOf(options);
   const way = wayInOf(target, options.as);
   const places = placesOf(target);

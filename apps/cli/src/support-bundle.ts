@@ -223,11 +223,11 @@ async function environments(found: Collection, { pid }: Places): Promise<void> {
         {
           process: number,
           program: command.slice(0, 2).map((word) => basename(word)),
-          environment: Object.fromEntries(
-            variables
-              .sort(([a], [b]) => (a < b ? -1 : 1))
-              .map(([name, value]) => [name, OPEN_VARIABLES.has(name) ? value : '[left out]']),
-          ),
+          environment: Object.fromEntries(variables.filter(([name]) => OPEN_VARIABLES.has(name))),
+          leftOut: variables
+            .map(([name]) => name)
+            .filter((name) => !OPEN_VARIABLES.has(name))
+            .sort(),
         },
       ];
     } catch {

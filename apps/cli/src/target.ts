@@ -54,7 +54,7 @@ export async function targetOf(options: TargetOptions): Promise<Target> {
 }
 
 /** The way in that was asked for, by its whole name. @throws KedgeError `CLI_USAGE` */
-function namedWay(asked: string): WayIn {
+export function namedWay(asked: string): WayIn {
   const found = WAYS_IN.find((way) => way === asked || way === `local/${asked}`);
   if (found !== undefined) return found;
   throw new KedgeError({
