@@ -29,11 +29,34 @@ afterEach(async () => {
 
 describe('chaos', () => {
   it('PO-12 PO-15 PO-17 PO-19 DP-7 coordinator and forwarder struck right after the store: never looser, converged', async () => {
-    const report = await chaosDrill({ name: NAME, budgets: SHORT_BUDGETS, only: 'at stored of a' });
+    const report = await chaosDrill({
+      name: NAME,
+      budgets: SHORT_BUDGETS,
+      only: /(coordinator|bridge|forwarder) at stored of a/,
+    });
     expect(report.violations).toEqual([]);
     expect(report.ok).toBe(true);
-    expect(report.acts).toHaveLength(STRUCK_SERVICES.length * 2 * 2 + 1);
+    expect(report.acts).toHaveLength(3 * 2 * 2 + 1);
     expect(report.acts.every(({ struck = 0 }) => struck > 0)).toBe(true);
+  }, 120_000);
+
+  it('PO-12 PO-19 OV-13 overlay and underlay struck on the way down and up: converged, the kernel exactly at the level', async () => {
+    const report = await chaosDrill({
+      name: NAME,
+      budgets: SHORT_BUDGETS,
+      only: /(KILL|STOP) (overlay|underlay) at (stored|carried) of a/,
+    });
+    expect(report.violations).toEqual([]);
+    expect(report.acts).toHaveLength(2 * 2 * 2 * 2 + 1);
+    expect(report.acts.every(({ struck = 0 }) => struck > 0)).toBe(true);
+  }, 180_000);
+
+  it('PO-12 PO-13 PO-19 a path whose service stays away is cut by the warden at its deadline, the other path is not', async () => {
+    const report = await chaosDrill({ name: NAME, budgets: SHORT_BUDGETS, only: 'lay is away during' });
+    expect(report.violations).toEqual([]);
+    expect(report.acts).toHaveLength(3);
+    expect(report.acts[0]?.failClosed).toContain('overlay');
+    expect(report.acts[1]?.failClosed).toContain('underlay');
   }, 120_000);
 
   it('PO-12 nothing loosens while the warden is silent, and the lab ends with it', async () => {
@@ -46,7 +69,7 @@ describe('chaos', () => {
   }, 90_000);
 
   it('every service is killed and stopped at every step of both ways, and more', () => {
-    expect(CHAOS_ACTS).toBe(STRUCK_SERVICES.length * 2 * STEPS.length * 2 + 3);
+    expect(CHAOS_ACTS).toBe(STRUCK_SERVICES.length * 2 * STEPS.length * 2 + 5);
   });
 
   it('PO-14 PO-21 DP-3 a forwarder that acknowledges in time and is 5 ms late is caught by its packets', async () => {

@@ -7,9 +7,11 @@ import {
   connectLab,
   type DrillReport,
   EXPECTED,
+  expectedRoutes,
   type Lab,
   labDown,
   labUp,
+  ROUTE_MODES,
   SHORT_BUDGETS,
 } from '@kedge/lab';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -91,6 +93,8 @@ describe('the command on a lab', () => {
     expect(seen).toMatchObject({ level: 5, target: 5, alarms: [] });
     expect(seen.services.map(({ name }) => name).sort()).toEqual([
       'dataplane-reference',
+      'participant-overlay',
+      'participant-underlay',
       'posture-coordinator',
       'vpp-bridge',
       'warden',
@@ -272,7 +276,7 @@ describe('the command on a lab', () => {
     }
   });
 
-  it('PO-1 PO-9 PO-21 DP-3 DP-6 DP-11 the drill passes: every level down and up, then 5→1→5, judged at the receivers', async () => {
+  it('PO-1 PO-8 PO-9 PO-12 PO-21 OV-13 OV-14 OV-15 UN-14 DP-3 DP-6 DP-11 the drill passes: every level down and up, then 5→1→5, judged at the receivers', async () => {
     const report = await kedgeJson<DrillReport>(['drill', '--dwell', '250', ...LAB], 60_000);
     expect(report.violations).toEqual([]);
     expect(report).toMatchObject({ ok: true, dataplane: 'reference' });
@@ -289,8 +293,17 @@ describe('the command on a lab', () => {
       '1→5',
     ]);
     let compared = 0;
-    for (const { to, traffic, paths } of report.steps) {
-      expect(paths['dataplane']?.participants).toHaveLength(1);
+    const BUDGETS = { dataplane: 1, overlay: 5_000, underlay: 10_000 };
+    for (const { to, traffic, paths, routes, gate } of report.steps) {
+      for (const [path, budgetMs] of Object.entries(BUDGETS)) {
+        expect(paths[path]).toMatchObject({ ok: true, budgetMs });
+        expect(paths[path]?.participants).toHaveLength(1);
+      }
+      expect(gate.ok).toBe(true);
+      for (const mode of ROUTE_MODES) {
+        expect(routes[mode]).toMatchObject({ ok: true, there: expectedRoutes(mode, to).length });
+        expect(routes[mode].asked).toBeGreaterThan(32);
+      }
       for (const name of CLASS_NAMES) {
         const { sent, received, allowed, deprioritised } = traffic[name];
         expect(allowed).toBe(EXPECTED[name][to]);
@@ -302,6 +315,9 @@ describe('the command on a lab', () => {
       }
     }
     expect(compared).toBe(40);
+    const [, last] = report.steps.slice(-2);
+    expect(last?.routes.overlay.restored).toHaveLength(256);
+    expect(last?.routes.underlay.restored).toHaveLength(112);
     const shown = connectLab(NAME);
     shown.close();
     expect((await state()).level).toBe(5);
