@@ -183,17 +183,15 @@ class Soak {
   #order({ way, level }: Extract<PlannedAct, { act: 'order' }>): void {
     const sentNs = nowNs();
     this.#keys += 1;
-    const asked = this.#lab
-      .posture(way)
-      .set(
-        {
-          level,
-          reason: 'soak',
-          principal: 'service:soak',
-          idempotencyKey: `soak-${process.pid}-${this.#keys}`,
-        },
-        { deadlineMs: CALL_MS },
-      );
+    const asked = this.#lab.posture(way).set(
+      {
+        level,
+        reason: 'soak',
+        principal: 'service:soak',
+        idempotencyKey: `soak-${process.pid}-${this.#keys}`,
+      },
+      { deadlineMs: CALL_MS },
+    );
     const order: Promise<void> = asked
       .then(
         (reply): Partial<Order> & Pick<Order, 'outcome'> =>
