@@ -2,7 +2,7 @@
  * The import law: which file may import what (ARCHITECTURE.md says it in words).
  * Must not hold a rule for which test/law/import-law.test.ts plants no violation.
  */
-const PURE = '^libs/(units|contracts|posture|reconcile)/';
+const PURE = '^libs/(units|contracts|posture|reconcile|posture-source-kit)/';
 const TESTS = '(\\.test\\.ts$|/test/)';
 const npm = (names) => `(^|/)node_modules/(${names})(/|$)`;
 const NEST = npm('@nestjs|reflect-metadata|rxjs');
@@ -29,7 +29,7 @@ export default {
       severity: 'error',
       from: { path: PURE, pathNot: TESTS },
       to: {
-        pathNot: ['^libs/(units|contracts|posture|reconcile)/', npm('zod'), NEST],
+        pathNot: [PURE, npm('zod'), NEST],
         dependencyTypesNot: ['core'],
         couldNotResolve: false,
       },
@@ -84,11 +84,18 @@ export default {
       name: 'plugins-see-only-their-kit',
       comment: 'A plugin sees the kit that its kind is given, and no other plugin.',
       severity: 'error',
-      from: { path: '^plugins/([^/]+)/', pathNot: TESTS },
+      from: { path: '^plugins/([^/]+)/', pathNot: ['^plugins/sources/', TESTS] },
       to: {
         path: '^(libs|plugins)/',
         pathNot: ['^plugins/$1/', '^libs/(units|contracts|reconcile|shared-memory-ipc)/'],
       },
+    },
+    {
+      name: 'posture-sources-import-nothing',
+      comment: 'A posture source is given its kit when it starts; it reaches the world through that alone.',
+      severity: 'error',
+      from: { path: '^plugins/sources/([^/]+)/', pathNot: TESTS },
+      to: { pathNot: '^plugins/sources/$1/', couldNotResolve: false },
     },
     {
       name: 'shipped-code-knows-no-test',

@@ -42,6 +42,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'nobody-imports-an-app': plant('apps/vpp-bridge/src/planted.ts', '@kedge/cli'),
   'libs-know-no-plugins': plant('libs/bus/src/planted.ts', '@kedge/dataplane'),
   'plugins-see-only-their-kit': plant('plugins/warden/src/planted.ts', '@kedge/bus'),
+  'posture-sources-import-nothing': plant('plugins/sources/src/planted.ts', 'node:fs'),
   'shipped-code-knows-no-test': plant('libs/bus/src/planted.ts', '@kedge/lab'),
   'command-reaches-the-lab-only': plant('apps/cli/src/planted.ts', '../../../test/scenario.js'),
   'front-door-only': plant('libs/bus/src/planted.ts', '../../ledger/src/inner.js'),
@@ -59,7 +60,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
 const PACKAGES = [
   ...['units', 'contracts', 'posture', 'reconcile', 'shared-memory-ipc'].map((name) => `libs/${name}`),
   ...['bus', 'authz', 'ledger', 'runtime'].map((name) => `libs/${name}`),
-  ...['plugins/dataplane', 'plugins/warden', 'apps/vpp-bridge', 'apps/cli', 'test/lab'],
+  ...['plugins/dataplane', 'plugins/sources', 'plugins/warden', 'apps/vpp-bridge', 'apps/cli', 'test/lab'],
 ];
 const FOREIGN = ['@grpc/grpc-js', '@nestjs/core', 'canonicalize', 'commander', 'pino', 'undeclared', 'zod'];
 
