@@ -125,7 +125,9 @@ describe('overlay and underlay', () => {
       .addRoutes({ routes: [message(ordinary), message(management)], principal: 'user:ada' }, CALL);
     expect(added).toMatchObject({ changed: 2, unchanged: 0, withheld: 1, level: 2, applied: true });
     expect(await remove(gone.destination)).toMatchObject({ changed: 1, applied: true });
-    const wanted = [...seedRoutes('overlay'), ordinary, management].filter((route) => route !== gone);
+    const wanted = [...seedRoutes('overlay'), ordinary, management].filter(
+      ({ destination }) => destination !== gone.destination,
+    );
     expect(await own('overlay')).toEqual(expectedRoutes('overlay', 2, wanted));
     expect((await own('overlay')).some((line) => line.startsWith(management.destination))).toBe(true);
     expect((await own('overlay')).some((line) => line.startsWith(ordinary.destination))).toBe(false);
@@ -254,18 +256,16 @@ describe('overlay and underlay', () => {
       expect(await own('underlay')).toEqual(expectedRoutes('underlay', level));
     }
     await set(3);
-    const done = await lab
-      .underlay('local/master')
-      .execute(
-        {
-          id: 'scenario-3',
-          principal: 'user:mia',
-          kind: 'ordinary',
-          what: 'proposal',
-          proposal: 'scenario-1',
-        },
-        CALL,
-      );
+    const done = await lab.underlay('local/master').execute(
+      {
+        id: 'scenario-3',
+        principal: 'user:mia',
+        kind: 'ordinary',
+        what: 'proposal',
+        proposal: 'scenario-1',
+      },
+      CALL,
+    );
     expect(done).toMatchObject({ outcome: 'done', done: { changed: 1, withheld: 0, applied: true } });
     expect(await own('underlay')).toEqual(expectedRoutes('underlay', 3, [...seedRoutes('underlay'), route]));
     await lab.underlay().withdraw({ id: 'scenario-2', principal: 'user:mia' }, CALL);
