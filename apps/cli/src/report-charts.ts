@@ -154,27 +154,48 @@ export function trafficChart(name: string, { steps }: DrillView): Markup {
   ]);
 }
 
-/** What one path withdrew (below the line) and brought back (above it) at each step. */
-export function changesChart(title: string, key: string, { steps }: DrillView): Markup {
+/** What one path withdrew and brought back at one step. */
+export interface Changes {
+  readonly withdrawn: number;
+  readonly restored: number;
+}
+
+/** One path: withdrawn below the line, brought back above it; undefined where nothing is known about a step. */
+export function changesChart(
+  title: string,
+  { steps }: DrillView,
+  changesOf: (step: StepView) => Changes | undefined,
+): Markup {
   const left = 14;
   const right = WIDTH - 12;
-  const half = 52;
+  const half = 46;
   const zero = 18 + half;
   const stretch = (right - left) / Math.max(1, steps.length);
   const width = Math.min(58, stretch * 0.66);
-  const changesOf = (step: StepView): number | undefined =>
-    step.paths.get(key)?.participants.reduce((sum, { changes }) => sum + changes, 0);
-  const most = Math.max(1, ...steps.map((step) => changesOf(step) ?? 0));
+  const all = steps.map(changesOf);
+  const most = Math.max(
+    1,
+    ...all.flatMap((each) => (each === undefined ? [] : [each.withdrawn, each.restored])),
+  );
   const columns = steps.map((step, at) => {
     const middle = left + (at + 0.5) * stretch;
-    const changes = changesOf(step);
-    const back = step.to > step.from;
-    const size = ((changes ?? 0) / most) * half;
-    const said = changes === undefined ? 'no data' : changes === 0 ? '0' : `${back ? '+' : '−'}${changes}`;
-    const y = back ? zero - size - 5 : zero + size + 14;
-    return markup`<g><title>${step.from} → ${step.to}: ${said}</title><rect x="${round(middle - width / 2)}" y="${round(back ? zero - size : zero)}" width="${round(width)}" height="${round(size)}" rx="2" class="${back ? 'back' : 'cut'}"/><text x="${round(middle)}" y="${round(y)}" class="c s">${stretch > 34 ? said : ''}</text>${chip(middle - 9, zero + half + 30, step.to)}</g>`;
+    const seen = all[at];
+    const { withdrawn = 0, restored = 0 } = seen ?? {};
+    const up = (restored / most) * half;
+    const down = (withdrawn / most) * half;
+    const bar = (y: number, size: number, kind: string): Markup =>
+      markup`<rect x="${round(middle - width / 2)}" y="${round(y)}" width="${round(width)}" height="${round(size)}" rx="2" class="${kind}"/>`;
+    const say = (y: number, text: string): Markup =>
+      markup`<text x="${round(middle)}" y="${round(y)}" class="c s">${stretch > 34 ? text : ''}</text>`;
+    const said = [
+      ...(restored > 0 ? [bar(zero - up, up, 'back'), say(zero - up - 5, `+${restored}`)] : []),
+      ...(withdrawn > 0 ? [bar(zero, down, 'cut'), say(zero + down + 14, `−${withdrawn}`)] : []),
+      ...(seen === undefined ? [say(zero - 5, 'no data')] : []),
+      ...(seen !== undefined && withdrawn + restored === 0 ? [say(zero - 5, '0')] : []),
+    ];
+    return markup`<g><title>${step.from} → ${step.to}: ${withdrawn} withdrawn, ${restored} brought back</title>${said}${chip(middle - 9, zero + half + 30, step.to)}</g>`;
   });
-  return svg(zero + half + 44, `${title}: things withdrawn and brought back at each step`, [
+  return svg(zero + half + 44, `${title}: withdrawn and brought back at each step`, [
     markup`<line x1="${left}" x2="${right}" y1="${zero}" y2="${zero}" class="g"/>`,
     ...columns,
   ]);

@@ -4,10 +4,24 @@
  */
 import { LEVEL_NAMES } from '@kedge/units';
 
-import { budgetChart, changesChart, courseChart, msText, trafficChart } from './report-charts.js';
+import {
+  budgetChart,
+  type Changes,
+  changesChart,
+  courseChart,
+  msText,
+  trafficChart,
+} from './report-charts.js';
 import { markup, Markup, type Piece } from './report-markup.js';
 import { STYLE } from './report-style.js';
-import { type ChaosView, chaosView, type DrillView, drillView, type ViolationView } from './report-view.js';
+import {
+  type ChaosView,
+  chaosView,
+  type DrillView,
+  drillView,
+  type StepView,
+  type ViolationView,
+} from './report-view.js';
 
 /** What is said about where and when it was drilled: name and value, in order. */
 export type Facts = readonly (readonly [name: string, value: string])[];
@@ -128,14 +142,80 @@ function traffic(view: DrillView): Markup {
 <div class="panel">${view.classes.map((name) => markup`<figure><figcaption>${name}</figcaption>${trafficChart(name, view)}</figure>`)}</div></section>`;
 }
 
+/** Routes as the kernel was asked for them; where nobody asked, what the participants say of themselves. */
+function changesOf(step: StepView, key: string): Changes | undefined {
+  const routes = step.routes.get(key);
+  if (routes !== undefined) return routes;
+  const path = step.paths.get(key);
+  if (path === undefined) return undefined;
+  const sum = path.participants.reduce((total, { changes: each }) => total + each, 0);
+  return step.to > step.from ? { withdrawn: 0, restored: sum } : { withdrawn: sum, restored: 0 };
+}
+
+function changedRoutes(view: DrillView, key: string): Piece {
+  const rows = view.steps.flatMap((step) => {
+    const routes = step.routes.get(key);
+    return routes === undefined || (routes.ok && routes.withdrawn + routes.restored === 0)
+      ? []
+      : [{ step, routes }];
+  });
+  if (rows.length === 0) return '';
+  return table(
+    [
+      { title: 'step' },
+      { title: 'withdrawn', number: true },
+      { title: 'back', number: true },
+      { title: 'there', number: true },
+      { title: 'among them' },
+    ],
+    rows.map(({ step, routes }) => ({
+      cells: [
+        `${step.from} → ${step.to}`,
+        routes.withdrawn,
+        routes.restored,
+        routes.there,
+        `${routes.named.join(', ')}${routes.withdrawn + routes.restored > routes.named.length ? ', …' : ''}${routes.ok ? '' : ' ✗'}`,
+      ],
+      bad: !routes.ok,
+    })),
+  );
+}
+
 function changes(view: DrillView): Markup {
   const others = view.paths.filter(({ key }) => key !== 'dataplane');
   return markup`<section><h2>Withdrawn and brought back</h2>
-<p class="lead">Things that the participants of a path withdrew when tightening (below the line) and brought back when loosening (above it): routes, tunnels, peers, permissions.</p>
+<p class="lead">What each path withdrew when tightening (below the line) and brought back when loosening (above it): routes as the kernel shows them, or, where it was not asked, things as the participants counted them.</p>
 ${others.map(({ key, title }) => {
-  const there = view.steps.some(({ paths }) => paths.has(key));
-  return markup`<div class="panel"><figure><figcaption>${title}</figcaption>${there ? changesChart(title, key, view) : absent('No participant of this path took part: nothing was withdrawn, nothing brought back.')}</figure></div>`;
+  const there = view.steps.some((step) => changesOf(step, key) !== undefined);
+  const shown = there
+    ? changesChart(title, view, (step) => changesOf(step, key))
+    : absent('No participant of this path took part: nothing was withdrawn, nothing brought back.');
+  return markup`<div class="panel"><figure><figcaption>${title}</figcaption>${shown}</figure>${changedRoutes(view, key)}</div>`;
 })}</section>`;
+}
+
+function gate(view: DrillView): Markup {
+  const rows = view.steps.flatMap(({ from, to, gate: seen }) =>
+    seen === undefined ? [] : [{ from, to, seen }],
+  );
+  const who = (tiers: readonly string[]): string => (tiers.length === 0 ? 'nobody' : tiers.join(', '));
+  return markup`<section><h2>Who may change the underlay</h2>
+<p class="lead">Whom the gate let through at each level, of everybody who asked.</p>${
+    rows.length === 0
+      ? absent('The report holds no gate: nobody asked.')
+      : table(
+          [{ title: 'step' }, { title: 'gate' }, { title: 'ordinary changes' }, { title: 'emergencies' }],
+          rows.map(({ from, to, seen }) => ({
+            cells: [
+              `${from} → ${to}`,
+              `${seen.mode}${seen.ok ? '' : ' ✗'}`,
+              who(seen.ordinary),
+              who(seen.emergency),
+            ],
+            bad: !seen.ok,
+          })),
+        )
+  }</section>`;
 }
 
 function numbers(view: DrillView): Markup {
@@ -190,6 +270,7 @@ export function drillPage(report: unknown, facts: Facts): string {
           budgets(view),
           traffic(view),
           changes(view),
+          gate(view),
           numbers(view),
         ],
     host(facts),

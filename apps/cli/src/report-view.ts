@@ -11,6 +11,8 @@ export const BOUNDS = {
   paths: 6,
   classes: 8,
   acts: 300,
+  /** Routes that are named of those that a step withdrew or brought back. */
+  named: 6,
   /** Characters of a name, and of a message. */
   name: 60,
   text: 300,
@@ -48,6 +50,24 @@ export interface TrafficView {
   readonly deprioritised: number;
 }
 
+/** Routes of one mode after a step. */
+export interface RoutesView {
+  readonly there: number;
+  readonly withdrawn: number;
+  readonly restored: number;
+  /** The first of them, as the kernel shows them. */
+  readonly named: readonly string[];
+  readonly ok: boolean;
+}
+
+/** Whom the gate of the underlay let through after a step. */
+export interface GateView {
+  readonly mode: string;
+  readonly ordinary: readonly string[];
+  readonly emergency: readonly string[];
+  readonly ok: boolean;
+}
+
 export interface StepView {
   readonly epoch: string;
   readonly from: number;
@@ -56,6 +76,9 @@ export interface StepView {
   /** By the path's own name. */
   readonly paths: ReadonlyMap<string, PathView>;
   readonly traffic: ReadonlyMap<string, TrafficView>;
+  /** By mode; empty where no routes were looked at. */
+  readonly routes: ReadonlyMap<string, RoutesView>;
+  readonly gate: GateView | undefined;
 }
 
 export interface ViolationView {
@@ -137,6 +160,36 @@ function trafficView(value: unknown): TrafficView {
   };
 }
 
+function routesView(value: unknown): RoutesView {
+  const routes = record(value);
+  const withdrawn = list(routes['withdrawn']);
+  const restored = list(routes['restored']);
+  return {
+    there: count(routes['there']),
+    withdrawn: withdrawn.length,
+    restored: restored.length,
+    named: [...withdrawn.slice(0, BOUNDS.named), ...restored.slice(0, BOUNDS.named)]
+      .slice(0, BOUNDS.named)
+      .map((each) => text(each)),
+    ok: routes['ok'] === true,
+  };
+}
+
+function gateView(value: unknown): GateView | undefined {
+  const gate = record(value);
+  if (typeof gate['mode'] !== 'string') return undefined;
+  const tiers = (given: unknown): readonly string[] =>
+    list(given)
+      .slice(0, BOUNDS.classes)
+      .map((each) => text(each));
+  return {
+    mode: text(gate['mode']),
+    ordinary: tiers(gate['ordinary']),
+    emergency: tiers(gate['emergency']),
+    ok: gate['ok'] === true,
+  };
+}
+
 function mapped<T>(value: unknown, view: (value: unknown) => T | undefined): ReadonlyMap<string, T> {
   return new Map(
     Object.entries(record(value))
@@ -172,6 +225,8 @@ export function drillView(json: unknown): DrillView {
     ok: step['ok'] === true,
     paths: mapped(step['paths'], pathView),
     traffic: mapped(step['traffic'], trafficView),
+    routes: mapped(step['routes'], routesView),
+    gate: gateView(step['gate']),
   }));
   const names = new Set([...Object.keys(PATH_NAMES), ...steps.flatMap(({ paths }) => [...paths.keys()])]);
   const violations = violationsOf(report);
