@@ -550,6 +550,27 @@ describe('a loosening', () => {
     await expect.poll(ack).toMatchObject({ epoch: 2n, outcome: 'applied', level: 5 });
   });
 
+  it('PO-12 that runs when the warden falls silent is taken back, and the slot keeps the epoch before', async () => {
+    const stage = stageOf();
+    const { world, ack } = await standingAt(2, stage);
+    world.before = [
+      (_plan, signal) =>
+        new Promise((resolve) => {
+          world.there.add('c3');
+          signal.addEventListener('abort', () => {
+            resolve();
+          });
+        }),
+    ];
+    loosen(stage, 2n, 2, 5, 'LOOSEN_PATHS');
+    await expect.poll(() => world.there.has('c3')).toBe(true);
+    stage.beats.warden = false;
+    await expect.poll(() => [...world.there]).toEqual(at(2));
+    await expect.poll(ack).toMatchObject({ epoch: 1n, level: 2, outcome: 'applied' });
+    stage.beats.warden = true;
+    await expect.poll(ack).toMatchObject({ epoch: 2n, level: 5, outcome: 'applied' });
+  });
+
   it('PO-12 that fails cuts nothing: it is late, is not acknowledged, and is tried until it is done', async () => {
     const stage = stageOf();
     const { world, ack } = await standingAt(3, stage);
