@@ -85,11 +85,9 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const mark = at('provisioned');
   const answerMs = settings.storageAnswerMs;
   // The journal first and alone: every call that hangs keeps one of the few threads that all file access shares.
-  const found = await inTime(
-    'read the decision journal',
-    answerMs,
-    journalAt(at('decisions.journal')),
-  ).catch(silent);
+  const found = await inTime('read the decision journal', answerMs, journalAt(at('decisions.journal'))).catch(
+    silent,
+  );
   const answers = found?.silence === undefined;
   const [provisioned, left] = answers
     ? await Promise.all([
