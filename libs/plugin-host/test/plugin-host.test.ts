@@ -1,6 +1,7 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { contentHashOf } from '../src/index.js';
@@ -185,5 +186,30 @@ describe('a plugin that runs', () => {
     }
     expect(bench.requests).toEqual([]);
     expect(wrong).toHaveLength(6);
+  });
+});
+
+describe('the file of indicators in its process', () => {
+  it('PO-3 reads a file that is larger than its heap, garbage included, and finds the one line that counts', async () => {
+    const folder = fileURLToPath(new URL('../../../plugins/sources/indicator-file', import.meta.url));
+    mkdirSync(join(bench.directory, 'indicators'));
+    const indicators = join(bench.directory, 'indicators/indicators.jsonl');
+    const description = 'x'.repeat(190);
+    const lines = Array.from({ length: 100_000 }, (_, at) =>
+      JSON.stringify({ id: `ioc-${at}`, severity: 'low', description }),
+    );
+    lines[50_000] = JSON.stringify({ id: 'the-one', severity: 'critical' });
+    lines[70_000] = '{"id":';
+    lines[70_001] = 'y'.repeat(1_000_000);
+    writeFileSync(indicators, lines.join('\n'));
+    expect(lines.join('\n').length).toBeGreaterThan(16 * 1024 * 1024);
+    await bench.load(folder, ['posture.tighten'], { files: { indicators }, limits: { heapMiB: 16 } });
+    await until('it asked', () => bench.requests.length > 0, 25_000);
+    expect(bench.requests).toMatchObject([{ level: 2, reason: 'indicator the-one is critical' }]);
+    expect(bench.status).toMatchObject({
+      restarts: 0,
+      problem:
+        'INDICATOR_LINE line 70001, line: expected one JSON object; line 70002, line: expected at most 4096 bytes',
+    });
   });
 });
