@@ -252,7 +252,7 @@ async function typescript() {
 
 async function bundles() {
   // Not imported before npm's packages are there.
-  const { bundleAll } = await import('../bundle/bundle.mjs');
+  const { bundleAll } = await import('../bundler/bundle.mjs');
   const made = await bundleAll((line) => process.stdout.write(`${line} `));
   return made === 0 ? 'unchanged' : 'made';
 }

@@ -22,7 +22,17 @@ import { idsOf } from './trace.mjs';
 const ROOT = join(import.meta.dirname, '../..');
 const EXIT = { unexpected: 1, usage: 2, survived: 6, stopped: 130 };
 /** Everything that some test starts or loads, made current once before the first break. */
-const BUILDS = ['libs/shared-memory-ipc', 'libs/plugin-host', 'plugins/dataplane', 'plugins/warden', 'test/lab', 'tsc'];
+const BUILDS = [
+  'libs/shared-memory-ipc',
+  'libs/plugin-host',
+  'plugins/dataplane',
+  'plugins/warden',
+  'plugins/boot',
+  'test/lab',
+  'test/faults',
+  'tsc',
+  'bundle',
+];
 /** Longest run of one build or test; vitest's own limits end a test that hangs long before. */
 const LIMIT_MS = 10 * 60_000;
 
@@ -39,7 +49,8 @@ const PRIVATE = [
 /**
  * One mutant: `find` (exact text, once in `file`) becomes `replace`; `test` is the vitest file and a part of the
  * title that has to fail; `build` says what is made anew of the broken source before the test: make targets as
- * "directory" or "directory target", and "tsc" where the test starts child processes from dist.
+ * "directory" or "directory target", "tsc" where the test starts child processes from dist, then "bundle" where the
+ * lab starts the services.
  */
 export function mutants(root = ROOT) {
   return JSON.parse(readFileSync(join(root, 'test/law/mutants.json'), 'utf8')).mutants;
@@ -124,9 +135,13 @@ function run(at, command, args) {
 async function build(at, steps) {
   for (const step of steps) {
     const [directory, ...targets] = step.split(' ');
+    const program = {
+      tsc: [join(at, 'node_modules/typescript/bin/tsc'), '-b'],
+      bundle: [join(at, 'firmware/bundler/bundle.mjs')],
+    }[step];
     const { ok, output } =
-      step === 'tsc'
-        ? await run(at, process.execPath, [join(at, 'node_modules/typescript/bin/tsc'), '-b'])
+      program !== undefined
+        ? await run(at, process.execPath, program)
         : await run(at, 'make', ['--no-print-directory', '-C', directory, ...targets]);
     if (!ok) return output.slice(-2000);
   }

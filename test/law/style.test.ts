@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
 const OWN = ['apps', 'libs', 'plugins', 'test', 'firmware', 'yang'];
-const TOOLS = ['node_modules', 'dist', 'build', '.cache'];
+const TOOLS = ['node_modules', 'dist', 'build', 'bundle', '.cache'];
 
 function under(directory: string): string[] {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {

@@ -36,8 +36,8 @@ export type Entry =
   | { readonly is: 'complete' }
   | { readonly is: 'anew' };
 
-/** The bytes of a journal with these entries, `spare` untouched records behind them. */
-export function journalOf(entries: readonly Entry[], spare = 3): Uint8Array {
+/** The bytes of a journal with these entries, `spare` untouched records behind them; older ones do not say how long they are. */
+export function journalOf(entries: readonly Entry[], spare = 3, saysLength = true): Uint8Array {
   let records: JournalRecord[] = [];
   let reserved = 0n;
   let epoch = 0n;
@@ -87,9 +87,10 @@ export function journalOf(entries: readonly Entry[], spare = 3): Uint8Array {
       }
     }
   }
+  const fileRecords = saysLength ? records.length + spare : 0;
   const bytes = new Uint8Array((records.length + spare) * JOURNAL_RECORD_BYTES);
   records.forEach((record, index) => {
-    bytes.set(encodeJournalRecord(record), index * JOURNAL_RECORD_BYTES);
+    bytes.set(encodeJournalRecord({ ...record, fileRecords }), index * JOURNAL_RECORD_BYTES);
   });
   return bytes;
 }

@@ -40,8 +40,11 @@ function bulkRoutes(): readonly LabRoute[] {
   }));
 }
 
+/** Nanoseconds, or what became of a path that did not end. */
+type Span = number | { readonly outcome: string };
+
 /** Goes to a level by the console and waits for the end; nanoseconds of each path by the stamps of the acting ends. */
-async function transition(lab: Lab, level: number): Promise<Readonly<Record<Path, number>>> {
+async function transition(lab: Lab, level: number): Promise<Record<Path, Span>> {
   const console_ = lab.posture('console');
   const reply = await console_.set(
     {
@@ -57,13 +60,12 @@ async function transition(lab: Lab, level: number): Promise<Readonly<Record<Path
   for (const until = performance.now() + WITHIN_MS; performance.now() < until; await sleep(50)) {
     const { transition: report } = await console_.get({}, { deadlineMs: 5_000 });
     if (report?.epoch !== epoch || report.outcome === 'running') continue;
-    const spans = PATHS.map((name) => {
+    const spans = PATHS.map((name): readonly [Path, Span] => {
       const path = report.paths.find((each) => each.path === name);
-      if (path === undefined || path.endNs === 0n)
-        throw new Error(`bench: ${name} did not end at ${String(level)}`);
-      return [name, Number(path.endNs - path.startNs)] as const;
+      const ended = path !== undefined && path.endNs > 0n;
+      return [name, ended ? Number(path.endNs - path.startNs) : { outcome: path?.outcome ?? 'unknown' }];
     });
-    return Object.fromEntries(spans) as Record<Path, number>;
+    return Object.fromEntries(spans) as Record<Path, Span>;
   }
   throw new Error(`bench: level ${String(level)} was not reached within ${String(WITHIN_MS)} ms`);
 }
@@ -77,7 +79,7 @@ interface Part {
 async function transitionPart(lab: Lab, samples: number): Promise<Part> {
   await addRoutes(lab, 'overlay', bulkRoutes());
   const plain = await plainRoutes(ROUTES);
-  const taken = { down: [] as Record<Path, number>[], up: [] as Record<Path, number>[] };
+  const taken = { down: [] as Record<Path, Span>[], up: [] as Record<Path, Span>[] };
   const beside = { down: [] as number[], up: [] as number[] };
   try {
     for (let n = 0; n < samples; n += 1) {
@@ -96,12 +98,16 @@ async function transitionPart(lab: Lab, samples: number): Promise<Part> {
     ['down', '5 → 1'],
     ['up', '1 → 5'],
   ] as const) {
-    const rowOfPath = (path: Path): Row =>
-      rowOf(
+    const rowOfPath = (path: Path): Row => {
+      const spans = taken[way].map((each) => each[path]);
+      const others = spans.filter((span) => typeof span !== 'number').map(({ outcome }) => outcome);
+      return rowOf(
         `${name}: ${path}, budget ${String(BUDGET_MS[path])} ms`,
-        taken[way].map((each) => each[path]),
+        spans.filter((span) => typeof span === 'number'),
         'ms',
+        others.length === 0 ? {} : { invalid: `${String(others.length)} did not end: ${others.join(', ')}` },
       );
+    };
     const [dataplane, overlay, underlay] = [
       rowOfPath('dataplane'),
       rowOfPath('overlay'),

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 
 import { PROGRAMS, ROOT } from './paths.js';
 
-/** What firmware/bundle writes beside a bundle. */
+/** What firmware/bundler writes beside a bundle. */
 interface MadeOf {
   /** Relative to the root of the tree. */
   readonly inputs: readonly string[];

@@ -129,7 +129,7 @@ async function bundleOf(entry, directory) {
 
 /** A script, not a module: V8 takes a code cache for scripts only. */
 const starter = (name) => `'use strict';
-// Starts the service beside it; made by firmware/bundle.
+// Starts the service beside it; made by firmware/bundler.
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { Script, constants } = require('node:vm');
@@ -151,7 +151,7 @@ script.runInThisContext().call(exports, exports, require, module, file, __dirnam
 
 /** Characters beyond Latin-1 as escapes: V8 then keeps the text in one byte a character. */
 function latin1(code) {
-  return code.replaceAll(/[^\x00-\xff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return code.replaceAll(/[\u0100-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /**
