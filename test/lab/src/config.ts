@@ -221,6 +221,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
           accords: FILES.accords,
           zones: FILES.zones,
           budgetMs: settings.budgets[mode === 'overlay' ? 'overlayMs' : 'underlayMs'],
+          reconcileMs: 3_000,
         }),
       ]),
     ),

@@ -75,6 +75,7 @@ export { PROGRAMS } from './paths.js';
 export { processesWith, type SeenProcess, startTimeOf } from './processes.js';
 export {
   foreignRoutes,
+  KEDGE_PROTOCOLS,
   type LabRoute,
   linksOf,
   ROUTE_MODES,
