@@ -363,4 +363,29 @@ describe('power cuts and crashes at every write', () => {
     }
     expect(visited).toBe(calls.length * 2);
   });
+
+  it('PO-17 PO-19 the service itself, started from a sample of them, serves what recovery says', async () => {
+    const sample: { readonly disk: DiskState; readonly came: Came; readonly where: string }[] = [];
+    for (const { index, cut, disk } of states(['lost', 'torn'])) {
+      const came = await start(disk, undefined);
+      const isNew = !sample.some((each) => each.came.level === came.level);
+      // What goes on to loosen does not stay where it was started.
+      if (isNew && came.resumeTo === undefined)
+        sample.push({ disk, came, where: `before call ${index}, ${cut}` });
+    }
+    expect(sample.length).toBeGreaterThanOrEqual(4);
+    for (const { disk, came, where } of sample) {
+      const other = new Appliance({ journalRecords: 64 });
+      try {
+        writeDisk(disk, other.state);
+        other.startWarden();
+        await other.start();
+        expect(other.read().level, where).toBe(came.level);
+        const alarms = (await other.get()).alarms.join();
+        expect(alarms.includes('was taken'), where).toBe(came.alarms.length > 0);
+      } finally {
+        await other.close();
+      }
+    }
+  });
 });

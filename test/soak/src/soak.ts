@@ -3,11 +3,13 @@
  * It must not help the lab, except that a convergence ends every fault before it asks.
  */
 import {
+  allRoutesAt,
   type BoardTrace,
   converge,
   describe,
   DRILL_RATES,
   graceNs,
+  KEDGE_PROTOCOLS,
   kernelRoutes,
   type Lab,
   labUp,
@@ -232,7 +234,7 @@ class Soak {
         await run('nsenter', [
           `--net=${namespace}`,
           ...['ip', 'route', 'add', 'blackhole', `198.51.${Math.floor(pick * 256)}.0/24`],
-          ...['metric', '77', 'proto', '186'],
+          ...['metric', '77', 'proto', KEDGE_PROTOCOLS[mode]],
         ]);
         return;
       }
@@ -271,7 +273,7 @@ class Soak {
       return;
     }
     if (took === undefined) {
-      this.#violate('not-converged', `not at level ${level}: ${await describe(this.#stage)}`);
+      this.#violate('not-converged', `not at level ${level}: ${await this.#wrongs(level)}`);
     } else {
       this.#converged.push(took);
     }
@@ -285,6 +287,22 @@ class Soak {
     this.#options.progress?.(
       `${String(this.#done).padStart(5)} acts, ${this.#orders.length} orders, level ${level} in ${took === undefined ? '(never)' : `${Math.round(took)} ms`}, ${this.#violations.length} violations`,
     );
+  }
+
+  /** What is not right, as far as it can be told from outside. */
+  async #wrongs(level: Level): Promise<string> {
+    const afterNs = nowNs();
+    const routes = await allRoutesAt(this.#lab, level).catch((error: unknown) => [
+      { differences: [String(error)] },
+    ]);
+    await pause(200);
+    const flowing = await this.#lab.traffic().received('management', afterNs, nowNs());
+    return [
+      ...routes.flatMap(({ differences }) => differences),
+      `${flowing.packets} management packets in ${Number((nowNs() - afterNs) / 1_000_000n)} ms`,
+      ...['overlay', 'underlay'].map((name) => `${name}: ${this.#lab.logTail(name, 3)}`),
+      await describe(this.#stage),
+    ].join('; ');
   }
 
   #ordersJudged(): readonly Offence[] {
