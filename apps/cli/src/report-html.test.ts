@@ -71,7 +71,7 @@ describe('the page of a drill', () => {
       '>−400<',
       '>+400<',
       '0 of 2,000',
-      '<td>5 → 2</td>',
+      '<td>5\u00a0→\u00a02</td>',
     ]) {
       expect(page, said).toContain(said);
     }

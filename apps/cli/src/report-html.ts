@@ -142,6 +142,10 @@ function traffic(view: DrillView): Markup {
 <div class="panel">${view.classes.map((name) => markup`<figure><figcaption>${name}</figcaption>${trafficChart(name, view)}</figure>`)}</div></section>`;
 }
 
+/** A step that no line break tears apart. */
+const stepText = ({ from, to }: { readonly from: number; readonly to: number }): string =>
+  `${from}\u00a0→\u00a0${to}`;
+
 /** Routes as the kernel was asked for them; where nobody asked, what the participants say of themselves. */
 function changesOf(step: StepView, key: string): Changes | undefined {
   const routes = step.routes.get(key);
@@ -170,7 +174,7 @@ function changedRoutes(view: DrillView, key: string): Piece {
     ],
     rows.map(({ step, routes }) => ({
       cells: [
-        `${step.from} → ${step.to}`,
+        stepText(step),
         routes.withdrawn,
         routes.restored,
         routes.there,
@@ -207,7 +211,7 @@ function gate(view: DrillView): Markup {
           [{ title: 'step' }, { title: 'gate' }, { title: 'ordinary changes' }, { title: 'emergencies' }],
           rows.map(({ from, to, seen }) => ({
             cells: [
-              `${from} → ${to}`,
+              stepText({ from, to }),
               `${seen.mode}${seen.ok ? '' : ' ✗'}`,
               who(seen.ordinary),
               who(seen.emergency),
@@ -232,7 +236,7 @@ function numbers(view: DrillView): Markup {
     view.steps.map((step) => ({
       cells: [
         step.epoch,
-        `${step.from} → ${step.to}`,
+        stepText(step),
         ...view.paths.map(({ key }) => text(step.paths.get(key))),
         ...view.classes.map((name) => {
           const seen = step.traffic.get(name);

@@ -51,7 +51,7 @@ svg .course{fill:none;stroke:var(--ink);stroke-width:1.6}
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.28rem .6rem .28rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--muted);font-weight:600;white-space:nowrap} td.n,th.n{text-align:right}
-td{overflow-wrap:anywhere} tr.bad td{color:var(--bad)}
+td{overflow-wrap:break-word;max-width:34rem} tr.bad td{color:var(--bad)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem;margin:0;font-size:.9rem}
 dt{color:var(--muted)} dd{margin:0;overflow-wrap:anywhere}
 footer{margin-top:2.4rem;border-top:1px solid var(--line);padding-top:.7rem;color:var(--muted);font-size:.85rem}

@@ -12,7 +12,7 @@ export const BOUNDS = {
   classes: 8,
   acts: 300,
   /** Routes that are named of those that a step withdrew or brought back. */
-  named: 6,
+  named: 3,
   /** Characters of a name, and of a message. */
   name: 60,
   text: 300,
