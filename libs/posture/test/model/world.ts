@@ -472,7 +472,7 @@ export class World {
         // Whether they reached the disk nobody knows; a loosening is taken out of it before anybody is told.
         this.#write(
           this.queue.filter(
-            ({ record }) => record.kind !== 'decision' || (record.to ?? 1) < (record.from ?? 1),
+            ({ record }) => record.kind !== 'decision' || (record.to ?? 1) <= (record.from ?? 1),
           ),
         );
         this.queue = [];
