@@ -226,13 +226,17 @@ async function endTracked(isProhibited: (flow: Flow) => boolean, options: ToolOp
   if (before === undefined) return { supported: false, ended: 0, left: 0 };
   if (before.length === 0) return { supported: true, ended: 0, left: 0 };
   // conntrack opens its input by name and Node's pipes are sockets, which cannot be opened: hence a file.
-  const directory = await mkdtemp(join(tmpdir(), 'kedge-flows-'));
+  let directory: string | undefined;
   try {
+    directory = await mkdtemp(join(tmpdir(), 'kedge-flows-'));
     const file = join(directory, 'flows');
     await writeFile(file, `${before.map(trackedLine).join('\n')}\n`);
     await runInside('conntrack', ['-R', file], options);
+  } catch (error) {
+    // A disk that is full or read-only is no reason to fail a transition: what is left is counted below.
+    if (error instanceof KedgeError) throw error;
   } finally {
-    await rm(directory, { recursive: true });
+    if (directory !== undefined) await rm(directory, { recursive: true, force: true });
   }
   return counted(before, (await list()) ?? before, trackedLine);
 }

@@ -130,19 +130,42 @@ async function show(args: readonly string[], options: ToolOptions): Promise<stri
  *
  * @throws KedgeError `ROUTES_READ`, `ROUTES_OUTPUT`, `ROUTES_NAMESPACE`, `ROUTES_TOOL`, `ROUTES_TIMEOUT`
  */
-export async function readRoutes(mode: RouteMode, options: ToolOptions = {}): Promise<RouteWorld> {
-  const protocol = String(ROUTE_PROTOCOL[mode]);
+export function readRoutes(mode: RouteMode, options: ToolOptions = {}): Promise<RouteWorld> {
+  return readParts(mode, { routes: true, rules4: true, rules6: true }, options);
+}
+
+/** What of a world is to be read. */
+interface Parts {
+  readonly routes: boolean;
+  readonly rules4: boolean;
+  readonly rules6: boolean;
+}
+
+async function readParts(mode: RouteMode, parts: Parts, options: ToolOptions): Promise<RouteWorld> {
   const json = ['-j', '-N', '-d'];
+  const routeWords = ['route', 'show', 'table', 'all', 'proto', String(ROUTE_PROTOCOL[mode])];
+  const read = (wanted: boolean, words: readonly string[]): Promise<string> =>
+    wanted ? show([...json, ...words], options) : Promise.resolve('[]');
   const [routes, rules4, rules6] = await Promise.all([
-    show([...json, 'route', 'show', 'table', 'all', 'proto', protocol], options),
-    show([...json, '-4', 'rule', 'show'], options),
-    show([...json, '-6', 'rule', 'show'], options),
+    read(parts.routes, routeWords),
+    read(parts.rules4, ['-4', 'rule', 'show']),
+    read(parts.rules6, ['-6', 'rule', 'show']),
   ]);
   const [four, six] = [rulesOutput(rules4, mode, 4), rulesOutput(rules6, mode, 6)];
   return {
     mode,
     entries: [...routesOutput(routes, mode), ...four.entries, ...six.entries],
     strangers: [...four.strangers, ...six.strangers],
+  };
+}
+
+/** What a batch has changed. */
+function partsOf(batch: readonly Step[]): Parts {
+  const objects = batch.map(objectOf);
+  return {
+    routes: objects.some(({ object }) => object === 'route'),
+    rules4: objects.some(({ object, family }) => object === 'rule' && family === 4),
+    rules6: objects.some(({ object, family }) => object === 'rule' && family === 6),
   };
 }
 
@@ -213,9 +236,12 @@ export async function applyPlan(plan: Plan, options: ToolOptions = {}, size = BA
         `${lines.map(({ line }) => line).join('\n')}\n`,
       );
       // Read with the signal left out: what was begun is told truly.
-      const world = await readRoutes(mode, rest);
-      const texts = new Set(world.entries.map(({ text }) => text));
-      const rules = new Set(world.entries.map(({ family, text }) => `${String(family)} ${text}`));
+      const world = await readParts(mode, partsOf(batch), rest);
+      const texts = new Set<string>();
+      const rules = new Set<string>();
+      for (const { kind, family, text } of world.entries)
+        if (kind === 'route') texts.add(text);
+        else rules.add(`${String(family)} ${text}`);
       const complaints = complaintsOf(run.stderr);
       for (const step of batch) {
         if (holds(step, texts, rules)) {

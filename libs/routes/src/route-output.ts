@@ -97,7 +97,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 const KNOWN_ROUTE = new Set(
-  'type dst tos dev gateway via table scope metric flags pref prefsrc metrics nexthops'.split(' '),
+  'type tos dev gateway via table scope metric flags pref prefsrc metrics nexthops'.split(' '),
 );
 /** Flags that tell how a route fares, not what it is. */
 const STATE_FLAGS = new Set([
@@ -155,33 +155,60 @@ function nexthopsText(row: Row): string {
     .join('');
 }
 
-function routeOf(row: Row, protocol: number): KernelEntry {
+/** Everything of a route but its destination, as text before and after it. */
+interface Shape {
+  readonly before: string;
+  readonly after: string;
+  readonly table: number;
+  readonly metric: number;
+  /** Whether a default route of this shape is an IPv6 one. */
+  readonly six: boolean;
+}
+
+function shapeOf(row: Row, protocol: number): Shape {
   const typeName = row['type'] === undefined ? '1' : wordOf(row['type'], 'a type');
   const type = TYPES[typeName] ?? typeName;
   const via = viaText(row);
   const table = row['table'] === undefined ? MAIN_TABLE : numberOf(row['table'], 'a table');
   const metric = row['metric'] === undefined ? 0 : numberOf(row['metric'], 'a metric');
-  const given = row['dst'];
-  if (typeof given !== 'string') throw damaged('a route has no destination', 'an address or a prefix');
-  const v6 = given === 'default' ? isIp6(row, via) : given.includes(':');
-  const destination = destinationText(given, v6);
   const flags = flagsOf(row);
   const strange =
     hasUnknown(row, KNOWN_ROUTE) ||
     flags.some((flag) => flag !== 'onlink') ||
     !(row['pref'] === undefined || row['pref'] === 'medium' || row['pref'] === '0');
-  const text = `${type === 'unicast' ? '' : `${type} `}${destination}${via}${deviceText(row)}${
-    flags.includes('onlink') ? ' onlink' : ''
-  }${row['tos'] === undefined ? '' : ` tos ${wordOf(row['tos'], 'a type of service')}`}${row['prefsrc'] === undefined ? '' : ` src ${addressText(row['prefsrc'], 'a source')}`} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}${metricsText(row)}${nexthopsText(row)}`;
+  const onlink = flags.includes('onlink') ? ' onlink' : '';
+  const tos = row['tos'] === undefined ? '' : ` tos ${wordOf(row['tos'], 'a type of service')}`;
+  const source = row['prefsrc'] === undefined ? '' : ` src ${addressText(row['prefsrc'], 'a source')}`;
+  const place = ` table ${String(table)} metric ${String(metric)} proto ${String(protocol)}`;
+  const whole = `${via}${deviceText(row)}${onlink}${tos}${source}${place}${metricsText(row)}${nexthopsText(row)}`;
+  return {
+    before: type === 'unicast' || strange ? '' : `${type} `,
+    // What we do not know how to write equals nothing that is desired, and is deleted by what we do know.
+    after: strange ? place : whole,
+    table,
+    metric,
+    six: isIp6(row, via),
+  };
+}
+
+function routeOf({ dst, ...rest }: Row, protocol: number, shapes: Map<string, Shape>): KernelEntry {
+  if (typeof dst !== 'string') throw damaged('a route has no destination', 'an address or a prefix');
+  // Ten thousand routes have a handful of shapes; each is checked once.
+  const name = JSON.stringify(rest);
+  let shape = shapes.get(name);
+  if (shape === undefined) {
+    shape = shapeOf(rest, protocol);
+    shapes.set(name, shape);
+  }
+  const { before, after, table, metric, six } = shape;
+  const v6 = dst === 'default' ? six : dst.includes(':');
+  const destination = destinationText(dst, v6);
   return {
     kind: 'route',
     family: v6 ? 6 : 4,
     table: table === MAIN_TABLE ? 'main' : table === GUARD_TABLE ? 'guard' : 'other',
     key: routeEntryKey(table, destination, metric),
-    // What we do not know how to write equals nothing that is desired, and is deleted by what we do know.
-    text: strange
-      ? `${destination} table ${String(table)} metric ${String(metric)} proto ${String(protocol)}`
-      : text,
+    text: before + destination + after,
   };
 }
 
@@ -196,7 +223,8 @@ function isIp6(row: Row, via: string): boolean {
  * @throws KedgeError `ROUTES_OUTPUT`
  */
 export function routesOutput(text: string, mode: RouteMode): KernelEntry[] {
-  return rowsOf(text).map((row) => routeOf(row, ROUTE_PROTOCOL[mode]));
+  const shapes = new Map<string, Shape>();
+  return rowsOf(text).map((row) => routeOf(row, ROUTE_PROTOCOL[mode], shapes));
 }
 
 /**

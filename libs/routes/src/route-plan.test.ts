@@ -141,10 +141,10 @@ describe('a plan of routes', () => {
       'route add 10.81.0.0/24 dev mesh0 table 10700 metric 50 proto 107',
       'route add fd80::/32 via fe80::2 dev mesh0 onlink table 10700 metric 18600 proto 107',
       'rule add pref 100 lookup 10700 protocol 107',
-      'rule add pref 110 iif lo ipproto udp dport 67 lookup 254 protocol 107',
-      'rule add pref 100 lookup 10700 protocol 107',
       'rule add pref 110 iif lo ipproto udp dport 547 lookup 254 protocol 107',
       'rule add pref 149 prohibit protocol 107',
+      'rule add pref 100 lookup 10700 protocol 107',
+      'rule add pref 110 iif lo ipproto udp dport 67 lookup 254 protocol 107',
       'rule add pref 149 prohibit protocol 107',
       'route del 10.80.0.0/16 via 10.7.0.2 dev mesh0 onlink table 254 metric 18600 proto 107',
     ]);
@@ -163,9 +163,9 @@ describe('a plan of routes', () => {
     expect(linesOf(planOf(actual, desiredRoutes(SITE, NORMAL, 'overlay'), EPOCH))).toEqual([
       'route add 10.80.0.0/16 via 10.7.0.2 dev mesh0 onlink table 254 metric 18600 proto 107',
       'rule del pref 149 prohibit protocol 107',
-      'rule del pref 149 prohibit protocol 107',
       'rule del pref 100 lookup 10700 protocol 107',
       'rule del pref 110 iif lo ipproto udp dport 67 lookup 254 protocol 107',
+      'rule del pref 149 prohibit protocol 107',
       'rule del pref 100 lookup 10700 protocol 107',
       'rule del pref 110 iif lo ipproto udp dport 547 lookup 254 protocol 107',
       'route del 10.81.0.0/24 dev mesh0 table 10700 metric 50 proto 107',

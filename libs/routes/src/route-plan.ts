@@ -48,19 +48,20 @@ function stepOf(id: string, entry: KernelEntry, before: string | null, after: st
  */
 function rankOf(entry: KernelEntry, step: Step, protects: boolean): number {
   if (entry.kind === 'rule') {
-    if (step.kind !== 'remove') return isProhibition(entry) ? 3 : 2;
-    if (isProhibition(entry)) return 6;
-    return 7;
+    // The families apart, because iproute2 takes them in different batches; IPv4 goes with the routes.
+    const six = entry.family === 6;
+    if (step.kind !== 'remove') return (isProhibition(entry) ? 3 : 2) + (six ? 0 : 2);
+    return (isProhibition(entry) ? 8 : 9) + (six ? 2 : 0);
   }
   if (entry.table === 'guard') {
     if (step.kind !== 'remove') return 1;
-    return protects ? 0 : 8;
+    return protects ? 0 : 12;
   }
-  return step.kind === 'remove' ? 4 : 5;
+  return step.kind === 'remove' ? 6 : 7;
 }
 
 /** One more than the highest that {@link rankOf} gives. */
-const RANKS = 9;
+const RANKS = 13;
 
 /** SHA-256 of what was read, independent of the order in which it was read. */
 function baseOf(world: RouteWorld): string {
