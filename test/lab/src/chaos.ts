@@ -25,7 +25,7 @@ import { allRoutesAt, expectedRoutes, kernelRoutes } from './kernel-routes.js';
 import { connectLab, type Lab, labDown, type LabService, labUp } from './lab.js';
 import { ROUTE_MODES, type RouteMode } from './route-topology.js';
 import type { LabBudgets } from './settings.js';
-import { CLASS_NAMES, DATAPLANE } from './topology.js';
+import { CLASS_NAMES, DATAPLANE, type SocketDirectory } from './topology.js';
 
 /** Services that are struck at every step. */
 export const STRUCK_SERVICES = ['posture-coordinator', 'vpp-bridge', 'forwarder', ...ROUTE_MODES] as const;
@@ -155,12 +155,15 @@ async function isConverged(stage: Stage, level: Level): Promise<boolean> {
 /**
  * Asks until the level is in force and everything is right. A request whose answer was lost is made again with
  * its key, which makes it the same one; one that was refused because the service is recovering is made anew.
+ *
+ * @param way by which it is asked.
  */
 export async function converge(
   stage: Stage,
   level: Level,
   key: string,
   asked: boolean,
+  way: (from: Level, to: Level) => SocketDirectory = wayInFor,
 ): Promise<number | undefined> {
   const { lab, trace, signal } = stage;
   const begun = performance.now();
@@ -175,7 +178,7 @@ export async function converge(
     if (mayAsk || (idle && performance.now() > again)) {
       try {
         const reply = await lab
-          .posture(wayInFor(word.level, level))
+          .posture(way(word.level, level))
           .set(
             { level, reason: 'chaos drill', principal: 'service:drill', idempotencyKey: requestKey },
             { deadlineMs: CALL_MS },

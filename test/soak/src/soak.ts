@@ -267,7 +267,8 @@ class Soak {
     this.#orders.push({ way: 'console', level, sentNs, answeredNs: sentNs, outcome: 'lost' });
     let took: number | undefined;
     try {
-      took = await converge(this.#stage, level, key, false);
+      // What the console holds, nobody else may loosen (PO-4).
+      took = await converge(this.#stage, level, key, false, () => 'console');
     } catch (error) {
       this.#violate('watch', error instanceof Error ? error.message : String(error));
       return;
