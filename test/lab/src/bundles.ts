@@ -18,7 +18,7 @@ interface MadeOf {
 }
 
 /** True when a bundle (its main.js) is made of what stands in the tree now. */
-function isFresh(main: string): boolean {
+export function isFresh(main: string): boolean {
   try {
     const { inputs, own } = JSON.parse(readFileSync(join(dirname(main), 'made-of.json'), 'utf8')) as MadeOf;
     const hash = createHash('sha256');
