@@ -115,20 +115,20 @@ export default {
       name: 'front-door-only',
       comment: 'A package is entered by its front door, src/index.ts.',
       severity: 'error',
-      from: { path: '^((?:apps|libs|plugins)/[^/]+|test/(?:lab|bench))/' },
+      from: { path: '^((?:apps|libs|plugins)/[^/]+|test/(?:lab|bench|faults|soak))/' },
       to: {
-        path: '^((libs|plugins)/[^/]+|test/(lab|bench))/',
-        pathNot: ['^$1/', '^((libs|plugins)/[^/]+|test/(lab|bench))/src/index\\.ts$'],
+        path: '^((libs|plugins)/[^/]+|test/(lab|bench|faults|soak))/',
+        pathNot: ['^$1/', '^((libs|plugins)/[^/]+|test/(lab|bench|faults|soak))/src/index\\.ts$'],
       },
     },
     {
       name: 'front-door-only-from-outside',
       comment: 'Scenarios, benches and laws enter packages by their front doors too.',
       severity: 'error',
-      from: { path: '^(test|firmware)/', pathNot: '^test/(lab|bench)/' },
+      from: { path: '^(test|firmware)/', pathNot: '^test/(lab|bench|faults|soak)/' },
       to: {
-        path: '^((libs|plugins)/[^/]+|test/(lab|bench))/',
-        pathNot: '^((libs|plugins)/[^/]+|test/(lab|bench))/src/index\\.ts$',
+        path: '^((libs|plugins)/[^/]+|test/(lab|bench|faults|soak))/',
+        pathNot: '^((libs|plugins)/[^/]+|test/(lab|bench|faults|soak))/src/index\\.ts$',
       },
     },
     {
@@ -136,7 +136,7 @@ export default {
       comment: "An import stands in the importing package's own package.json.",
       severity: 'error',
       from: {
-        path: '^(apps|libs|plugins|test/(lab|bench))/',
+        path: '^(apps|libs|plugins|test/(lab|bench|faults|soak))/',
         pathNot: '(\\.test\\.ts$|^(apps|libs|plugins)/[^/]+/test/)',
       },
       to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },

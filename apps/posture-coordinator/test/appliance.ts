@@ -235,14 +235,18 @@ export class Appliance {
   }
 
   async serving(): Promise<void> {
-    await until(`serving: ${this.errors}`, async () => {
-      if (this.child?.exitCode !== null)
-        throw new Error(`the coordinator ended: ${this.errors}${this.output}`);
-      const status = await this.client()
-        .health({ deadlineMs: 1_000 })
-        .catch(() => 'down');
-      return status === 'SERVING' ? true : undefined;
-    });
+    await until(
+      `serving: ${this.errors}`,
+      async () => {
+        if (this.child?.exitCode !== null)
+          throw new Error(`the coordinator ended: ${this.errors}${this.output}`);
+        const status = await this.client()
+          .health({ deadlineMs: 1_000 })
+          .catch(() => 'down');
+        return status === 'SERVING' ? true : undefined;
+      },
+      20_000,
+    );
   }
 
   exit(): Promise<number | null> {
