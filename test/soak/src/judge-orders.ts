@@ -96,7 +96,18 @@ export function judgeOrders(sights: readonly Sight[], orders: readonly Order[]):
     const stood = sights.filter(({ atNs }) => atNs < sentNs).at(-1)?.epoch ?? 0n;
     if (outcome !== 'decision' || to <= from || epoch <= stood) continue;
     const tiers = to >= 4 ? ['local/site_owner', 'local/master'] : ['local/site_owner'];
-    if (way === 'console' || (from > 1 && tiers.includes(way))) continue;
+    const may = (by: SocketDirectory): boolean => by === 'console' || (from > 1 && tiers.includes(by));
+    // Who asks for less than somebody who may was given is answered with what is left of that loosening (PO-10), and
+    // who asks for what was just decided with that decision.
+    const given = orders.some(
+      (other) =>
+        may(other.way) &&
+        other.outcome !== 'refusal' &&
+        other.level >= to &&
+        other.sentNs < order.answeredNs &&
+        other.sentNs + WAITS_NS > sentNs,
+    );
+    if (given) continue;
     found.push({
       kind: 'unauthorised',
       atNs: sentNs,

@@ -62,6 +62,8 @@ describe('the judge of a soak', () => {
     expect(
       kinds([...good, sight(21n, 4n, 4)], [...asked, decided(30n, 2, 4, 4n, { way: 'local/apprentice' })]),
     ).toEqual([]);
+    const preempted = [order(5n, 5, { outcome: 'lost' }), decided(9n, 1, 2, 2n, { way: 'local/site_owner' })];
+    expect(kinds([sight(0n, 1n, 1), sight(10n, 2n, 2)], preempted)).toEqual([]);
     const lockdown = [sight(0n, 1n, 1), sight(10n, 2n, 2)];
     expect(kinds(lockdown, [decided(9n, 1, 2, 2n, { way: 'local/site_owner' })])).toEqual(['unauthorised']);
     expect(kinds(lockdown, [decided(9n, 1, 2, 2n)])).toEqual([]);
