@@ -32,6 +32,8 @@ export interface Offence {
 
 /** How long before a tightening a request may lie that still waits for its turn. */
 const WAITS_NS = 60_000_000_000n;
+/** How long an order without an answer may be on its way. */
+const JUST_NS = 10_000_000_000n;
 /** By when the watcher has surely seen what was stored before an answer was given. */
 const SEEN_NS = 500_000_000n;
 
@@ -97,15 +99,17 @@ export function judgeOrders(sights: readonly Sight[], orders: readonly Order[]):
     if (outcome !== 'decision' || to <= from || epoch <= stood) continue;
     const tiers = to >= 4 ? ['local/site_owner', 'local/master'] : ['local/site_owner'];
     const may = (by: SocketDirectory): boolean => by === 'console' || (from > 1 && tiers.includes(by));
-    // Who asks for less than somebody who may was given is answered with what is left of that loosening (PO-10), and
-    // who asks for what was just decided with that decision.
+    // Who asks for what was just decided is answered with that decision; who asks for less than a loosening that
+    // runs, with what is left of it (PO-10). A lost answer may have been either.
     const given = orders.some(
       (other) =>
         may(other.way) &&
-        other.outcome !== 'refusal' &&
         other.level >= to &&
-        other.sentNs < order.answeredNs &&
-        other.sentNs + WAITS_NS > sentNs,
+        (other.outcome === 'decision'
+          ? (other.epoch ?? 0n) <= epoch && (other.epoch ?? 0n) + 2n >= epoch
+          : other.outcome !== 'refusal' &&
+            other.sentNs < order.answeredNs &&
+            other.sentNs + JUST_NS > sentNs),
     );
     if (given) continue;
     found.push({
