@@ -199,8 +199,9 @@ export class JournalFile {
 
   /**
    * A loosening whose flush failed is refused, and its record may be on the disk all the same: a power cut would
-   * take it for a decision. One attempt at another file without it, before anybody is told. Where that fails,
-   * too, nothing can be done with this storage: until the power fails the newer word stands against the record.
+   * take it for a decision. One attempt at another file without it, before anybody is told. Where even that cannot
+   * be flushed it takes the name all the same: what a power cut leaves of it is whole, or damaged, which means level
+   * 2, and either is better than the record.
    */
   async #leaveOutLoosenings(records: readonly JournalRecord[]): Promise<void> {
     const rest = records.filter(
@@ -208,7 +209,7 @@ export class JournalFile {
         kind !== 'decision' || from === undefined || to === undefined || !isLooser(to, from),
     );
     if (rest.length === records.length) return;
-    await this.#inTime('write the journal anew', this.#writeAnew(rest)).catch(() => undefined);
+    await this.#inTime('write the journal anew', this.#writeAnew(rest, false)).catch(() => undefined);
   }
 
   #complete(draft: JournalDraft): JournalRecord {
@@ -253,8 +254,12 @@ export class JournalFile {
     this.#tail += bytes.length;
   }
 
-  /** A new file with all that counts of the old one, whole and durable before it takes the name. */
-  async #writeAnew(records: readonly JournalRecord[]): Promise<void> {
+  /**
+   * A new file with all that counts of the old one, whole and durable before it takes the name.
+   *
+   * @param mustBeDurable false: it takes the name also where it cannot be flushed.
+   */
+  async #writeAnew(records: readonly JournalRecord[], mustBeDurable = true): Promise<void> {
     const { path, capacity, clock, bootId } = this.#options;
     const carried = fairlyKept(
       this.#keyed.filter((record) => ageMs(record, clock, bootId) <= KEY_LIFETIME_MS),
@@ -304,9 +309,12 @@ export class JournalFile {
     );
     try {
       await writeAll(file, bytes, 0);
-      await file.sync();
+      const flushed = async (work: Promise<void>): Promise<void> => {
+        await (mustBeDurable ? work : work.catch(() => undefined));
+      };
+      await flushed(file.sync());
       await rename(fresh, path);
-      await syncDirectory(dirname(path));
+      await flushed(syncDirectory(dirname(path)));
     } catch (error) {
       await file.close().catch(() => undefined);
       throw error;

@@ -87,6 +87,8 @@ describe('a wall clock that steps a year', () => {
 
   it('PO-25 a key is known for its day whatever the wall clock does, also over a restart and a new journal file', async () => {
     const idempotencyKey = 'known-for-a-day';
+    const isCarried = (): boolean =>
+      recoverJournal(readFileSync(box.journalPath)).keyed.some(({ carried }) => carried);
     const first = await box.set(3, { idempotencyKey });
     if (first.outcome !== 'decision') throw new Error('refused');
     await box.set(5);
@@ -96,7 +98,7 @@ describe('a wall clock that steps a year', () => {
       expect(await box.set(3, { idempotencyKey })).toMatchObject({
         decision: { epoch: first.decision.epoch },
       });
-      for (let round = 0; round < (step > 0 ? 12 : 1); round += 1) {
+      for (let round = 0; round < 40 && !isCarried(); round += 1) {
         await box.set(4);
         await box.ended();
         await box.set(5);
@@ -110,7 +112,7 @@ describe('a wall clock that steps a year', () => {
       expect(await box.set(2, { idempotencyKey })).toMatchObject({ refusal: { code: 'POSTURE_REPLAYED' } });
       expect(box.read().level).toBe(5);
     }
-    expect(recoverJournal(readFileSync(box.journalPath)).keyed.some(({ carried }) => carried)).toBe(true);
+    expect(isCarried()).toBe(true);
     faults.stepWallClock(0);
   });
 

@@ -4,7 +4,7 @@
  */
 import { FaultLayer, type FaultRule, parseLog } from '@kedge/faults';
 import { type ChildProcess, fork } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -105,13 +105,19 @@ describe('storage that fails at every call', () => {
     }
     if (broken) expect(life.alarms.join(), where).toContain('journal takes no records');
     // Start again on storage that works: with the word that survived, and without.
-    const [board, state] = [join(work, `board-${life.name}`), join(disks, life.name)];
     const highest = life.answers.reduce(
       (most, { epoch }) => (BigInt(epoch) > most ? BigInt(epoch) : most),
       0n,
     );
     for (const survives of [true, false]) {
-      if (!survives) rmSync(join(board, 'posture'));
+      // Each start writes: the next one is to find what the life left, not what a start made of it.
+      const [board, state] = ['board', 'state'].map((part) =>
+        join(work, `${part}-${life.name}-${String(survives)}`),
+      );
+      if (board === undefined || state === undefined) throw new Error('nowhere to start');
+      mkdirSync(board, { mode: 0o700 });
+      if (survives) cpSync(join(work, `board-${life.name}`, 'posture'), join(board, 'posture'));
+      cpSync(join(disks, life.name), state, { recursive: true });
       const again = await inside(board, state);
       try {
         const { level, epoch } = again.obeyed();
@@ -224,7 +230,7 @@ describe('storage that fails at every call', () => {
         expect(failed.get(inode), path).toBeUndefined();
       }
     }
-    expect(seen).toBeGreaterThan(30);
+    expect(seen).toBeGreaterThan(15);
   });
 });
 
