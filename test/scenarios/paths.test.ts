@@ -198,11 +198,11 @@ describe('overlay and underlay', () => {
     const cases: readonly [readonly (typeof route)[], string, string][] = [
       [[], 'routes', 'ROUTE_SET_REQUEST'],
       [tooMany, 'routes', 'ROUTE_SET_REQUEST'],
-      [[route, { ...route, tier: 'king' }], 'routes[1].tier', 'ROUTES_SPEC'],
+      [[route, { ...route, tier: 'king' as never }], 'routes[1].tier', 'ROUTES_SPEC'],
       [[{ ...route, destination: '10.1.2.3/24' }], 'routes[0].destination', 'ROUTES_SPEC'],
       [[{ ...route, via: 'fd00::1' }], 'routes[0].via', 'ROUTES_SPEC'],
       [[{ ...route, dev: 'a b' }], 'routes[0].dev', 'ROUTES_SPEC'],
-      [[{ ...route, purpose: '' }], 'routes[0].purpose', 'ROUTES_SPEC'],
+      [[{ ...route, purpose: '' as never }], 'routes[0].purpose', 'ROUTES_SPEC'],
       [[route, route], 'routes[1]', 'ROUTE_SET_REQUEST'],
     ];
     for (const [routes, field, code] of cases) {

@@ -95,6 +95,8 @@ const STATE: PostureState = {
   services: [],
   atNs: NOW,
   alarms: [],
+  disagreements: [],
+  violations: [],
 };
 
 const HEALTHY: Examination = {

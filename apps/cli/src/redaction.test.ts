@@ -65,7 +65,7 @@ describe('redaction', () => {
       token: null,
       psk: REDACTED,
     });
-    expect(secrets.sort()).toEqual(['4711', 'a1', 'b2', 'c3', 'hunter22']);
+    expect(secrets.toSorted()).toEqual(['4711', 'a1', 'b2', 'c3', 'hunter22']);
   });
 
   const TEXTS: readonly (readonly [text: string, secret: string])[] = [

@@ -1,3 +1,4 @@
+import type { AuthorisationDecision, LedgerRecord } from '@kedge/contracts';
 import { inForceOf, openInForceToRead } from '@kedge/bpf-posture';
 import { basculeService, type Client, type BasculeApi, dialUnix, type Notification } from '@kedge/bus';
 import {
@@ -20,8 +21,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Appliance, until } from './appliance.js';
 import { BpfRoom } from './bpf-room.js';
 
-const decisions = (all: readonly { readonly schema: string }[]) =>
-  all.filter(({ schema }) => schema === 'kedge.authorisation-decision/1');
+const decisions = (all: readonly LedgerRecord[]): readonly AuthorisationDecision[] =>
+  all.filter((record) => record.schema === 'kedge.authorisation-decision/1');
 
 describe('the BPF maps', () => {
   let room: BpfRoom;
@@ -84,12 +85,8 @@ describe('the BPF maps', () => {
     room.write(1);
     await level(1);
     expect(box.read().epoch).toBe(before.epoch + 1n);
-    const records = decisions(await box.records()).filter(
-      (record) => 'channel' in record && record.channel === 'bpf',
-    );
-    expect(
-      records.map((record) => ('rule' in record ? [record.resource, record.allow, record.rule] : [])),
-    ).toEqual([
+    const records = decisions(await box.records()).filter(({ channel }) => channel === 'bpf');
+    expect(records.map(({ resource, allow, rule }) => [resource, allow, rule])).toEqual([
       ...[3, 5].map((value) => [`posture/${value}`, false, 'bpf-tightens-only']),
       ...[0, 6, 255, 4_294_967_295].map((value) => [`posture/${value}`, false, 'well-formed']),
       ['posture/1', true, 'tightening-by-any-source'],
@@ -237,7 +234,7 @@ describe('notifications of Bascule', () => {
       await notify('local/master', { level: 4, idempotencyKey: 'the-same-key', eventId: 'one' }),
     ).toEqual(first);
     expect(box.read()).toEqual(before);
-    const refused = decisions(await box.records()).filter((record) => 'allow' in record && !record.allow);
+    const refused = decisions(await box.records()).filter(({ allow }) => !allow);
     expect(refused).toHaveLength(wrong.length);
   });
 });

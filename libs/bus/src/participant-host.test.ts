@@ -278,7 +278,7 @@ function hosted(world = new World(), more: Partial<HostOptions<ReadonlySet<strin
     serving: () => reader.load32(layout.participant.beat + layout.beat.serving),
   };
 }
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const at = (level: number) => new World().wanted(level as Level);
 
 /** A participant that stands at `level` of epoch 1. */
@@ -365,7 +365,7 @@ describe('a tightening', () => {
     let aborted: unknown;
     world.before = [
       (_plan, signal) =>
-        new Promise((resolve) => {
+        new Promise<void>((resolve) => {
           signal.addEventListener('abort', () => {
             aborted = signal.reason;
             resolve();

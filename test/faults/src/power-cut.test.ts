@@ -79,8 +79,8 @@ describe('the model of a disk whose power is cut', () => {
       put('x'),
       sync('/disk/d/a'),
     ];
-    expect(after([...calls, sync('/disk/d', 5n)]).lost).toEqual({});
-    expect(after([...calls, sync('/disk/d', 5n), sync('/disk', 9n)]).lost).toEqual({ 'd/a': 'x' });
+    expect(after([...calls, sync('/disk/d', 5n)])['lost']).toEqual({});
+    expect(after([...calls, sync('/disk/d', 5n), sync('/disk', 9n)])['lost']).toEqual({ 'd/a': 'x' });
   });
 
   it('tears what was not flushed by sectors, the same way for the same seed, and leaves alone what was', () => {

@@ -41,6 +41,7 @@ function state(sketch: Sketch): BoardState {
     },
     failClosed: [],
     violations: 0n,
+    participants: [],
     safeLevel: 0,
     workers: sketch.acks.map(({ epoch, level, finishedAt, live = true }) => ({
       live,
