@@ -11,10 +11,10 @@ import { join } from 'node:path';
 import { prefixOf } from '@kedge/posture';
 import { KedgeError } from '@kedge/units';
 
-import { namespaceArguments, runTool, type ToolOptions, type ToolRun } from './ip.js';
 import { destinationsOutput } from './route-output.js';
 import { isProtected } from './route-plan.js';
 import { GUARD_TABLE, type RouteWorld } from './route-world.js';
+import { namespaceArguments, runTool, type ToolOptions, type ToolRun } from './tool.js';
 
 /** What became of established flows of one kind. */
 export interface FlowsOfKind {
@@ -164,18 +164,24 @@ export function socketsOutput(text: string): SocketFlow[] {
 /** Filters in one call; each call costs one walk over all sockets of the kernel. */
 const SOCKETS_PER_CALL = 100;
 
-async function endSockets(isProhibited: (flow: Flow) => boolean, options: ToolOptions): Promise<FlowsOfKind> {
-  const list = async (): Promise<SocketFlow[] | undefined> => {
-    const run = await runInside('ss', ['-H', '-n', '-t', '-u', '-O', 'state', 'connected'], options);
-    return run?.status === 0 ? socketsOutput(run.stdout).filter(isProhibited) : undefined;
-  };
-  const before = await list();
-  if (before === undefined) return { supported: false, ended: 0, left: 0 };
+async function listSockets(options: ToolOptions): Promise<SocketFlow[] | undefined> {
+  const run = await runInside('ss', ['-H', '-n', '-t', '-u', '-O', 'state', 'connected'], options);
+  return run?.status === 0 ? socketsOutput(run.stdout) : undefined;
+}
+
+async function endSockets(
+  all: readonly SocketFlow[] | undefined,
+  isProhibited: (flow: Flow) => boolean,
+  options: ToolOptions,
+): Promise<FlowsOfKind> {
+  if (all === undefined) return { supported: false, ended: 0, left: 0 };
+  const before = all.filter(isProhibited);
   for (let at = 0; at < before.length; at += SOCKETS_PER_CALL) {
     const filters = before.slice(at, at + SOCKETS_PER_CALL).map(({ filter }) => filter);
     await runInside('ss', ['-K', '-H', '-n', '-t', '-u', filters.join(' or ')], options);
   }
-  return counted(before, before.length === 0 ? [] : ((await list()) ?? before), ({ filter }) => filter);
+  const after = before.length === 0 ? [] : (await listSockets(options))?.filter(isProhibited);
+  return counted(before, after ?? before, ({ filter }) => filter);
 }
 
 function counted<Item extends Flow>(
@@ -252,9 +258,9 @@ const NONE: FlowsOfKind = { supported: true, ended: 0, left: 0 };
  */
 export async function endFlows(desired: RouteWorld, options: ToolOptions = {}): Promise<FlowsEnded> {
   if (!isProtected(desired)) return { sockets: NONE, tracked: NONE, remarks: [] };
-  const isProhibited = await prohibitionOf(desired, options);
+  const [isProhibited, listed] = await Promise.all([prohibitionOf(desired, options), listSockets(options)]);
   // Sockets first: one that still sends would make its entry anew.
-  const sockets = await endSockets(isProhibited, options);
+  const sockets = await endSockets(listed, isProhibited, options);
   const tracked = await endTracked(isProhibited, options);
   const remarks = [
     ...(sockets.supported

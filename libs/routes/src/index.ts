@@ -5,7 +5,7 @@
  */
 export { CUT_BINARY, failClosedCommand } from './fail-closed.js';
 export { endFlows, type FlowsEnded, type FlowsOfKind } from './flows.js';
-export { applyPlan, readRoutes, type ToolOptions } from './ip.js';
+export { applyPlan, type CarriedOut, carryOut, readRoutes } from './ip.js';
 export { batchLines, isProtected, planOf, worldDifferences } from './route-plan.js';
 export {
   DEFAULT_METRIC,
@@ -23,3 +23,4 @@ export {
   type RouteWorld,
   RULE_PREFERENCES,
 } from './route-world.js';
+export { type ToolOptions } from './tool.js';

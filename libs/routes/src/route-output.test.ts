@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { routesOutput, rulesOutput } from './route-output.js';
@@ -49,6 +50,59 @@ describe('what ip prints', () => {
       '10.80.0.0/16 via inet6 fe80::7 dev mesh0 src 10.1.0.1 table 254 metric 18600 proto 107 mtu 1300',
       '10.80.0.0/16 table 254 metric 18600 proto 107 nexthop via 10.1.0.3 dev v0 weight 1 nexthop via 10.1.0.4 dev v1 weight 2 onlink',
     ]);
+  });
+
+  it('means the same read as rows that are alike and as any JSON, whatever stood before', () => {
+    const mean = (text: string): unknown => {
+      try {
+        return routesOutput(text, 'overlay');
+      } catch (error) {
+        return (error as { code?: unknown }).code;
+      }
+    };
+    const odd = [
+      { dst: '10.80.1.0/24' },
+      { dst: '10.80.1.0/24', metric: 7 },
+      { dst: '10.80.1.0/33' },
+      { dst: 'fd80::/32' },
+      { dst: 'default' },
+      { dst: 'default', pref: 'medium' },
+      { dst: 'x' },
+      { dst: '10.0.0.0/8","dev":"lo' },
+      { dst: '\u0031.2.3.4' },
+      { dst: 7 },
+      { encap: { dst: '10.9.0.0/16' }, dst: '10.9.0.0/16' },
+      {
+        nexthops: [
+          { dev: 'v0', weight: 1, flags: [] },
+          { dev: 'v1', weight: 1, flags: [] },
+        ],
+      },
+      { dev: 'a"b' },
+      { dev: 'a}b{' },
+      { table: '10700' },
+      { table: '-1' },
+      null,
+      7,
+      [],
+    ].map((more) =>
+      typeof more === 'object' && more !== null && !Array.isArray(more) ? { ...ROUTE, ...more } : more,
+    );
+    let believed = 0;
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...odd.slice(0, 6), ...odd), { maxLength: 6 }), (rows) => {
+        const meaning = mean(JSON.stringify(rows));
+        expect(meaning).toEqual(mean(JSON.stringify(rows, null, 1)));
+        if (Array.isArray(meaning)) believed += meaning.length;
+      }),
+      { numRuns: 500 },
+    );
+    expect(believed).toBeGreaterThan(100);
+    const right = JSON.stringify([ROUTE, { ...ROUTE, dst: '10.81.0.0/16' }]);
+    for (let length = 1; length < right.length; length++)
+      expect(mean(right.slice(0, length)), right.slice(0, length)).toBe('ROUTES_OUTPUT');
+    for (const after of [']', ',', ' 7', '[]']) expect(mean(right + after)).toBe('ROUTES_OUTPUT');
+    expect(mean(`${right}\n`)).toEqual(mean(right));
   });
 
   it('that nobody here ever wrote equals nothing that is desired', () => {

@@ -191,16 +191,7 @@ function shapeOf(row: Row, protocol: number): Shape {
   };
 }
 
-function routeOf({ dst, ...rest }: Row, protocol: number, shapes: Map<string, Shape>): KernelEntry {
-  if (typeof dst !== 'string') throw damaged('a route has no destination', 'an address or a prefix');
-  // Ten thousand routes have a handful of shapes; each is checked once.
-  const name = JSON.stringify(rest);
-  let shape = shapes.get(name);
-  if (shape === undefined) {
-    shape = shapeOf(rest, protocol);
-    shapes.set(name, shape);
-  }
-  const { before, after, table, metric, six } = shape;
+function entryOf(dst: string, { before, after, table, metric, six }: Shape): KernelEntry {
   const v6 = dst === 'default' ? six : dst.includes(':');
   const destination = destinationText(dst, v6);
   return {
@@ -210,6 +201,99 @@ function routeOf({ dst, ...rest }: Row, protocol: number, shapes: Map<string, Sh
     key: routeEntryKey(table, destination, metric),
     text: before + destination + after,
   };
+}
+
+/**
+ * Routes that are alike but for the destination: how a row reads up to it and after it, what that means, and the
+ * entries that were made of such rows. Equal text means the same, whenever it is read.
+ */
+interface Pattern {
+  readonly head: string;
+  readonly tail: string;
+  readonly shape: Shape;
+  readonly entries: Map<string, KernelEntry>;
+}
+
+/** What was read before, by protocol number. Bounded: it starts anew where it grows beyond what a set may hold. */
+const PATTERNS = new Map<number, Pattern[]>();
+const MOST_PATTERNS = 32;
+const MOST_ENTRIES = 50_000;
+
+/** The pattern of a row as it is printed, or undefined where its destination cannot be told from the rest. */
+function patternOf(text: string, dst: string, shape: Shape): Pattern | undefined {
+  const at = text.indexOf(`"dst":"${dst}"`) + '"dst":"'.length;
+  const [head, tail] = [text.slice(0, at), text.slice(at + dst.length)];
+  return head + dst + tail === text && (JSON.parse(`${head}x${tail}`) as Row)['dst'] === 'x'
+    ? { head, tail, shape, entries: new Map() }
+    : undefined;
+}
+
+/** Where the object that begins at `from` ends, in text without escapes; 0 = nowhere. */
+function endOfRow(text: string, from: number): number {
+  let depth = 0;
+  for (let at = from; at < text.length; at += 1) {
+    const mark = text[at];
+    if (mark === '"') {
+      at = text.indexOf('"', at + 1);
+      if (at < 0) return 0;
+    } else if (mark === '{') depth += 1;
+    else if (mark === '}' && --depth === 0) return at + 1;
+  }
+  return 0;
+}
+
+function shapedRow(row: Row, protocol: number): { readonly dst: string; readonly shape: Shape } {
+  const { dst, ...rest } = row;
+  if (typeof dst !== 'string') throw damaged('a route has no destination', 'an address or a prefix');
+  return { dst, shape: shapeOf(rest, protocol) };
+}
+
+/**
+ * Ten thousand routes are read twice within a transition and differ in nothing but their destinations: a row that
+ * reads like one before needs no other look than at that. Undefined where the text is not what `ip` prints, a list
+ * of objects without a space between: then it has to be read as any JSON.
+ */
+function alikeRows(text: string, protocol: number): KernelEntry[] | undefined {
+  if (!text.startsWith('[{') || text.includes('\\')) return undefined;
+  const patterns = PATTERNS.get(protocol) ?? [];
+  if (patterns.reduce((sum, { entries }) => sum + entries.size, 0) > MOST_ENTRIES) patterns.length = 0;
+  PATTERNS.set(protocol, patterns);
+  const found: KernelEntry[] = [];
+  let at = 1;
+  let last: Pattern | undefined;
+  for (;;) {
+    const fits = ({ head, tail }: Pattern): boolean =>
+      text.startsWith(head, at) && text.startsWith(tail, text.indexOf('"', at + head.length));
+    const pattern: Pattern | undefined = last !== undefined && fits(last) ? last : patterns.find(fits);
+    if (pattern !== undefined) {
+      const from = at + pattern.head.length;
+      const to = text.indexOf('"', from);
+      const dst = text.slice(from, to);
+      let entry = pattern.entries.get(dst);
+      if (entry === undefined) {
+        entry = entryOf(dst, pattern.shape);
+        pattern.entries.set(dst, entry);
+      }
+      found.push(entry);
+      at = to + pattern.tail.length;
+      last = pattern;
+    } else {
+      const end = endOfRow(text, at);
+      let row: Row;
+      try {
+        row = JSON.parse(text.slice(at, end)) as Row;
+      } catch {
+        return undefined;
+      }
+      const { dst, shape } = shapedRow(row, protocol);
+      found.push(entryOf(dst, shape));
+      const made = patterns.length < MOST_PATTERNS ? patternOf(text.slice(at, end), dst, shape) : undefined;
+      if (made !== undefined) patterns.push(made);
+      at = end;
+    }
+    if (text.startsWith(',{', at)) at += 1;
+    else return text[at] === ']' && text.slice(at + 1).trim() === '' ? found : undefined;
+  }
 }
 
 /** A default route prints its family nowhere; IPv6 ones carry a preference, and their hops are IPv6. */
@@ -223,8 +307,14 @@ function isIp6(row: Row, via: string): boolean {
  * @throws KedgeError `ROUTES_OUTPUT`
  */
 export function routesOutput(text: string, mode: RouteMode): KernelEntry[] {
-  const shapes = new Map<string, Shape>();
-  return rowsOf(text).map((row) => routeOf(row, ROUTE_PROTOCOL[mode], shapes));
+  const protocol = ROUTE_PROTOCOL[mode];
+  return (
+    alikeRows(text, protocol) ??
+    rowsOf(text).map((row) => {
+      const { dst, shape } = shapedRow(row, protocol);
+      return entryOf(dst, shape);
+    })
+  );
 }
 
 /**

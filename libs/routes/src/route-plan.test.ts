@@ -5,7 +5,7 @@ import type { Epoch } from '@kedge/units';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { batchLines, isProtected, planOf, worldDifferences } from './route-plan.js';
+import { batchesOf, batchLines, isProtected, planOf, worldDifferences } from './route-plan.js';
 import { routesAllowed, type RouteSpec } from './route-spec.js';
 import { desiredRoutes, type KernelEntry, type RouteWorld } from './route-world.js';
 
@@ -156,6 +156,37 @@ describe('a plan of routes', () => {
       'rule del pref 110 iif lo ipproto udp dport 67 lookup 254 protocol 107',
       'rule del pref 110 iif lo ipproto udp dport 547 lookup 254 protocol 107',
     ]);
+  });
+
+  it('OV-13 is one batch per family, and one line for all routes where none is left', () => {
+    const normal = desiredRoutes(SITE, NORMAL, 'overlay');
+    const lockdown = planOf(normal, desiredRoutes(SITE, LOCKDOWN, 'overlay'), EPOCH);
+    expect(batchesOf(lockdown, 107).map(({ family, text }) => [family, text.split('\n')])).toEqual(
+      ([4, 6] as const).map((family) => [
+        family,
+        [
+          'rule add pref 100 lookup 10700 protocol 107',
+          'rule add pref 149 prohibit protocol 107',
+          'route flush table all proto 107',
+          '',
+        ],
+      ]),
+    );
+    // A part of it, its inverse, or what leaves something, goes line by line.
+    const emergency = planOf(normal, desiredRoutes(SITE, EMERGENCY, 'overlay'), EPOCH);
+    for (const plan of [{ ...lockdown, steps: lockdown.steps.slice(1) }, inverseOf(lockdown), emergency]) {
+      const batches = batchesOf(plan, 107);
+      expect(batches.map(({ text }) => text).join('')).not.toContain('flush');
+      for (const { steps, text } of batches)
+        expect(text).toBe(
+          batchLines(steps)
+            .map(({ line }) => `${line}\n`)
+            .join(''),
+        );
+      expect(batches.flatMap(({ steps }) => steps.map(({ id }) => id)).sort()).toEqual(
+        plan.steps.map(({ id }) => id).sort(),
+      );
+    }
   });
 
   it('OV-13 loosens the other way round: routes, then the prohibition, the guard table last', () => {

@@ -24,6 +24,20 @@ export function isProtected(world: RouteWorld): boolean {
 }
 
 function stepOf(id: string, entry: KernelEntry, before: string | null, after: string | null): Step {
+  if (before !== null && after !== null) return newStep(id, entry, before, after);
+  const made = before === null ? ADDING : REMOVING;
+  const known = made.get(entry);
+  if (known?.id === id) return known;
+  const step = newStep(id, entry, before, after);
+  made.set(entry, step);
+  return step;
+}
+
+/** Steps by what they add or remove: the same ten thousand go and come with every transition. */
+const ADDING = new WeakMap<KernelEntry, Step>();
+const REMOVING = new WeakMap<KernelEntry, Step>();
+
+function newStep(id: string, entry: KernelEntry, before: string | null, after: string | null): Step {
   const kind: StepKind = before === null ? 'add' : after === null ? 'remove' : 'change';
   const [place, ...keys] = entry.key.split(' ');
   return {
@@ -87,14 +101,23 @@ function byKey(entries: readonly KernelEntry[], wanted: ReadonlyMap<string, Kern
   return { first, more };
 }
 
-/**
- * The plan that turns `actual` into `desired`. Same input, same plan; empty when there is nothing to do. Every step
- * is a safe point: each leaves the kernel in a state that is right by itself.
- *
- * @param epoch the epoch under which it is made.
- */
-export function planOf(actual: RouteWorld, desired: RouteWorld, epoch: Epoch): Plan {
-  const wanted = new Map(desired.entries.map((entry) => [entry.key, entry]));
+/** What is wanted by its key; a level's world is asked again and again. */
+const WANTED = new WeakMap<RouteWorld, ReadonlyMap<string, KernelEntry>>();
+
+function wantedOf(desired: RouteWorld): ReadonlyMap<string, KernelEntry> {
+  let wanted = WANTED.get(desired);
+  if (wanted === undefined) {
+    wanted = new Map(desired.entries.map((entry) => [entry.key, entry]));
+    WANTED.set(desired, wanted);
+  }
+  return wanted;
+}
+
+/** Steps of plans after which no route of the mode is left: whoever carries them out may empty all tables at once. */
+const EMPTYING = new WeakSet<readonly Step[]>();
+
+function stepsBetween(actual: RouteWorld, desired: RouteWorld): Step[] {
+  const wanted = wantedOf(desired);
   const { first: there, more } = byKey(actual.entries, wanted);
   const protects = isProtected(desired);
   const ranks: Step[][] = Array.from({ length: RANKS }, () => []);
@@ -109,30 +132,37 @@ export function planOf(actual: RouteWorld, desired: RouteWorld, epoch: Epoch): P
     else if (target.text !== entry.text) put(target, stepOf(key, target, entry.text, target.text));
   }
   for (const [key, entry] of wanted) if (!there.has(key)) put(entry, stepOf(key, entry, null, entry.text));
+  return ranks.flat();
+}
+
+/**
+ * The plan that turns `actual` into `desired`. Same input, same plan; empty when there is nothing to do. Every step
+ * is a safe point: each leaves the kernel in a state that is right by itself.
+ *
+ * @param epoch the epoch under which it is made.
+ */
+export function planOf(actual: RouteWorld, desired: RouteWorld, epoch: Epoch): Plan {
+  const steps = stepsBetween(actual, desired);
+  if (!desired.entries.some(({ kind }) => kind === 'route')) EMPTYING.add(steps);
   const base = baseOf(actual);
   const target = `routes/${desired.mode}`;
-  return {
-    id: `${target}/${String(epoch)}/${base.slice(0, 16)}`,
-    epoch,
-    target,
-    base,
-    steps: ranks.flat(),
-  };
+  return { id: `${target}/${String(epoch)}/${base.slice(0, 16)}`, epoch, target, base, steps };
 }
 
 /** What is not as it should be, one sentence each; at most `limit`, then a count. Strangers count when it protects. */
 export function worldDifferences(actual: RouteWorld, desired: RouteWorld, limit = 20): string[] {
-  const { steps } = planOf(actual, desired, 0n as Epoch);
+  const strangers = isProtected(desired)
+    ? actual.strangers.map((rule) => `a rule of somebody else's is asked first: ${rule}`)
+    : [];
+  const steps = stepsBetween(actual, desired);
   const differences = [
-    ...(isProtected(desired)
-      ? actual.strangers.map((rule) => `a rule of somebody else's is asked first: ${rule}`)
-      : []),
-    ...steps.map(({ kind, path, before, after }) => {
+    ...strangers,
+    ...steps.slice(0, limit).map(({ kind, path, before, after }) => {
       if (kind === 'add') return `missing: ${textOf(after)}`;
       return kind === 'remove' ? `too much: ${textOf(before)}` : `other than it should be: ${path}`;
     }),
   ];
-  const more = differences.length - limit;
+  const more = strangers.length + steps.length - limit;
   return more > 0 ? [...differences.slice(0, limit), `and ${String(more)} more`] : differences;
 }
 
@@ -141,11 +171,13 @@ function textOf(value: Step['before']): string {
 }
 
 /** The object of a step: route or rule, and its family. */
-export function objectOf(step: Step): { readonly object: 'route' | 'rule'; readonly family: 4 | 6 } {
-  const [object, detail = ''] = step.id.split(' ');
-  if (object === 'rule') return { object, family: detail === '6' ? 6 : 4 };
-  return { object: 'route', family: (step.id.split(' ')[2] ?? '').includes(':') ? 6 : 4 };
+export function objectOf({ id }: Step): { readonly object: 'route' | 'rule'; readonly family: 4 | 6 } {
+  if (id.startsWith('rule ')) return id.startsWith('6', 5) ? RULE6 : RULE4;
+  return id.includes(':') ? ROUTE6 : ROUTE4;
 }
+
+const [ROUTE4, ROUTE6] = [{ object: 'route', family: 4 } as const, { object: 'route', family: 6 } as const];
+const [RULE4, RULE6] = [{ object: 'rule', family: 4 } as const, { object: 'rule', family: 6 } as const];
 
 /**
  * The lines of `ip -batch` for steps; IPv6 rules need `ip -6 -batch`. One step gives one line, a change two, so the
@@ -158,4 +190,41 @@ export function batchLines(steps: readonly Step[]): { readonly line: string; rea
       typeof text === 'string' ? [{ line: `${object} ${verb} ${text}`, step }] : [];
     return [...line('del', step.before), ...line('add', step.after)];
   });
+}
+
+/** The steps of one family, and what `ip -FAMILY -force -batch -` reads in order to do them. */
+export interface FamilyBatch {
+  readonly family: 4 | 6;
+  readonly steps: readonly Step[];
+  readonly text: string;
+}
+
+/**
+ * A plan as one batch per family. Where it leaves no route of the mode, the kernel is asked once for all of them
+ * instead of once for each: after the rules that come, before those that go, as the steps themselves stand.
+ *
+ * @param protocol the mode's number, all of whose routes go then.
+ */
+export function batchesOf({ steps }: Plan, protocol: number): FamilyBatch[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const own = steps.filter((step) => objectOf(step).family === family);
+    if (own.length === 0) return [];
+    const isRoute = (step: Step): boolean => objectOf(step).object === 'route';
+    if (!EMPTYING.has(steps) || !own.some(isRoute))
+      return [{ family, steps: own, text: own.map(linesOf).join('') }];
+    const rules = own.filter((step) => !isRoute(step));
+    const text = [
+      ...rules.filter(({ after }) => after !== null).map(linesOf),
+      `route flush table all proto ${String(protocol)}\n`,
+      ...rules.filter(({ after }) => after === null).map(linesOf),
+    ].join('');
+    return [{ family, steps: own, text }];
+  });
+}
+
+function linesOf(step: Step): string {
+  const { object } = objectOf(step);
+  const { before, after } = step;
+  const del = typeof before === 'string' ? `${object} del ${before}\n` : '';
+  return typeof after === 'string' ? `${del}${object} add ${after}\n` : del;
 }

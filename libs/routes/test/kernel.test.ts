@@ -4,16 +4,18 @@
  * Must not leave a namespace, a process or a file.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Applied } from '@kedge/contracts';
 import { type Accords, parseAccords, type RouteMode } from '@kedge/posture';
+import { inverseOf } from '@kedge/reconcile';
 import { type Epoch, type Level, LEVELS } from '@kedge/units';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import {
   applyPlan,
+  carryOut,
   CUT_BINARY,
   desiredRoutes,
   endFlows,
@@ -271,25 +273,40 @@ describe('routes in the kernel', () => {
     }
   });
 
-  it('OV-14 the inverse of what was done before an abort brings everything back', async () => {
-    const specs = manyRoutes(300);
-    await bring(specs, 5);
-    const before = everything();
-    const world = await readRoutes('overlay', here);
-    const plan = planOf(world, desiredRoutes(specs, accords.levels[1], 'overlay'), EPOCH);
-    const stop = new AbortController();
-    const applying = applyPlan(plan, { ...here, signal: stop.signal }, 100);
-    stop.abort();
-    const applied = await applying;
-    expect(applied.outcome).toBe('cancelled');
-    // What was begun is finished and told truly.
-    expect(applied.done.length).toBeLessThan(plan.steps.length);
-    const left = await readRoutes('overlay', here);
-    const texts = new Set(left.entries.map(({ text }) => text));
-    for (const { id, before: gone } of plan.steps)
-      if (typeof gone === 'string') expect([id, texts.has(gone)]).toEqual([id, !applied.done.includes(id)]);
-    await bring(specs, 5);
-    expect(everything()).toBe(before);
+  it('OV-13 empties its tables at once where nothing is left, just as line by line', async () => {
+    const specs = manyRoutes(60);
+    const odd = [
+      'route add 10.222.0.0/16 dev mesh0 proto 107',
+      'route add blackhole 10.223.0.0/16 proto 107',
+      'route add 10.224.0.0/16 proto 107 nexthop via 10.7.0.2 dev mesh0 onlink nexthop via 10.7.0.9 dev mesh0 onlink',
+      'route add fd99::/32 proto 107 nexthop via fd07::2 dev mesh0 onlink nexthop via fd07::9 dev mesh0 onlink',
+      'route add 10.226.0.0/16 dev mesh0 tos 0x10 proto 107',
+      'route add 10.227.0.0/16 dev mesh0 table 99 proto 107',
+      'route add default via 10.7.0.2 dev mesh0 onlink metric 7 proto 107',
+    ];
+    batch(FOREIGN);
+    await bring(
+      [route('10.9.0.0/16', { mode: 'underlay', purpose: 'monitoring', tier: 'master' })],
+      5,
+      'underlay',
+    );
+    const ends = [];
+    for (const from of [5, 2] as const)
+      for (const atOnce of [true, false]) {
+        await bring(specs, from);
+        batch(odd);
+        const world = await readRoutes('overlay', here);
+        const plan = planOf(world, desiredRoutes(specs, accords.levels[1], 'overlay'), EPOCH);
+        const { applied, world: after } = await carryOut(
+          atOnce ? plan : { ...plan, steps: [...plan.steps] },
+          here,
+        );
+        expect(applied).toEqual({ outcome: 'applied', done: plan.steps.map(({ id }) => id) });
+        expect(after).toEqual(await readRoutes('overlay', here));
+        ends.push(everything());
+      }
+    expect(new Set(ends).size).toBe(1);
+    expect(ip('route show table all proto 107')).toBe('');
   });
 
   it('OV-15 at 2 and 1 no route of a daemon opens a way round, and what is allowed, local or exempt goes on', async () => {
@@ -355,7 +372,8 @@ describe('tools that fail', () => {
       'case "$*" in *batch*) head -n 70 | exec /usr/sbin/ip "$@";; *) exec /usr/sbin/ip "$@";; esac',
     );
     const applied = await bring(specs, 5, 'overlay', half);
-    expect(applied.done).toHaveLength(70);
+    // Of each family as many.
+    expect(applied.done).toHaveLength(140);
     expect(applied).toMatchObject({
       outcome: 'failed',
       failure: { code: 'ROUTES_STEP', message: expect.stringContaining('it is not there when read back') },
@@ -365,6 +383,65 @@ describe('tools that fail', () => {
     // The same again with a tool that works.
     expect(await bring(specs, 5)).toMatchObject({ outcome: 'applied' });
     expect(await differences(specs, 5)).toEqual([]);
+  });
+
+  const isGone = (pid: number): boolean => {
+    try {
+      process.kill(pid, 0);
+      return false;
+    } catch {
+      return true;
+    }
+  };
+  const pidsIn = (file: string): number[] =>
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map(Number);
+  const until = async (holds: () => boolean): Promise<void> => {
+    while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
+  };
+
+  it('OV-14 an abort kills ip in the middle; what was done until then is found, and its inverse brings all back', async () => {
+    const specs = manyRoutes(300);
+    await bring(specs, 1);
+    const before = everything();
+    const pids = join(scratch, 'aborted-pids');
+    const hanging = fake(
+      'stops',
+      `case "$*" in *batch*) head -n 70 | /usr/sbin/ip "$@"; echo $$ >> ${pids}; exec sleep 30;; *) exec /usr/sbin/ip "$@";; esac`,
+    );
+    const plan = planOf(
+      await readRoutes('overlay', here),
+      desiredRoutes(specs, accords.levels[5], 'overlay'),
+      EPOCH,
+    );
+    const stop = new AbortController();
+    const applying = applyPlan(plan, { ...hanging, timeoutMs: 20_000, signal: stop.signal });
+    await until(() => existsSync(pids) && pidsIn(pids).length === 2);
+    stop.abort();
+    expect(await applying).toEqual({ outcome: 'cancelled', done: [] });
+    expect(pidsIn(pids).map(isGone)).toEqual([true, true]);
+    const left = await readRoutes('overlay', here);
+    const texts = new Set(left.entries.map(({ text }) => text));
+    const held = plan.steps.filter(({ after }) => typeof after === 'string' && texts.has(after));
+    expect(held).toHaveLength(140);
+    const undone = await applyPlan(inverseOf(plan, new Set(held.map(({ id }) => id))), here);
+    expect(undone.outcome).toBe('applied');
+    expect(everything()).toBe(before);
+  });
+
+  it('a reading that hangs ends with its signal, and so does what it runs', async () => {
+    const pids = join(scratch, 'reading-pids');
+    const hanging = fake('reads', `echo $$ >> ${pids}; exec sleep 30`);
+    const stop = new AbortController();
+    const reading = readRoutes('overlay', { ...hanging, timeoutMs: 20_000, signal: stop.signal });
+    await until(() => existsSync(pids) && pidsIn(pids).length === 3);
+    const why = new Error('a tighter epoch');
+    stop.abort(why);
+    await expect(reading).rejects.toBe(why);
+    await until(() => pidsIn(pids).every(isGone));
+    await expect(readRoutes('overlay', { ...here, signal: stop.signal })).rejects.toBe(why);
   });
 
   it('garbage, silence, absence and a namespace that is gone each have an error of their own', async () => {
