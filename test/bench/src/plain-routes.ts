@@ -57,11 +57,13 @@ function obey(count: number): void {
   for (const name of ['plain-a', 'plain-b']) ip(['link', 'set', name, 'up']);
   const batchOf = (verb: string): string =>
     bulkDestinations(count)
-      .map((destination) => `route ${verb} ${destination} via 10.254.9.2 dev plain-a proto 186\n`)
+      .map(
+        (destination) => `route ${verb} ${destination} via 10.254.9.2 dev plain-a metric 18600 proto 107\n`,
+      )
       .join('');
   const batches = { withdraw: batchOf('del'), restore: batchOf('add') };
   const read = (): void => {
-    ip(['-j', 'route', 'show', 'proto', '186']);
+    ip(['-j', 'route', 'show', 'proto', '107']);
   };
   createInterface({ input: process.stdin }).on('line', (order) => {
     const begun = process.hrtime.bigint();
