@@ -77,7 +77,7 @@ export interface HostOptions<Actual> {
   readonly heartbeatMs?: number;
   /** Between tries after failures; default from 100 ms to 10 s. */
   readonly backoff?: { readonly firstMs: number; readonly mostMs: number };
-  /** How long a cancelled step may take to return before it counts as stuck, milliseconds; default 100. */
+  /** How long a cancelled step may take to return before it counts as stuck, milliseconds; default 500. */
   readonly graceMs?: number;
 }
 
@@ -515,7 +515,7 @@ class Host<Actual> implements HostedParticipant {
     signal: AbortSignal,
     work: (signal: AbortSignal) => Promise<Attempt>,
   ): Promise<Attempt> {
-    const { graceMs = 100, participant } = this.#options;
+    const { graceMs = 500, participant } = this.#options;
     const abort = new AbortController();
     const pass = (): void => {
       abort.abort(signal.reason);
@@ -544,13 +544,17 @@ class Host<Actual> implements HostedParticipant {
     const stuck = new Promise<Attempt>((resolve) => {
       abort.signal.addEventListener('abort', () => {
         grace = setTimeout(() => {
-          resolve({
-            outcome: 'failed',
-            changes: 0,
-            failure: {
-              code: 'RECONCILE_STUCK',
-              message: `a step of ${participant.name} did not stop when it was told to`,
-            },
+          // Timers come first in a turn: where this thread was busy for as long, what has come back meanwhile is
+          // heard before it is called stuck.
+          setImmediate(() => {
+            resolve({
+              outcome: 'failed',
+              changes: 0,
+              failure: {
+                code: 'RECONCILE_STUCK',
+                message: `a step of ${participant.name} did not stop when it was told to`,
+              },
+            });
           });
         }, graceMs);
       });
