@@ -9,6 +9,7 @@ import { allowsRoute, type PathsAccord } from '@kedge/posture';
 import { type Edit, editedSet, isFirstEscalation } from '@kedge/reconcile';
 import {
   applyPlan,
+  carryOut,
   desiredRoutes,
   endFlows,
   planOf,
@@ -53,6 +54,8 @@ export class RouteSet {
   readonly #kind;
   /** The level that was verified last. */
   #verifiedAt: Level | undefined;
+  /** What a level leaves of the set, by the level's accord: a pure filter, asked for several times a transition. */
+  #worlds: { readonly of: readonly RouteSpec[]; readonly at: WeakMap<PathsAccord, RouteWorld> } | undefined;
 
   constructor(options: RouteSetOptions) {
     this.#options = options;
@@ -176,39 +179,55 @@ export class RouteSet {
   ): void {
     const { store, mode, log } = this.#options;
     if (store.damage !== undefined) return;
-    const at = desiredRoutes(this.desired, this.#accord(move.from), mode);
-    const differences = worldDifferences(world, at);
+    const differences = worldDifferences(world, this.#worldAt(move.from));
     if (differences.length > 0) log.warn({ mode, differences }, 'the kernel was not as the desired set says');
     // Later escalations see a world that lacks what a level took: it says nothing about the set.
     const allows = (route: RouteSpec, level: Level): boolean => this.allowed(route, level);
     if (!isFirstEscalation(store.current, move, allows)) return;
-    // No escalation waits for a disk (PO-22); what is not written now comes with the next edit or escalation.
-    store.save({ ...store.current, epochTaken: move.epoch }).catch((error: unknown) => {
-      log.warn({ err: error, mode }, 'the epoch of the desired set could not be written');
+    // No escalation waits for a disk, nor for ten thousand routes to be written down (PO-22): that is done while the
+    // kernel is at work. What is not written then comes with the next edit or escalation.
+    setImmediate(() => {
+      store.save({ ...store.current, epochTaken: move.epoch }).catch((error: unknown) => {
+        log.warn({ err: error, mode }, 'the epoch of the desired set could not be written');
+      });
     });
   }
 
   /** The part in transitions. */
   participant(path: 'overlay' | 'underlay'): Participant<RouteWorld> {
     const { mode, tools = {}, log } = this.#options;
-    const desiredAt = (level: Level): RouteWorld => desiredRoutes(this.desired, this.#accord(level), mode);
-    const closing = async (world: RouteWorld, level: Level): Promise<void> => {
-      const ended = await endFlows(world, tools);
+    const closing = async (world: RouteWorld, level: Level, signal: AbortSignal): Promise<void> => {
+      const ended = await endFlows(world, { ...tools, signal });
       log.info({ mode, level, ...ended }, 'flows of what is forbidden were ended');
+    };
+    /** The world as it was read after the last change, for the one look that belongs to it. */
+    let readBack: RouteWorld | undefined;
+    const takeReadBack = (): RouteWorld | undefined => {
+      const taken = readBack;
+      readBack = undefined;
+      return taken;
     };
     return {
       name: path,
       path,
-      read: (signal) => readRoutes(mode, { ...tools, signal }),
-      plan: (actual, level, epoch) => planOf(actual, desiredAt(level), epoch),
-      apply: async (plan: Plan, signal): Promise<Applied> => applyPlan(plan, { ...tools, signal }),
+      read: (signal) => {
+        return readRoutes(mode, { ...tools, signal });
+      },
+      plan: (actual, level, epoch) => planOf(actual, this.#worldAt(level), epoch),
+      apply: async (plan: Plan, signal): Promise<Applied> => {
+        takeReadBack();
+        const { applied, world } = await carryOut(plan, { ...tools, signal });
+        readBack = world;
+        return applied;
+      },
       verify: async (level, signal): Promise<Verification> => {
-        const world = await readRoutes(mode, { ...tools, signal });
-        const differences = worldDifferences(world, desiredAt(level));
+        // What was carried out was read back as a whole when it was done: that is the reading to be verified.
+        const world = takeReadBack() ?? (await readRoutes(mode, { ...tools, signal }));
+        const differences = worldDifferences(world, this.#worldAt(level));
         // Established flows end once the rules stand: not before, or they would come back.
         const tightened = this.#verifiedAt === undefined || isTighter(level, this.#verifiedAt);
         if (differences.length === 0 && tightened && this.#accord(level).overlay.routes.protect)
-          await closing(world, level);
+          await closing(world, level, signal);
         if (differences.length === 0) this.#verifiedAt = level;
         return { ok: differences.length === 0, differences };
       },
@@ -226,6 +245,18 @@ export class RouteSet {
         }
       },
     };
+  }
+
+  /** What the kernel is to hold at a level. */
+  #worldAt(level: Level): RouteWorld {
+    const { desired } = this;
+    const accord = this.#accord(level);
+    if (this.#worlds?.of !== desired) this.#worlds = { of: desired, at: new WeakMap() };
+    const known = this.#worlds.at.get(accord);
+    if (known !== undefined) return known;
+    const world = desiredRoutes(desired, accord, this.#options.mode);
+    this.#worlds.at.set(accord, world);
+    return world;
   }
 
   #accord(level: Level): PathsAccord {
