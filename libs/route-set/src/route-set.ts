@@ -211,6 +211,7 @@ export class RouteSet {
       name: path,
       path,
       read: (signal) => {
+        takeReadBack();
         return readRoutes(mode, { ...tools, signal });
       },
       plan: (actual, level, epoch) => planOf(actual, this.#worldAt(level), epoch),
