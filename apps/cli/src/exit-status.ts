@@ -114,6 +114,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
   ],
   [EXIT.failedCheck]: ['RECONCILE_NOT_VERIFIED'],
   [EXIT.damaged]: [
+    'ACCORD_COPY_DAMAGED',
     'ACCORD_TABLES_UNSOUND',
     'BOOT_JOURNAL_DAMAGED',
     'BOOT_JOURNAL_EMPTY',

@@ -38,6 +38,12 @@ export const configSchema = z.strictObject({
   accords: path.optional(),
   /** Zones that the accords name. */
   zones: path.optional(),
+  /**
+   * Directory in which the accords in force are kept for everybody (PO-2): two pointers, `tables` for the bridge and
+   * `paths` for overlay and underlay, each to a directory with accords.json and zones.json. `accords` and `zones` are
+   * what the very first start and every reload take. Absent: `accords` are read at each start, and never reloaded.
+   */
+  accordsInForce: path.optional(),
   /** Level of the very first start. */
   provisioningLevel: z
     .int()

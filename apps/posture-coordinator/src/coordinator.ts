@@ -27,6 +27,7 @@ import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { Accords, whyNot } from './accords.js';
 import type { CoordinatorConfig } from './config.js';
 import { IdempotencyStore } from './idempotency.js';
 import { JournalFile, type JournalOptions, readJournal } from './journal-file.js';
@@ -76,8 +77,9 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const at = (name: string): string => join(settings.state, name);
   const idempotency = new IdempotencyStore(clock);
   const troubles: string[] = [];
-  const authority = authorityFrom(settings, troubles);
-  const authoriser = tableAuthoriser(authority);
+  const accords = await accordsFrom(settings, logger, troubles);
+  const authority = accords === undefined ? authorityFrom(settings, troubles) : undefined;
+  const authoriser = tableAuthoriser(() => accords?.authority ?? authority ?? TIGHTEST_AUTHORITY);
 
   // What stands on the board and on the disk, before anything is written to either.
   const word = readWord(posture.word());
@@ -131,6 +133,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     records,
     idempotency,
     authoriser,
+    accords,
     clock,
     logger,
     boot,
@@ -161,11 +164,12 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
 
   return {
     driver,
-    desk: new RequestDesk({ driver, idempotency }),
+    desk: new RequestDesk({ driver, idempotency, accords }),
     reports,
     records,
     idempotency,
     authoriser,
+    accords,
     clock,
     plan,
     close: async () => {
@@ -173,6 +177,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
       await journal.close();
       await reports.close();
       await (await spool)?.close();
+      accords?.close();
       board.close();
     },
   };
@@ -263,19 +268,49 @@ function openRecords(directory: string, logger: Logger): Promise<Spool | undefin
   });
 }
 
-/** Who may loosen, from the accords; where they cannot be used the tightest reading holds. */
-function authorityFrom({ accords, zones }: CoordinatorConfig, troubles: string[]): DeescalationAuthority {
+/** The accords that are kept in force; undefined where none are kept, or none can be used. */
+async function accordsFrom(
+  { accords, zones, accordsInForce: directory, board, storageAnswerMs }: CoordinatorConfig,
+  logger: Logger,
+  troubles: string[],
+): Promise<Accords | undefined> {
+  if (directory === undefined || accords === undefined || zones === undefined) return undefined;
+  const offered = { accords, zones };
+  try {
+    return await inTime(
+      'read the accords in force',
+      storageAnswerMs,
+      Accords.open({
+        directory,
+        offered,
+        board: board.directory,
+        tablesOwner: board.owners['tables'],
+        logger,
+      }),
+    );
+  } catch (error) {
+    logger.error({ err: error }, 'the accords cannot be used');
+    troubles.push(notInUse(whyNot(error, offered)));
+    return undefined;
+  }
+}
+
+const notInUse = (why: string): string =>
+  `the accords are not in use, only the console may loosen until a restart with them: ${why}`;
+
+/** Who may loosen, where no accords are kept; where they cannot be used the tightest reading holds. */
+function authorityFrom(
+  { accords, zones, accordsInForce }: CoordinatorConfig,
+  troubles: string[],
+): DeescalationAuthority {
   if (accords === undefined) return DEFAULT_AUTHORITY;
+  if (accordsInForce !== undefined && zones !== undefined) return TIGHTEST_AUTHORITY;
   try {
     if (zones === undefined) throw new Error('no zones are configured');
     const read = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
     return authorityOf(parseAccords(read(accords), read(zones)).accords);
   } catch (error) {
-    const why =
-      error instanceof KedgeError ? error.message : `${accords} or ${zones ?? 'the zones'} cannot be read`;
-    troubles.push(
-      `the accords are not in use, only the console may loosen until a restart with them: ${why}`,
-    );
+    troubles.push(notInUse(whyNot(error, { accords, zones: zones ?? 'the zones' })));
     return TIGHTEST_AUTHORITY;
   }
 }

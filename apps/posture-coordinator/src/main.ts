@@ -38,6 +38,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   Get: 'posture.get',
   Set: 'posture.set',
   Notify: 'posture.set',
+  ReloadAccords: 'governance.reload',
   Watch: 'posture.watch',
   History: 'posture.history',
   Transition: 'posture.history',

@@ -6,6 +6,7 @@ import type {
   HistoryReply,
   HistoryRequest,
   PostureState,
+  ReloadAccordsRequest,
   SetReply,
   SetRequest,
   TransitionReply,
@@ -18,6 +19,7 @@ import { type Clock, EPOCH_MAX, isLevel, KedgeError, millisOf, nanosOf } from '@
 import { Controller, Inject } from '@nestjs/common';
 import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
 
+import type { Accords } from './accords.js';
 import type { IdempotencyStore } from './idempotency.js';
 import { postureStateOf, refusalReplyOf } from './posture-view.js';
 import type { Records } from './records.js';
@@ -34,6 +36,7 @@ export interface CoordinatorParts {
   readonly records: Records;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
+  readonly accords: Accords | undefined;
   readonly clock: Clock;
 }
 
@@ -62,6 +65,15 @@ export class PostureController {
   async set(@Payload() request: SetRequest, @Ctx() call: CallAuthority): Promise<SetReply> {
     const { desk } = this.#parts;
     return desk.replyOf(await desk.ask(request, call), call.receivedAtNs);
+  }
+
+  @GrpcMethod('Posture', 'ReloadAccords')
+  async reloadAccords(
+    @Payload() request: ReloadAccordsRequest,
+    @Ctx() call: CallAuthority,
+  ): Promise<SetReply> {
+    const { desk } = this.#parts;
+    return desk.replyOf(await desk.reloadAccords(request, call), call.receivedAtNs);
   }
 
   @GrpcMethod('Posture', 'Watch')
@@ -121,7 +133,8 @@ export class PostureController {
   #state(): PostureState {
     const { driver, desk, reports, records } = this.#parts;
     const state = postureStateOf(driver, reports, records);
-    return { ...state, alarms: [...state.alarms, ...desk.troubles] };
+    const wrong = this.#parts.accords?.alarms(driver.snapshot) ?? [];
+    return { ...state, alarms: [...state.alarms, ...desk.troubles, ...wrong] };
   }
 
   /** The state now, then whenever it changed; a slow reader misses what lay between, never the newest. */

@@ -2,13 +2,15 @@
  * Where every request for a level comes in, whichever way it came: checked field by field, known by its key, asked.
  * It must not decide about the posture, nor know ways in.
  */
-import type { SetReply, SetRequest } from '@kedge/bus';
+import type { ReloadAccordsRequest, SetReply, SetRequest } from '@kedge/bus';
 import type { Channel, Tier } from '@kedge/contracts';
-import type { RefusalAnswer, Reply } from '@kedge/posture';
+import { accordsChange, type RefusalAnswer, type Reply } from '@kedge/posture';
+import { KedgeError } from '@kedge/units';
 
-import { type IdempotencyStore, identityOf } from './idempotency.js';
+import type { Accords } from './accords.js';
+import { type IdempotencyStore, type RequestIdentity, identityOf } from './idempotency.js';
 import { setReplyOf } from './posture-view.js';
-import { recordable, wellFormed } from './set-request.js';
+import { recordable, type WellFormed, wellFormed } from './set-request.js';
 import type { TransitionDriver } from './transition-driver.js';
 
 /** Set calls of one way in that may be unanswered at once; no flood of one makes another wait. */
@@ -30,6 +32,15 @@ const BUSY: RefusalAnswer = {
   help: 'ask again in a moment',
 };
 
+const NO_ACCORDS: RefusalAnswer = {
+  kind: 'refusal',
+  code: 'POSTURE_ACCORDS_NOT_KEPT',
+  message: 'cannot reload the accords: this coordinator keeps none in force',
+  expected:
+    'accords, zones and accordsInForce in its configuration, and accords that could be used at its start',
+  help: 'the alarms of kedge posture get say what is wrong with them',
+};
+
 /** How a request came, as proven by the way in (PO-3). */
 export interface WayIn {
   readonly channel: Channel;
@@ -40,12 +51,15 @@ export interface WayIn {
 export interface DeskParts {
   readonly driver: TransitionDriver;
   readonly idempotency: IdempotencyStore;
+  readonly accords: Accords | undefined;
 }
 
 /** One per process. */
 export class RequestDesk {
   readonly #parts: DeskParts;
   readonly #troubles = new Map<string, string>();
+  /** The reload that came last: one after the other, so that each is compared with what is in force. */
+  #reloading: Promise<unknown> = Promise.resolve();
   /** By way in. */
   readonly #open = new Map<string, number>();
 
@@ -88,6 +102,80 @@ export class RequestDesk {
     }
   }
 
+  /** Asks for the accords that the configured files hold (PO-2); the promise is the durable answer. */
+  async reloadAccords(request: ReloadAccordsRequest, way: WayIn): Promise<Reply> {
+    const { driver, idempotency } = this.#parts;
+    const { to: level } = driver.machine.last;
+    const refuse = (refusal: RefusalAnswer): Reply => {
+      this.#refuseReload(request.principal, way, refusal);
+      return refusal;
+    };
+    const asked = wellFormed({ ...request, level });
+    if ('kind' in asked) return refuse(asked);
+    // Not the level: the same key stays the same request when that changes.
+    const identity = identityOf(way.channel, way.tier, { ...asked, level: 0 });
+    const known = idempotency.lookUp(identity);
+    if (known.kind === 'replayed') return refuse(REPLAYED);
+    if (known.kind === 'same') return await known.reply;
+    const open = this.#open.get(identity.way) ?? 0;
+    if (open >= OPEN_SETS_MAX) return refuse(BUSY);
+    this.#open.set(identity.way, open + 1);
+    try {
+      const reply = this.#reloading.then(() => this.#reload(asked, identity, way));
+      this.#reloading = reply.catch(() => undefined);
+      idempotency.remember(identity, reply);
+      return await reply;
+    } finally {
+      this.#open.set(identity.way, (this.#open.get(identity.way) ?? 1) - 1);
+    }
+  }
+
+  async #reload(asked: WellFormed, identity: RequestIdentity, way: WayIn): Promise<Reply> {
+    const { driver, accords } = this.#parts;
+    const refuse = (refusal: RefusalAnswer): Reply => {
+      this.#refuseReload(asked.principal, way, refusal);
+      return refusal;
+    };
+    if (accords === undefined) return refuse(NO_ACCORDS);
+    try {
+      const offered = await accords.offered();
+      const { direction } = accordsChange(accords.inForce.set, offered.set);
+      if (direction === 'none') {
+        const { last, lastDurable } = driver.machine;
+        return { kind: 'decision', ...last, durable: lastDurable === 'yes' };
+      }
+      await accords.keep(offered);
+      const { reason, principal, ifEpoch } = asked;
+      const { channel, tier, receivedAtNs } = way;
+      const reply = await driver.changeAccords(
+        {
+          source: { channel, tier, principal, reason },
+          receivedAtNs,
+          ...(ifEpoch === undefined ? {} : { ifEpoch }),
+        },
+        { to: { set: offered.set, hash: offered.hash }, direction },
+        identity,
+      );
+      await accords.settled();
+      return reply;
+    } catch (error) {
+      return refuse(refusalOf(error));
+    }
+  }
+
+  #refuseReload(principal: unknown, { channel, tier, receivedAtNs }: WayIn, refusal: RefusalAnswer): void {
+    const { driver } = this.#parts;
+    driver.recordRefusal(
+      {
+        source: { channel, tier, principal: recordable(principal, 128), reason: '' },
+        level: driver.machine.last.to,
+        receivedAtNs,
+      },
+      refusal,
+      'governance.reload',
+    );
+  }
+
   /** Records a refusal of something that never came to be a request (PO-5). */
   refuse(
     { principal, level }: Pick<SetRequest, 'principal' | 'level'>,
@@ -121,4 +209,26 @@ export class RequestDesk {
       decidedAtNs: report?.decidedAtNs ?? 0n,
     });
   }
+}
+
+/** Accords that cannot be used, by path and reason. */
+function refusalOf(error: unknown): RefusalAnswer {
+  if (!(error instanceof KedgeError))
+    return {
+      kind: 'refusal',
+      code: 'POSTURE_ACCORDS_NOT_KEPT',
+      message: 'cannot reload the accords: their copy cannot be written',
+      expected: 'storage that takes a copy of them',
+      help: 'look at the disk under the directory of the accords in force',
+    };
+  const { code, message, field, expected, help } = error;
+  return {
+    kind: 'refusal',
+    code,
+    message,
+    ...(field === undefined ? {} : { field }),
+    ...(expected === undefined ? {} : { expected }),
+    ...(help === undefined ? {} : { help }),
+    rule: 'valid-accords',
+  };
 }

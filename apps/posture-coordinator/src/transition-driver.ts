@@ -19,6 +19,7 @@ import {
   postureResource,
 } from '@kedge/contracts';
 import {
+  accordsChange,
   askedLevel,
   differences,
   type Effect,
@@ -40,6 +41,8 @@ import {
   type Clock,
   type Epoch,
   isLooser,
+  type Level,
+  looserOf,
   KedgeError,
   millisFromNanos,
   millisOf,
@@ -48,6 +51,8 @@ import {
 } from '@kedge/units';
 import { EventEmitter } from 'node:events';
 
+import type { NamedSet, Pointer } from './accord-store.js';
+import type { Accords } from './accords.js';
 import { eventsOf, type Party, partiesOf } from './board-standings.js';
 import type { CoordinatorConfig } from './config.js';
 import type { IdempotencyStore, RequestIdentity } from './idempotency.js';
@@ -66,6 +71,8 @@ export interface DriverParts {
   readonly records: Records;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
+  /** Undefined where the coordinator keeps none: accords do not change then. */
+  readonly accords: Accords | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Which boot this is, for record ids. */
@@ -95,6 +102,12 @@ interface Tracked {
   readonly acks: Map<string, Acknowledgement>;
 }
 
+/** A set of accords that is to come into force (PO-2). */
+export interface AccordsOffer {
+  readonly to: NamedSet;
+  readonly direction: 'tighter' | 'looser';
+}
+
 /** Events of the driver: something about the posture changed. */
 interface DriverEvents {
   changed: [];
@@ -113,6 +126,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   readonly #tracked = new Map<Epoch, Tracked>();
   readonly #answers = new Map<string, (reply: Reply) => void>();
   readonly #identities = new Map<string, RequestIdentity>();
+  /** Accords that wait or are on their way, by request. */
+  readonly #offers = new Map<string, AccordsOffer>();
   #alarms: string[] = [];
   /** Newest first. */
   #violations: WardenViolation[] = [];
@@ -242,6 +257,40 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     return reply;
   }
 
+  /**
+   * Asks for other accords at the level in force (PO-2). Their copy is kept already; the promise is the durable answer.
+   *
+   * @param identity of its idempotency key.
+   */
+  changeAccords(
+    asked: Omit<PostureRequest, 'id' | 'level' | 'accord'>,
+    offer: AccordsOffer,
+    identity: RequestIdentity,
+  ): Promise<Reply> {
+    this.#requests += 1;
+    const request = {
+      ...asked,
+      id: `request-${this.#requests}`,
+      level: this.#machine.last.to,
+      accord: offer.direction,
+    };
+    this.#look();
+    this.#offers.set(request.id, offer);
+    this.#identities.set(request.id, identity);
+    const authority = this.#decide(request);
+    const reply = new Promise<Reply>((resolve) => {
+      this.#answers.set(request.id, resolve);
+    });
+    this.#dispatch({ kind: 'accordChanged', request, authority });
+    if (authority.allow) this.#recordAuthorisation(request, true, authority.rule, '', 'governance.reload');
+    return reply;
+  }
+
+  /** Sets of accords that wait for their turn, or are on their way. */
+  get offered(): readonly NamedSet[] {
+    return [...this.#offers.values()].map(({ to }) => to);
+  }
+
   /** Keeps a refusal that the machine never saw (PO-5). */
   recordRefusal(
     request: Omit<PostureRequest, 'id' | 'level'> & { readonly level: number },
@@ -342,7 +391,11 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         return;
       case 'verify':
         this.#look();
-        this.#dispatch({ kind: 'verified', epoch: effect.epoch, differences: differences(this.#machine) });
+        this.#dispatch({
+          kind: 'verified',
+          epoch: effect.epoch,
+          differences: [...differences(this.#machine), ...this.#accordsBehind()],
+        });
         return;
       case 'cancel':
         this.#clearTimers(effect.epoch);
@@ -356,6 +409,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
           false,
           effect.refusal.rule ?? effect.refusal.code,
           effect.refusal.message,
+          effect.request.accord === undefined ? 'posture.set' : 'governance.reload',
         );
         return;
     }
@@ -364,6 +418,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   /** Nothing comes before the store; what else is to be known about the transition is written down after it. */
   #storeTightening(effect: Extract<Effect, { do: 'storeTightening' }>): void {
     const { epoch, from, to, receivedAtNs } = effect;
+    // Whoever sees the epoch of tighter accords finds them.
+    this.#point(epoch, 'tables', 'paths');
     const { decidedAtNs, storedAtNs } = this.#parts.posture.tighten({ epoch, from, to, receivedAtNs });
     if (!('transition' in this.#machine)) return;
     const tracked = this.#track(this.#machine.transition, decidedAtNs);
@@ -374,7 +430,9 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   #writeStage(effect: Extract<Effect, { do: 'writeTransitionStage' }>): void {
     const { epoch, from, to, stage, receivedAtNs } = effect;
     const tracked = this.#tracked.get(epoch);
+    if (stage === 'loosen-decided') this.#point(epoch, 'paths');
     if (stage === 'loosen-dataplane') {
+      this.#point(epoch, 'tables');
       // The budget runs from the stage: nobody may be woken, and nothing collected, between it and the word.
       const decidedAtNs = tracked?.stamps.decidedAtNs ?? this.#parts.clock.monotonicNs();
       const { stageAtNs, storedAtNs } = this.#parts.posture.loosen({
@@ -470,17 +528,72 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     return { decidedAtNs: clock.monotonicNs(), decidedAtWallMs: clock.wallMs() };
   }
 
+  /* ------------------------------------------------------------ accords */
+
+  /** The offer that the running transition brings into force, if it does. */
+  #offerOf(epoch: Epoch): AccordsOffer | undefined {
+    const machine = this.#machine;
+    if (this.#offers.size === 0 || !('transition' in machine)) return undefined;
+    const { transition } = machine;
+    return transition.epoch === epoch ? this.#offers.get(transition.requestId ?? '') : undefined;
+  }
+
+  /** The next step of accords that are on their way: the data plane first when tightening, last when loosening. */
+  #point(epoch: Epoch, ...pointers: readonly Pointer[]): void {
+    const offer = this.#offerOf(epoch);
+    const { accords } = this.#parts;
+    if (offer === undefined || accords === undefined) return;
+    try {
+      for (const pointer of pointers) accords.point(pointer, offer.to);
+    } catch (error) {
+      // Everybody stays at the accords that were in force; the transition ends late, and says so.
+      this.alarm('other accords could not be put in force: the pointer to them cannot be written');
+      this.#parts.logger.error({ err: error }, 'a pointer to accords cannot be written');
+    }
+  }
+
+  /** What the data plane still lacks of the accords that the running transition brings. */
+  #accordsBehind(): readonly string[] {
+    const machine = this.#machine;
+    const { accords } = this.#parts;
+    if (accords === undefined || !('transition' in machine)) return [];
+    const offer = this.#offerOf(machine.transition.epoch);
+    return offer === undefined ? [] : accords.behind(this.#snapshot, offer.to);
+  }
+
+  /** A transition has ended: what it brought is in force, or is taken back where it never reached the data plane. */
+  #accordsEnded({ requestId }: Transition): void {
+    const { accords } = this.#parts;
+    if (requestId === undefined || !this.#offers.delete(requestId) || accords === undefined) return;
+    accords.settle(this.offered);
+  }
+
   /* ------------------------------------------------------------ answers */
 
-  #decide({ source, level }: PostureRequest): AuthorisationAnswer {
+  #decide(request: PostureRequest): AuthorisationAnswer {
+    const { id, source, level } = request;
+    const offer = this.#offers.get(id);
+    const { accords } = this.#parts;
+    if (offer?.direction !== 'looser' || accords === undefined)
+      return this.#ask(source, askedLevel(this.#machine, level));
+    // Like loosening to the level in force, and to each at which more is permitted now (PO-4).
+    const { looserAt } = accordsChange(accords.inForce.set, offer.to.set);
+    const answers = [...new Set<Level>([level, ...looserAt])].map((each) => {
+      const to = looserOf(each, 2);
+      return this.#ask(source, to, (to - 1) as Level);
+    });
+    return answers.find(({ allow }) => !allow) ?? answers[0] ?? this.#ask(source, level);
+  }
+
+  #ask(source: PostureRequest['source'], to: Level, from = levelInForce(this.#machine)): AuthorisationAnswer {
     const machine = this.#machine;
     return this.#parts.authoriser.decide({
       principal: source.principal,
       tier: source.tier,
       channel: source.channel,
       action: 'posture.set',
-      resource: postureResource(askedLevel(machine, level)),
-      level: levelInForce(machine),
+      resource: postureResource(to),
+      level: from,
       epoch: machine.last.epoch,
       // The console directory counts as a fresh second factor until there is one.
       mfaAge: source.channel === 'console' ? millisOf(0) : undefined,
@@ -494,12 +607,21 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     this.#answers.delete(id);
     // The key of a request that waits learns later what became of it.
     if (reply.kind !== 'waiting') this.#identities.delete(id);
+    this.#dropOffer(id, reply);
+  }
+
+  /** Accords that no transition brings are let go. */
+  #dropOffer(id: string, reply: Reply): void {
+    const machine = this.#machine;
+    if (reply.kind === 'waiting' || ('transition' in machine && machine.transition.requestId === id)) return;
+    this.#offers.delete(id);
   }
 
   #settle(id: string, reply: Reply): void {
     const identity = this.#identities.get(id);
     if (identity !== undefined) this.#parts.idempotency.settle(identity, reply);
     this.#identities.delete(id);
+    this.#dropOffer(id, reply);
     this.#parts.logger.info({ request: id, reply }, 'a waiting request is settled');
   }
 
@@ -601,6 +723,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     reports.put(report, true);
     records.put(recordOf(config.appliance, report));
     logger.info({ ...fields, outcome: report.outcome, late: transition.late }, 'a transition ended');
+    this.#accordsEnded(transition);
   }
 
   /** A journal record that came to be durable after its transition had ended belongs into the report, too. */

@@ -115,6 +115,7 @@ export class Underlay {
       nowNs: () => clock.monotonicNs(),
     });
     this.#settle = () => {
+      accords.follow();
       this.#gate.settle();
     };
     for (const event of GATE_EVENTS) board.on(event, this.#settle);

@@ -2,10 +2,9 @@
  * The bridge's calls: kedge.governance.v1, on `internal/governance.sock`.
  * It must hold no logic; `Governance` answers.
  */
-import type { PlanReply, PlanRequest, ReloadReply, ShowReply } from '@kedge/bus';
-import type { CallAuthority } from '@kedge/runtime';
+import type { PlanReply, PlanRequest, ShowReply } from '@kedge/bus';
 import { Controller } from '@nestjs/common';
-import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
+import { GrpcMethod, Payload } from '@nestjs/microservices';
 
 import { Governance } from './governance.js';
 
@@ -25,10 +24,5 @@ export class GovernanceController {
   @GrpcMethod('Governance', 'Plan')
   plan(@Payload() request: PlanRequest): PlanReply {
     return this.#governance.plan(request);
-  }
-
-  @GrpcMethod('Governance', 'Reload')
-  reload(@Payload() _request: unknown, @Ctx() call: CallAuthority): Promise<ReloadReply> {
-    return this.#governance.reload(call.signal);
   }
 }

@@ -2,14 +2,14 @@
  * The bridge itself: which accords are in force, which wait, what the data planes do with them.
  * It must not decide the posture, and a data plane must never depend on it being alive (DP-7).
  */
-import type {
-  DataPlaneReport,
-  PlanReply,
-  PlanRequest,
-  PostureBoard,
-  ReloadReply,
-  ShowReply,
-  WorkerReport,
+import {
+  type DataPlaneReport,
+  filesBehind,
+  type PlanReply,
+  type PlanRequest,
+  type PostureBoard,
+  type ShowReply,
+  type WorkerReport,
 } from '@kedge/bus';
 import type { Action, RecordSink } from '@kedge/contracts';
 import { REASONS, VERDICTS } from '@kedge/dataplane';
@@ -62,6 +62,17 @@ interface Pending {
   readonly settle: (generation: bigint | undefined) => void;
 }
 
+/** What became of accords that were followed. */
+export interface Followed {
+  /** In force now. */
+  readonly generation: bigint;
+  /** Empty when they are in force; otherwise what was in force stays. `GOVERNANCE_WAITING`: until a bank is free. */
+  readonly code: string;
+  readonly message: string;
+  /** Of the fault inside the accords, an RFC 7951 instance identifier. */
+  readonly path: string;
+}
+
 /** The bridge. `start` once, `close` once. */
 export class Governance {
   readonly #options: GovernanceOptions;
@@ -80,6 +91,8 @@ export class Governance {
   /** Refusals on their way to the sink, and those that did not get there. */
   #recording = 0;
   #unrecorded = 0;
+  /** The files that were read last. */
+  #read = '';
   /** Why the accords on disk are not in force. */
   #refusal: KedgeError | undefined;
 
@@ -115,6 +128,7 @@ export class Governance {
     const { config, log } = this.#options;
     const { replaced, published } = this.#swap;
     if (replaced !== undefined) log.warn({ replaced }, 'the tables segment had to be replaced');
+    this.#read = this.#behind();
     try {
       const set = readAccords(config);
       // What stands there was asked about random flows before it was published; a restart must not take as long.
@@ -141,6 +155,7 @@ export class Governance {
       );
     }
     this.#every(config.bankRetryMs, () => {
+      this.#follow();
       this.#attempt();
     });
     this.#every(config.drainMs, () => {
@@ -283,11 +298,10 @@ export class Governance {
   /**
    * Compiles the accords on disk and publishes them as the next generation.
    *
-   * A change of the accords of the level in force is a transition from that level to itself (PO-2). So far it
-   * is a new generation alone, at once on all levels; the epoch and the authority of such a transition come
-   * with their first user, the coordinator's order for it.
+   * When that may be is the coordinator's order (PO-2): it has the pointer that leads to these files point elsewhere at
+   * the moment at which the data plane is to change, and waits for the generation before its transition is complete.
    */
-  async reload(signal: AbortSignal): Promise<ReloadReply> {
+  async reload(signal: AbortSignal): Promise<Followed> {
     const { config, log } = this.#options;
     const inForce = (): bigint => this.#swap.published?.generation ?? 0n;
     let tables: BuiltTables;
@@ -325,6 +339,23 @@ export class Governance {
         : { code: 'GOVERNANCE_WAITING', message: pending.why }),
       path: '',
     };
+  }
+
+  /** Which files the paths lead to. */
+  #behind(): string {
+    const { accords, zones } = filesBehind(this.#options.config);
+    return `${accords}\n${zones}`;
+  }
+
+  /** Takes up accords that a pointer leads to since it was looked at last. */
+  #follow(): void {
+    const behind = this.#behind();
+    if (behind === this.#read) return;
+    this.#read = behind;
+    void this.reload(new AbortController().signal).then(({ code }) => {
+      // What was taken away while it was read is looked for again.
+      if (code === 'ACCORD_UNREADABLE') this.#read = '';
+    });
   }
 
   /** Builds what the accords on disk ask for, while heartbeats and calls go on. */

@@ -3,7 +3,14 @@
  * asked about random flows before anybody else sees them.
  * It must not publish; a set of tables that comes out of here is right or was refused.
  */
-import { type AccordSet, compileAccords, type CompiledAccords, parseAccords } from '@kedge/posture';
+import { filesBehind } from '@kedge/bus';
+import {
+  accordsIdentity,
+  type AccordSet,
+  compileAccords,
+  type CompiledAccords,
+  parseAccords,
+} from '@kedge/posture';
 import {
   classifyKey,
   compileLevelTable,
@@ -16,8 +23,6 @@ import { KedgeError, type Level, LEVELS } from '@kedge/units';
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 
-/** Changes whenever the same accords would compile to other tables. */
-const COMPILER = 'kedge-tables/1';
 /** Largest accords or zones file. 16,384 entries of five levels fit several times. */
 const MAX_FILE_BYTES = 32 * 1024 * 1024;
 
@@ -39,20 +44,9 @@ export interface BuiltTables {
   readonly levels: Readonly<Record<Level, BuiltLevel>>;
 }
 
-/** JSON of a value with the members of every object in order, so that equal values have equal text. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
-}
-
 /** What identifies a set of accords in a bank. */
 export function hashOf(set: AccordSet): Buffer {
-  return createHash('sha256')
-    .update(`${COMPILER}\n${canonical(set)}`)
-    .digest();
+  return createHash('sha256').update(accordsIdentity(set)).digest();
 }
 
 function readJson(what: string, path: string): unknown {
@@ -93,7 +87,8 @@ function readJson(what: string, path: string): unknown {
  * @throws KedgeError `ACCORD_UNREADABLE`, `ACCORD_SYNTAX`, `ACCORD_INVALID`, `ACCORD_LOOSENS`.
  */
 export function readAccords(paths: { readonly accords: string; readonly zones: string }): AccordSet {
-  return parseAccords(readJson('accords', paths.accords), readJson('zones', paths.zones));
+  const { accords, zones } = filesBehind(paths);
+  return parseAccords(readJson('accords', accords), readJson('zones', zones));
 }
 
 /** How many random flows compiled tables are asked about; `random` gives whole numbers below its argument. */

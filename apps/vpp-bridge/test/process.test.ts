@@ -7,7 +7,7 @@ import { openSpool } from '@kedge/ledger';
 import { layout, monotonicNs, openSegment } from '@kedge/shared-memory-ipc';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -100,11 +100,16 @@ describe('bridge process', { timeout: 60_000 }, () => {
     expect(await health()).toBe('nobody');
   });
 
-  it('PO-2 starts with invalid accords too: answers why, is not healthy, and becomes so by a reload', async () => {
-    const { accords } = place.config;
-    const good = readFileSync(accords);
-    writeFileSync(accords, '{}');
-    start();
+  it('PO-2 starts with invalid accords too: answers why, is not healthy, and follows the pointer to good ones', async () => {
+    const pointer = join(place.root, 'pointer');
+    for (const name of ['good', 'bad']) {
+      mkdirSync(join(place.root, name));
+      copyFileSync(place.config.accords, join(place.root, name, 'accords.json'));
+      copyFileSync(place.config.zones, join(place.root, name, 'zones.json'));
+    }
+    writeFileSync(join(place.root, 'bad/accords.json'), '{}');
+    symlinkSync('bad', pointer);
+    start({ accords: join(pointer, 'accords.json'), zones: join(pointer, 'zones.json') });
     await until('the bridge answers', async () => (await health()) === 'NOT_SERVING');
     const bridge = client();
     expect(await bridge.show({}, DEADLINE)).toMatchObject({
@@ -118,13 +123,10 @@ describe('bridge process', { timeout: 60_000 }, () => {
     await expect(bridge.plan({ level: 3, windowS: 0 }, DEADLINE)).rejects.toMatchObject({
       code: 'GOVERNANCE_NO_ACCORDS',
     });
-    expect(await bridge.reload({}, DEADLINE)).toMatchObject({
-      code: 'ACCORD_INVALID',
-      path: '/kedge-accords:accords',
-    });
-    writeFileSync(accords, good);
-    expect(await bridge.reload({}, DEADLINE)).toMatchObject({ code: '', generation: 1n });
-    expect(await health()).toBe('SERVING');
+    symlinkSync('good', `${pointer}.new`);
+    renameSync(`${pointer}.new`, pointer);
+    await until('the bridge serves', async () => (await health()) === 'SERVING');
+    expect(await bridge.show({}, DEADLINE)).toMatchObject({ generation: 1n, alarms: [] });
     await until('its heartbeat says so too', () => tables().serving);
   });
 
@@ -170,9 +172,9 @@ describe('bridge process', { timeout: 60_000 }, () => {
     place.atEnd(() => {
       raw.close();
     });
-    await expect(raw.reload({}, DEADLINE)).rejects.toMatchObject({ code: 'BUS_MESSAGE_INVALID' });
-    writeFileSync(place.config.zones, '{}');
-    expect(await bridge.reload({}, DEADLINE)).toMatchObject({ code: 'ACCORD_INVALID' });
+    await expect(raw.plan({ level: 3, windowS: 0 }, DEADLINE)).rejects.toMatchObject({
+      code: 'BUS_MESSAGE_INVALID',
+    });
     expect(tables().bytes.equals(before.bytes)).toBe(true);
     expect((await bridge.show({}, DEADLINE)).generation).toBe(1n);
 
@@ -187,8 +189,7 @@ describe('bridge process', { timeout: 60_000 }, () => {
       { allow: false, action: 'governance.plan', rule: 'UNITS_LEVEL' },
       { allow: false, action: 'governance.plan', rule: 'UNITS_LEVEL' },
       { allow: false, action: 'governance.plan', rule: 'GOVERNANCE_WINDOW' },
-      { allow: false, action: 'governance.reload', rule: 'BUS_MESSAGE_INVALID' },
-      { allow: false, action: 'governance.reload', rule: 'ACCORD_INVALID' },
+      { allow: false, action: 'governance.plan', rule: 'BUS_MESSAGE_INVALID' },
     ]);
   });
 

@@ -6,7 +6,6 @@
 import { defineService, type Unary } from './api.js';
 
 export type ShowRequest = Record<string, never>;
-export type ReloadRequest = Record<string, never>;
 
 export interface ZoneReport {
   readonly id: number;
@@ -75,18 +74,10 @@ export interface PlanReply {
   readonly rows: readonly PlanRow[];
 }
 
-export interface ReloadReply {
-  readonly generation: bigint;
-  readonly code: string;
-  readonly message: string;
-  readonly path: string;
-}
-
 /** The calls of kedge.governance.v1.Governance. */
 export interface GovernanceApi {
   readonly show: Unary<ShowRequest, ShowReply>;
   readonly plan: Unary<PlanRequest, PlanReply>;
-  readonly reload: Unary<ReloadRequest, ReloadReply>;
 }
 
 /** kedge.governance.v1.Governance, loaded from its .proto. */

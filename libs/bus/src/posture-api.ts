@@ -16,6 +16,13 @@ export interface SetRequest {
   readonly ifEpoch?: bigint;
 }
 
+export interface ReloadAccordsRequest {
+  readonly reason: string;
+  readonly principal: string;
+  readonly idempotencyKey: string;
+  readonly ifEpoch?: bigint;
+}
+
 export interface DecisionReply {
   readonly epoch: bigint;
   readonly from: number;
@@ -162,6 +169,7 @@ export type TransitionReply =
 export interface PostureApi {
   readonly get: Unary<GetRequest, PostureState>;
   readonly set: Unary<SetRequest, SetReply>;
+  readonly reloadAccords: Unary<ReloadAccordsRequest, SetReply>;
   readonly watch: Streaming<WatchRequest, PostureState>;
   readonly history: Unary<HistoryRequest, HistoryReply>;
   readonly transition: Unary<TransitionRequest, TransitionReply>;

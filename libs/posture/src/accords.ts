@@ -334,7 +334,7 @@ function pairKey(fromZone: string, toZone: string): string {
  * Verdicts of pairs and entries at one level, with what is not named filled in: a pair by the default, an entry
  * (and its mirror) by the pair of zones that it runs between.
  */
-function effective(accord: LevelAccord): {
+export function effective(accord: LevelAccord): {
   readonly pair: (fromZone: string, toZone: string) => Verdict;
   readonly entry: (entry: AllowlistEntry, mirror: boolean) => Verdict;
 } {

@@ -22,6 +22,7 @@ export {
   type Verdict,
   VERDICTS,
 } from './accords.js';
+export { type AccordsChange, accordsChange, accordsIdentity } from './accords-change.js';
 export {
   allowsRoute,
   EXEMPT_PROTOCOLS,

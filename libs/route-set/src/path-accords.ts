@@ -2,6 +2,7 @@
  * The accords as overlay and underlay use them, from their files.
  * It must not decide what a level allows; accords do.
  */
+import { type AccordFiles, filesBehind } from '@kedge/bus';
 import { NOTHING_ALLOWED, parseAccords, type PathsAccord } from '@kedge/posture';
 import { KedgeError, type Level } from '@kedge/units';
 import { readFileSync } from 'node:fs';
@@ -10,16 +11,43 @@ import { readFileSync } from 'node:fs';
 export interface PathAccords {
   readonly levels: Readonly<Record<Level, PathsAccord>>;
   readonly refusal: KedgeError | undefined;
+  /** Takes up what the coordinator's pointer leads to since the last look. Cheap where that is the same (PO-2). */
+  follow(): void;
 }
 
-/** Reads accords (RFC 7951 JSON) and their zones. Where they cannot be used nothing is allowed, at any level. */
-export function readPathAccords(paths: { readonly accords: string; readonly zones: string }): PathAccords {
-  try {
-    const { accords } = parseAccords(readJson(paths.accords), readJson(paths.zones));
-    return { levels: accords.levels, refusal: undefined };
-  } catch (error) {
-    if (!(error instanceof KedgeError)) throw error;
-    return { levels: NOTHING_ALLOWED, refusal: error };
+/**
+ * Reads accords (RFC 7951 JSON) and their zones, and follows them. Where none could ever be used nothing is allowed,
+ * at any level; later ones that cannot be used change nothing.
+ */
+export function readPathAccords(paths: AccordFiles): PathAccords {
+  const accords = new FollowedAccords(paths);
+  accords.follow();
+  return accords;
+}
+
+class FollowedAccords implements PathAccords {
+  readonly #paths: AccordFiles;
+  #read = '';
+  levels: Readonly<Record<Level, PathsAccord>> = NOTHING_ALLOWED;
+  refusal: KedgeError | undefined;
+
+  constructor(paths: AccordFiles) {
+    this.#paths = paths;
+  }
+
+  follow(): void {
+    const behind = filesBehind(this.#paths);
+    const read = `${behind.accords}\n${behind.zones}`;
+    if (read === this.#read) return;
+    try {
+      this.levels = parseAccords(readJson(behind.accords), readJson(behind.zones)).accords.levels;
+      this.#read = read;
+      this.refusal = undefined;
+    } catch (error) {
+      if (!(error instanceof KedgeError)) throw error;
+      // What is in force stays; it is tried again at the next look.
+      if (this.#read === '') this.refusal = error;
+    }
   }
 }
 

@@ -195,7 +195,7 @@ export class RouteSet {
 
   /** The part in transitions. */
   participant(path: 'overlay' | 'underlay'): Participant<RouteWorld> {
-    const { mode, tools = {}, log } = this.#options;
+    const { mode, tools = {}, log, accords } = this.#options;
     const closing = async (world: RouteWorld, level: Level, signal: AbortSignal): Promise<void> => {
       const ended = await endFlows(world, { ...tools, signal });
       log.info({ mode, level, ...ended }, 'flows of what is forbidden were ended');
@@ -211,6 +211,8 @@ export class RouteSet {
       name: path,
       path,
       read: (signal) => {
+        // Every run goes by the accords that are in force at its beginning.
+        accords.follow();
         takeReadBack();
         return readRoutes(mode, { ...tools, signal });
       },

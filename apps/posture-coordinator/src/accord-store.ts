@@ -1,0 +1,223 @@
+/**
+ * The accords in force, kept by the coordinator: a copy of each set under its own hash, and two pointers to the one
+ * that counts. `tables` is followed by the bridge, `paths` by overlay and underlay.
+ * It must not decide when a set comes into force; whoever moves the pointers does.
+ *
+ * The pointer of the tables is the one to believe: a tightening moves it together with the other one, a loosening
+ * moves it last. Where the two differ at a start a change was interrupted, and the tables say what is in force.
+ */
+import type { AccordFiles } from '@kedge/bus';
+import { accordsIdentity, type AccordSet, compileAccords, parseAccords } from '@kedge/posture';
+import { KedgeError } from '@kedge/units';
+import { createHash } from 'node:crypto';
+import { renameSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdir, open, readdir, readlink, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Who follows which pointer. */
+export type Pointer = 'tables' | 'paths';
+
+/** A set and what identifies it. */
+export interface NamedSet {
+  readonly set: AccordSet;
+  /** Of {@link accordsIdentity}, in hex: the name of its directory. */
+  readonly hash: string;
+}
+
+/** A set that was read from files, with the documents that it was read from. */
+export interface OfferedSet extends NamedSet {
+  readonly documents: Readonly<Record<keyof AccordFiles, string>>;
+}
+
+/** Largest accords or zones file that is read: whoever reads it has a heartbeat to keep. */
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
+const HASH = /^[0-9a-f]{64}$/;
+
+/**
+ * Reads and validates both files, and compiles them: what the tables cannot hold is refused here.
+ *
+ * @throws KedgeError `ACCORD_UNREADABLE`, `ACCORD_SYNTAX`, and those of `parseAccords` and `compileAccords`.
+ */
+export async function readOffered(files: AccordFiles): Promise<OfferedSet> {
+  const accords = await textOf('accords', files.accords);
+  const zones = await textOf('zones', files.zones);
+  const set = parseAccords(json('accords', files.accords, accords), json('zones', files.zones, zones));
+  compileAccords(set.accords, set.zones);
+  return { set, hash: hashOf(set), documents: { accords, zones } };
+}
+
+function hashOf(set: AccordSet): string {
+  return createHash('sha256').update(accordsIdentity(set)).digest('hex');
+}
+
+async function textOf(what: string, path: string): Promise<string> {
+  try {
+    const file = await open(path, 'r');
+    try {
+      const { size } = await file.stat();
+      if (size > MAX_FILE_BYTES)
+        throw new KedgeError({
+          code: 'ACCORD_UNREADABLE',
+          message: `cannot read the ${what} from ${path}: the file has ${String(size)} bytes`,
+          expected: `at most ${String(MAX_FILE_BYTES)} bytes`,
+        });
+      return await file.readFile('utf8');
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    if (cause instanceof KedgeError) throw cause;
+    throw new KedgeError({
+      code: 'ACCORD_UNREADABLE',
+      message: `cannot read the ${what} from ${path}`,
+      help: 'is the path in the coordinator’s configuration right, and may its user read the file?',
+      cause,
+    });
+  }
+}
+
+function json(what: string, path: string, text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new KedgeError({
+      code: 'ACCORD_SYNTAX',
+      message: `cannot read the ${what} from ${path}: it is not JSON`,
+      expected: 'RFC 7951 JSON',
+      cause,
+    });
+  }
+}
+
+/** The store; the coordinator is its one writer. */
+export class AccordStore {
+  readonly #directory: string;
+  /** By pointer. */
+  readonly #at: Record<Pointer, NamedSet>;
+
+  private constructor(directory: string, inForce: NamedSet) {
+    this.#directory = directory;
+    this.#at = { tables: inForce, paths: inForce };
+  }
+
+  /**
+   * What was in force last; where nothing ever was, what is offered.
+   *
+   * @throws KedgeError as {@link readOffered}, `ACCORD_COPY_DAMAGED`; Error of the file system.
+   */
+  static async open(directory: string, offered: AccordFiles): Promise<AccordStore> {
+    await mkdir(directory, { recursive: true, mode: 0o755 });
+    const [tables, paths] = await Promise.all([pointed(directory, 'tables'), pointed(directory, 'paths')]);
+    if (tables === undefined) {
+      const first = await readOffered(offered);
+      const store = new AccordStore(directory, first);
+      await store.keep(first);
+      store.point('paths', first);
+      store.point('tables', first);
+      await store.flush();
+      return store;
+    }
+    const store = new AccordStore(directory, await kept(directory, tables));
+    if (paths !== tables) {
+      store.point('paths', store.inForce);
+      await store.flush();
+    }
+    return store;
+  }
+
+  /** What packets are judged by, and who may loosen. */
+  get inForce(): NamedSet {
+    return this.#at.tables;
+  }
+
+  /** What overlay and underlay go by; another set only while a loosening runs. */
+  get onPaths(): NamedSet {
+    return this.#at.paths;
+  }
+
+  /** Keeps a copy, durably; nobody uses it before a pointer leads there. */
+  async keep({ hash, documents }: OfferedSet): Promise<void> {
+    const place = join(this.#directory, hash);
+    if (
+      await kept(this.#directory, hash).then(
+        () => true,
+        () => false,
+      )
+    )
+      return;
+    const draft = `${place}.draft`;
+    await rm(draft, { recursive: true, force: true });
+    await rm(place, { recursive: true, force: true });
+    await mkdir(draft, { mode: 0o755 });
+    for (const [name, text] of Object.entries(documents)) {
+      const file = await open(join(draft, `${name}.json`), 'wx', 0o644);
+      try {
+        await file.writeFile(text);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }
+    await flushed(draft);
+    await rename(draft, place);
+    await flushed(this.#directory);
+  }
+
+  /**
+   * Has a pointer lead to a set that is kept, at once: two calls on a directory that was flushed just now, because
+   * what follows them must not be seen before. {@link flush} makes it last.
+   */
+  point(pointer: Pointer, to: NamedSet): void {
+    const draft = join(this.#directory, `${pointer}.draft`);
+    rmSync(draft, { force: true });
+    symlinkSync(to.hash, draft);
+    renameSync(draft, join(this.#directory, pointer));
+    this.#at[pointer] = to;
+  }
+
+  /** Makes the pointers last, and lets go of every set that none leads to and nobody waits with. */
+  async flush(waiting: readonly NamedSet[] = []): Promise<void> {
+    await flushed(this.#directory);
+    const used: ReadonlySet<string> = new Set(
+      [this.#at.tables, this.#at.paths, ...waiting].map(({ hash }) => hash),
+    );
+    for (const name of await readdir(this.#directory))
+      if (HASH.test(name) && !used.has(name))
+        await rm(join(this.#directory, name), { recursive: true, force: true });
+  }
+}
+
+async function flushed(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The hash that a pointer leads to; undefined where there is none. */
+async function pointed(directory: string, pointer: Pointer): Promise<string | undefined> {
+  try {
+    await stat(directory);
+    return await readlink(join(directory, pointer));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** A copy, read back whole. */
+async function kept(directory: string, hash: string): Promise<NamedSet> {
+  const place = join(directory, hash);
+  const { set, hash: found } = await readOffered({
+    accords: join(place, 'accords.json'),
+    zones: join(place, 'zones.json'),
+  });
+  if (found === hash) return { set, hash };
+  throw new KedgeError({
+    code: 'ACCORD_COPY_DAMAGED',
+    message: `cannot use the accords that were in force: their copy in ${place} was changed`,
+    help: 'remove the directory of the accords in force; the next start takes the configured ones',
+  });
+}

@@ -1,0 +1,153 @@
+/**
+ * The accords that the coordinator keeps in force: who may loosen by them, which files are offered for the next ones,
+ * and whether the data plane has them.
+ * It must not decide about a change; the posture machine does.
+ */
+import type { AccordFiles, BoardSnapshot } from '@kedge/bus';
+import { type Authority, authorityOf } from '@kedge/posture';
+import type { Logger } from '@kedge/runtime';
+import { layout, openSegment, type SegmentReader } from '@kedge/shared-memory-ipc';
+import { KedgeError } from '@kedge/units';
+
+import { AccordStore, type NamedSet, type OfferedSet, type Pointer, readOffered } from './accord-store.js';
+
+/** What the accords of a coordinator are made with. */
+export interface AccordsParts {
+  /** Where the ones in force are kept. */
+  readonly directory: string;
+  /** The files that a reload reads. */
+  readonly offered: AccordFiles;
+  readonly board: string;
+  /** The uid that owns the tables of the board; undefined = nobody looks at them. */
+  readonly tablesOwner: number | undefined;
+  readonly logger: Logger;
+}
+
+/** One per process. */
+export class Accords {
+  readonly #parts: AccordsParts;
+  readonly #store: AccordStore;
+  #tables: SegmentReader | undefined;
+  #trouble: string | undefined;
+  /** Flushes that are under way, the last one. */
+  #flushing: Promise<void> = Promise.resolve();
+
+  private constructor(parts: AccordsParts, store: AccordStore) {
+    this.#parts = parts;
+    this.#store = store;
+  }
+
+  /** @throws KedgeError and Error as `AccordStore.open`. */
+  static async open(parts: AccordsParts): Promise<Accords> {
+    return new Accords(parts, await AccordStore.open(parts.directory, parts.offered));
+  }
+
+  get inForce(): NamedSet {
+    return this.#store.inForce;
+  }
+
+  /** Who may loosen, by the accords in force. */
+  get authority(): Authority {
+    return authorityOf(this.inForce.set.accords);
+  }
+
+  /** What is wrong, in plain words. */
+  alarms(snapshot: BoardSnapshot): readonly string[] {
+    return [
+      ...(this.#trouble === undefined ? [] : [this.#trouble]),
+      ...this.behind(snapshot, this.inForce).map((what) => `the accords in force are not obeyed: ${what}`),
+    ];
+  }
+
+  /** The set that the configured files hold now. @throws KedgeError as `readOffered`. */
+  async offered(): Promise<OfferedSet> {
+    return await readOffered(this.#parts.offered);
+  }
+
+  /** Keeps a copy durably. @throws Error of the file system. */
+  async keep(set: OfferedSet): Promise<void> {
+    await this.#store.keep(set);
+  }
+
+  /** @throws Error of the file system. */
+  point(pointer: Pointer, to: NamedSet): void {
+    this.#store.point(pointer, to);
+  }
+
+  /**
+   * A change has ended. One that was stopped before it reached the data plane is taken back: overlay and underlay go
+   * by what packets are judged by.
+   */
+  settle(waiting: readonly NamedSet[]): void {
+    const { inForce, onPaths } = this.#store;
+    try {
+      if (onPaths.hash !== inForce.hash) this.#store.point('paths', inForce);
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#flushing = this.#flushing
+      .then(() => this.#store.flush(waiting))
+      .then(
+        () => {
+          this.#trouble = undefined;
+        },
+        (error: unknown) => {
+          this.#fail(error);
+        },
+      );
+  }
+
+  /** Resolves when every change that ended is on stable storage, or is an alarm. */
+  async settled(): Promise<void> {
+    await this.#flushing;
+  }
+
+  /** What of the data plane does not go by `set` yet. */
+  behind({ dataplanes }: BoardSnapshot, set: NamedSet): readonly string[] {
+    const tables = this.#look();
+    if (tables === undefined) return [];
+    if (typeof tables === 'string') return [tables];
+    if (tables.hash !== set.hash)
+      return [`the tables of generation ${tables.generation} are of other accords`];
+    return dataplanes.flatMap(({ name, file, workers }) =>
+      file.state !== 'open' || !file.alive
+        ? []
+        : workers
+            .filter(({ live, generation }) => live && generation !== tables.generation)
+            .map(({ index, generation }) => `${name}/${index} uses generation ${generation} of the tables`),
+    );
+  }
+
+  close(): void {
+    this.#tables?.close();
+  }
+
+  #fail(error: unknown): void {
+    this.#trouble = 'the change of accords may not outlast a loss of power: its pointer cannot be flushed';
+    this.#parts.logger.error({ err: error }, this.#trouble);
+  }
+
+  /** The generation in force and what it was made of; a sentence where that cannot be told, undefined where nobody asks. */
+  #look(): { readonly generation: bigint; readonly hash: string } | string | undefined {
+    const { board, tablesOwner: owner } = this.#parts;
+    if (owner === undefined) return undefined;
+    try {
+      if (this.#tables?.current() !== true) {
+        this.#tables?.close();
+        this.#tables = undefined;
+        this.#tables = openSegment({ directory: board, name: 'tables', kind: 'tables', owner });
+      }
+      const generation = this.#tables.load64(layout.tables.generation);
+      const at = layout.tables.bank + Number(generation % BigInt(layout.limits.banks)) * layout.bank.size;
+      const hash = this.#tables.bytes(at + layout.bank.accordsHash, 32).toString('hex');
+      return { generation, hash };
+    } catch {
+      return 'there are no tables that can be read';
+    }
+  }
+}
+
+/** Why accords cannot be used, in one sentence. */
+export function whyNot(error: unknown, files: AccordFiles): string {
+  return error instanceof KedgeError ? error.message : `${files.accords} or ${files.zones} cannot be read`;
+}
