@@ -34,6 +34,12 @@ export interface SetOptions extends CommandOptions {
   readonly wait?: boolean;
 }
 
+export interface ReloadOptions extends CommandOptions {
+  readonly reason: string;
+  readonly principal?: string;
+  readonly idempotencyKey?: string;
+}
+
 export interface WatchOptions extends CommandOptions {
   readonly count?: number;
 }
@@ -229,6 +235,43 @@ export function governanceShow(options: CommandOptions): Promise<number> {
     show(reply, governanceText(reply), options.json);
     return EXIT.ok;
   });
+}
+
+export function accordsReload(options: ReloadOptions): Promise<number> {
+  return withPosture(options, async (client) => {
+    const call = { deadlineMs: options.timeout };
+    const before = await client.get({}, call);
+    const reply = await client.reloadAccords(
+      {
+        reason: options.reason,
+        principal: options.principal ?? principal(),
+        idempotencyKey: options.idempotencyKey ?? randomUUID(),
+      },
+      call,
+    );
+    if (reply.outcome === 'refusal') throw refusalError(reply.refusal);
+    const text = (): string => {
+      if (reply.outcome === 'waiting')
+        return `waiting: it is looked at again when the transition of epoch ${reply.waiting.behindEpoch} is finished`;
+      const { epoch, to, durable } = reply.decision;
+      if (epoch <= before.epoch) return `nothing changed: these accords are in force already, epoch ${epoch}`;
+      const note = durable ? '' : ' (applied, NOT DURABLE: the journal could not be written)';
+      return `other accords at ${levelText(to)}, epoch ${epoch}${note}; kedge transition show tells how it went`;
+    };
+    show(reply, text(), options.json);
+    return EXIT.ok;
+  });
+}
+
+export async function accordsCheck(
+  accords: string,
+  zones: string,
+  options: Pick<CommandOptions, 'json'>,
+): Promise<number> {
+  const { accordsCheckText, checkAccords } = await import('./accords-check.js');
+  const check = checkAccords(accords, zones);
+  show(check, accordsCheckText(check), options.json);
+  return check.valid ? EXIT.ok : EXIT.failedCheck;
 }
 
 export async function doctorRun(options: CommandOptions): Promise<number> {

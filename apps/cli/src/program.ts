@@ -29,6 +29,7 @@ import {
   WAYS_HELP,
   whole,
 } from './command-line.js';
+import { accordsCommands } from './program-accords.js';
 import { examinationCommands } from './program-examination.js';
 import { VERSION } from './version.js';
 
@@ -146,6 +147,7 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
 
   history(program, 'kedge history');
   examinationCommands(program, act);
+  accordsCommands(program, act);
 
   const governance = program.command('governance').description('what the data plane works with');
   target(governance.command('show'))

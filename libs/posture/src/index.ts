@@ -12,6 +12,7 @@ export {
   type CompiledAccords,
   type EntryLabel,
   type EntrySpec,
+  findLoosenings,
   isLooserVerdict,
   type LevelAccord,
   type LevelAuthority,

@@ -6,10 +6,11 @@ import { CUT_BINARY } from '@kedge/routes';
 import { millisOf } from '@kedge/units';
 import { wardenConfigText, type WardenService } from '@kedge/warden';
 
-import { FILES, PLUGINS, PROGRAMS } from './paths.js';
+import { PLUGINS, PROGRAMS } from './paths.js';
 import { ROUTE_MODES, ROUTE_NAMESPACES, type RouteMode } from './route-topology.js';
 import type { LabSettings } from './settings.js';
 import {
+  ACCORDS,
   BOARD,
   BPF,
   CLASSES,
@@ -22,6 +23,7 @@ import {
   ip6Of,
   LOG,
   namespaceOf,
+  OFFERED,
   portOf,
   RECEIVING_ZONES,
   SENDING_ZONES,
@@ -172,6 +174,12 @@ export function wardenFile(settings: LabSettings, node: string): string {
   });
 }
 
+/** The accords in force, by the pointer that a service follows. */
+const inForce = (pointer: 'tables' | 'paths'): { readonly accords: string; readonly zones: string } => ({
+  accords: `${ACCORDS}/${pointer}/accords.json`,
+  zones: `${ACCORDS}/${pointer}/zones.json`,
+});
+
 /** Configuration files of the services by name, as they stand in the lab's `etc`. */
 export function serviceFiles(settings: LabSettings): Readonly<Record<string, string>> {
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
@@ -183,8 +191,8 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       board: { directory: BOARD, owners: { ...owners, ...PARTICIPANT_OWNERS, tables: UIDS.bridge } },
       sockets: SOCKETS,
       state: `${STATE}/posture-coordinator`,
-      accords: FILES.accords,
-      zones: FILES.zones,
+      ...OFFERED,
+      accordsInForce: ACCORDS,
       provisioningLevel: PROVISIONING_LEVEL,
       bpf: { level: `${BPF}/posture_level`, inForce: `${BPF}/posture_in_force` },
       plugins: {
@@ -205,8 +213,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       appliance,
       board: BOARD,
       sockets: SOCKETS,
-      accords: FILES.accords,
-      zones: FILES.zones,
+      ...inForce('tables'),
       spool: `${STATE}/vpp-bridge/records`,
       owners: { ...owners, posture: UIDS.coordinator },
     }),
@@ -218,8 +225,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
           board: { directory: BOARD, owners: { ...owners, posture: UIDS.coordinator } },
           sockets: SOCKETS,
           state: `${STATE}/${mode}`,
-          accords: FILES.accords,
-          zones: FILES.zones,
+          ...inForce('paths'),
           budgetMs: settings.budgets[mode === 'overlay' ? 'overlayMs' : 'underlayMs'],
           reconcileMs: 3_000,
         }),

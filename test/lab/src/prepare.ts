@@ -5,19 +5,22 @@
  */
 import { preparePostureMaps } from '@kedge/bpf-posture';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, mkdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { serviceFiles } from './config.js';
 import { forwarderPlan, type NamespacePlan, OFFLOADS, routePlans, wiring, zonePlans } from './network.js';
+import { FILES } from './paths.js';
 import type { LabSettings } from './settings.js';
 import {
+  ACCORDS,
   BOARD,
   BPF,
   ETC,
   GID,
   INDICATORS,
   LOG,
+  OFFERED,
   RUN,
   SOCKET_DIRECTORIES,
   SOCKETS,
@@ -49,6 +52,7 @@ function directories(): void {
   directory(`${STATE}/vpp-bridge`, 0o700, UIDS.bridge, GID);
   directory(`${STATE}/overlay`, 0o700, UIDS.overlay, GID);
   directory(`${STATE}/underlay`, 0o700, UIDS.underlay, GID);
+  directory(ACCORDS, 0o755, UIDS.coordinator, GID);
   directory(LOG, 0o755);
   directory(ETC, 0o755);
   directory(TRAFFIC, 0o755);
@@ -68,6 +72,10 @@ function sources(): void {
 function files(settings: LabSettings): void {
   for (const [name, content] of Object.entries(serviceFiles(settings))) {
     writeFileSync(`${ETC}/${name}`, content, { mode: 0o644 });
+  }
+  for (const name of ['accords', 'zones'] as const) {
+    copyFileSync(FILES[name], OFFERED[name]);
+    chmodSync(OFFERED[name], 0o644);
   }
 }
 

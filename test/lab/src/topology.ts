@@ -76,6 +76,10 @@ export const SOCKETS = `${RUN}/sock`;
 export const STATE = `${RUN}/state`;
 export const LOG = `${RUN}/log`;
 export const ETC = `${RUN}/etc`;
+/** Where the coordinator keeps the accords in force for everybody. */
+export const ACCORDS = `${RUN}/accords`;
+/** The accords that the lab starts with, and that `kedge accords reload` reads. */
+export const OFFERED = { accords: `${ETC}/accords.json`, zones: `${ETC}/zones.json` } as const;
 export const TRAFFIC = `${RUN}/traffic`;
 /** The BPF file system of the lab, with the two posture maps. */
 export const BPF = `${RUN}/bpf`;
