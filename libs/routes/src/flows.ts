@@ -85,20 +85,23 @@ function exemptOf(world: RouteWorld): (protocol: string, near?: number, far?: nu
 
 /** Whether the level prohibits a flow: an end of it is neither the appliance itself nor behind an allowed route. */
 async function prohibitionOf(world: RouteWorld, options: ToolOptions): Promise<(flow: Flow) => boolean> {
-  const read = async (args: readonly string[]): Promise<string[]> => {
-    const run = await runTool('ip', [...namespaceArguments(options), '-j', '-N', ...args], options);
-    // A table that has never been used is an error to some versions.
-    return run.status === 0 ? destinationsOutput(run.stdout) : [];
+  const read = async (family: 4 | 6): Promise<{ readonly local: string[]; readonly guard: string[] }> => {
+    const { status, stdout } = await runTool(
+      'ip',
+      [...namespaceArguments(options), `-${String(family)}`, '-j', '-N', '-force', '-batch', '-'],
+      options,
+      `route show table local type local\nroute show table ${String(GUARD_TABLE)}\n`,
+    );
+    const [local = '', guard = ''] = stdout.split('\n');
+    return {
+      local: local.startsWith('[{') ? destinationsOutput(local) : [],
+      // A table that has never been used is an error to some versions.
+      guard: status === 0 ? destinationsOutput(guard) : [],
+    };
   };
-  const table = String(GUARD_TABLE);
-  const [local4, local6, guard4, guard6] = await Promise.all([
-    read(['-4', 'route', 'show', 'table', 'local', 'type', 'local']),
-    read(['-6', 'route', 'show', 'table', 'local', 'type', 'local']),
-    read(['-4', 'route', 'show', 'table', table]),
-    read(['-6', 'route', 'show', 'table', table]),
-  ]);
-  const isLocal = coverOf(['127.0.0.0/8', '::1/128', 'ff00::/8', ...local4, ...local6]);
-  const isAllowed = coverOf([...guard4, ...guard6]);
+  const [four, six] = await Promise.all([read(4), read(6)]);
+  const isLocal = coverOf(['127.0.0.0/8', '::1/128', 'ff00::/8', ...four.local, ...six.local]);
+  const isAllowed = coverOf([...four.guard, ...six.guard]);
   const isExempt = exemptOf(world);
   return ({ protocol, source, destination, sourcePort, destinationPort }) => {
     const [from, to] = [isLocal(source), isLocal(destination)];

@@ -11,9 +11,54 @@ import { batchesOf, batchLines, objectOf } from './route-plan.js';
 import { ROUTE_PROTOCOL, type RouteWorld } from './route-world.js';
 import { namespaceArguments, runTool, type ToolOptions } from './tool.js';
 
-async function show(args: readonly string[], options: ToolOptions): Promise<string> {
-  const run = await runTool('ip', [...namespaceArguments(options), ...args], options);
-  if (run.status === 0) return run.stdout;
+/** How a family is asked: one process for everything, because starting one costs as much as reading a table. */
+const asking = (family: 4 | 6, options: ToolOptions, ...more: readonly string[]): string[] => [
+  ...namespaceArguments(options),
+  `-${String(family)}`,
+  ...['-j', '-N', '-d', ...more, '-batch', '-'],
+];
+
+/** What prints all that one family has of a mode: one line of JSON for the routes, one for the rules. */
+const questionsOf = (mode: RouteMode): string =>
+  `route show table all proto ${String(ROUTE_PROTOCOL[mode])}\nrule show\n`;
+
+/** The answers to both questions, or undefined where they are not all there is. */
+function answersIn(stdout: string): Answers | undefined {
+  const [routes = '', rules = '', rest] = stdout.split('\n');
+  return routes.startsWith('[') && rules.startsWith('[') && rest === '' ? { routes, rules } : undefined;
+}
+
+interface Answers {
+  readonly routes: string;
+  readonly rules: string;
+}
+
+function worldOf(mode: RouteMode, four: Answers, six: Answers): RouteWorld {
+  const [rules4, rules6] = [rulesOutput(four.rules, mode, 4), rulesOutput(six.rules, mode, 6)];
+  return {
+    mode,
+    entries: [
+      ...routesOutput(four.routes, mode),
+      ...routesOutput(six.routes, mode),
+      ...rules4.entries,
+      ...rules6.entries,
+    ],
+    strangers: [...rules4.strangers, ...rules6.strangers],
+  };
+}
+
+async function ask(mode: RouteMode, family: 4 | 6, options: ToolOptions): Promise<Answers> {
+  const run = await runTool('ip', asking(family, options), options, questionsOf(mode));
+  if (run.status === 0) {
+    const answers = answersIn(run.stdout);
+    if (answers !== undefined) return answers;
+    throw new KedgeError({
+      code: 'ROUTES_OUTPUT',
+      message: 'cannot believe what ip printed: it is not one line for the routes and one for the rules',
+      expected: 'two JSON arrays',
+      help: 'see that /usr/sbin/ip is the one of iproute2',
+    });
+  }
   const said = run.stderr.trim().split('\n')[0] ?? '';
   throw new KedgeError(
     said.startsWith('Cannot open network namespace')
@@ -37,19 +82,8 @@ async function show(args: readonly string[], options: ToolOptions): Promise<stri
  * @throws KedgeError `ROUTES_READ`, `ROUTES_OUTPUT`, `ROUTES_NAMESPACE`, `ROUTES_TOOL`, `ROUTES_TIMEOUT`
  */
 export async function readRoutes(mode: RouteMode, options: ToolOptions = {}): Promise<RouteWorld> {
-  const json = ['-j', '-N', '-d'];
-  // The first that fails is told; the others end by themselves or by the signal.
-  const [routes, rules4, rules6] = await Promise.all([
-    show([...json, 'route', 'show', 'table', 'all', 'proto', String(ROUTE_PROTOCOL[mode])], options),
-    show([...json, '-4', 'rule', 'show'], options),
-    show([...json, '-6', 'rule', 'show'], options),
-  ]);
-  const [four, six] = [rulesOutput(rules4, mode, 4), rulesOutput(rules6, mode, 6)];
-  return {
-    mode,
-    entries: [...routesOutput(routes, mode), ...four.entries, ...six.entries],
-    strangers: [...four.strangers, ...six.strangers],
-  };
+  const [four, six] = await Promise.all([ask(mode, 4, options), ask(mode, 6, options)]);
+  return worldOf(mode, four, six);
 }
 
 /** True when what the step wants is there, and what it takes away is not. */
@@ -83,8 +117,8 @@ export interface CarriedOut {
 /**
  * Carries a plan out by `ip -batch`, a batch per family and both at once: neither family's packets look at what the
  * other has, so the order of the steps has to hold within each alone. A line that the kernel refuses does not keep
- * the rest from being done: withdrawing more is tighter. Everything is read back once, afterwards; what is reported
- * as done was read in the kernel.
+ * the rest from being done: withdrawing more is tighter. Each batch ends by reading everything back; what is
+ * reported as done was read in the kernel.
  *
  * When the signal aborts, `ip` is killed and nothing is read any more: the plan is cancelled, no step is reported,
  * and what was done until then is for the next reading to find. Does not throw.
@@ -92,29 +126,31 @@ export interface CarriedOut {
 export async function carryOut(plan: Plan, options: ToolOptions = {}): Promise<CarriedOut> {
   if (plan.steps.length === 0) return { applied: { outcome: 'unchanged', done: [] } };
   const mode: RouteMode = plan.target === 'routes/underlay' ? 'underlay' : 'overlay';
-  const runs = batchesOf(plan, ROUTE_PROTOCOL[mode]);
   const cancelled: CarriedOut = { applied: { outcome: 'cancelled', done: [] } };
   const failed = ({ code, message }: KedgeError, done: readonly string[] = []): CarriedOut => ({
     applied: { outcome: 'failed', done, failure: { code, message, step: plan.steps[0]?.id ?? '' } },
   });
   const isStopped = (): boolean => options.signal?.aborted === true;
+  const batches = batchesOf(plan, ROUTE_PROTOCOL[mode]);
+  // Both have come to an end before anything is said: what is over changes nothing any more.
   const results = await Promise.allSettled(
-    runs.map(async ({ family, text }) =>
-      runTool(
-        'ip',
-        [...namespaceArguments(options), `-${String(family)}`, '-force', '-batch', '-'],
-        options,
-        text,
-      ),
+    batches.map(async ({ family, text }) =>
+      runTool('ip', asking(family, options, '-force'), options, text + questionsOf(mode)),
     ),
   );
   if (isStopped()) return cancelled;
+  const broken = firstFailure(results);
   let world: RouteWorld;
   try {
-    world = await readRoutes(mode, options);
+    const [four, six] = results.map((result) =>
+      result.status === 'fulfilled' ? answersIn(result.value.stdout) : undefined,
+    );
+    // A batch that ended before its end has not been read back.
+    world =
+      four === undefined || six === undefined ? await readRoutes(mode, options) : worldOf(mode, four, six);
   } catch (error) {
     if (isStopped()) return cancelled;
-    return failed(firstFailure(results) ?? asKedgeError(error));
+    return failed(broken ?? asKedgeError(error));
   }
   const texts = new Set<string>();
   const rules = new Set<string>();
@@ -130,14 +166,13 @@ export async function carryOut(plan: Plan, options: ToolOptions = {}): Promise<C
     }
     missing ??= step;
   }
-  const broken = firstFailure(results);
   if (broken !== undefined) return { ...failed(broken, done), world };
   if (missing === undefined) return { applied: { outcome: 'applied', done }, world };
   const { family } = objectOf(missing);
-  const place = runs.findIndex((run) => run.family === family);
+  const place = batches.findIndex((batch) => batch.family === family);
   const result = results[place];
   const stderr = result?.status === 'fulfilled' ? result.value.stderr : '';
-  const message = refusalOf(missing, runs[place]?.text ?? '', stderr);
+  const message = refusalOf(missing, batches[place]?.text ?? '', stderr);
   return {
     applied: { outcome: 'failed', done, failure: { code: 'ROUTES_STEP', message, step: missing.id } },
     world,

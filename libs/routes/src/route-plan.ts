@@ -200,25 +200,24 @@ export interface FamilyBatch {
 }
 
 /**
- * A plan as one batch per family. Where it leaves no route of the mode, the kernel is asked once for all of them
+ * A plan as one batch per family, IPv4's first, empty where a family has no step. Where it leaves no route of the mode, the kernel is asked once for all of them
  * instead of once for each: after the rules that come, before those that go, as the steps themselves stand.
  *
  * @param protocol the mode's number, all of whose routes go then.
  */
 export function batchesOf({ steps }: Plan, protocol: number): FamilyBatch[] {
-  return ([4, 6] as const).flatMap((family) => {
+  return ([4, 6] as const).map((family) => {
     const own = steps.filter((step) => objectOf(step).family === family);
-    if (own.length === 0) return [];
     const isRoute = (step: Step): boolean => objectOf(step).object === 'route';
     if (!EMPTYING.has(steps) || !own.some(isRoute))
-      return [{ family, steps: own, text: own.map(linesOf).join('') }];
+      return { family, steps: own, text: own.map(linesOf).join('') };
     const rules = own.filter((step) => !isRoute(step));
     const text = [
       ...rules.filter(({ after }) => after !== null).map(linesOf),
       `route flush table all proto ${String(protocol)}\n`,
       ...rules.filter(({ after }) => after === null).map(linesOf),
     ].join('');
-    return [{ family, steps: own, text }];
+    return { family, steps: own, text };
   });
 }
 
