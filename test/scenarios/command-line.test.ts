@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 import { kedge, kedgeError } from './run-command.js';
@@ -73,6 +74,7 @@ describe('the command given wrongly', () => {
         ['governance', 'show'],
         ['posture', 'plan', '2'],
         ['posture', 'set', '2', '--reason', 'x'],
+        ['accords', 'reload', '--reason', 'x'],
       ]) {
         expect(await kedgeError([...args, '--socket', directory]), args.join(' ')).toMatchObject({
           code: 'BUS_UNREACHABLE',
@@ -82,6 +84,23 @@ describe('the command given wrongly', () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
+  });
+
+  it('PO-2 accords are checked without an appliance: every fault by its path, and 6 where they would be refused', async () => {
+    const at = (name: string): string =>
+      fileURLToPath(new URL(`../../yang/defaults/${name}.json`, import.meta.url));
+    const check = ['accords', 'check', '--json'];
+    expect(await kedge([...check, at('accords'), at('zones')])).toMatchObject({ status: 0, err: '' });
+    const { status, out } = await kedge([...check, at('zones'), at('zones')]);
+    expect(status).toBe(6);
+    expect(JSON.parse(out)).toMatchObject({
+      valid: false,
+      faults: expect.arrayContaining([expect.objectContaining({ path: '/kedge-accords:accords' })]),
+    });
+    expect(await kedgeError(['accords', 'check', '/nowhere', at('zones')])).toMatchObject({
+      code: 'ACCORD_UNREADABLE',
+      status: 3,
+    });
   });
 
   it('an appliance that does not answer at all is a diagnosis, not an error', async () => {
@@ -124,6 +143,8 @@ describe('the command given wrongly', () => {
       'posture plan',
       'transition show',
       'governance show',
+      'accords reload',
+      'accords check',
       'history',
       'doctor',
       'support bundle',
@@ -140,7 +161,7 @@ describe('the command given wrongly', () => {
       expect(out, command).toContain('Exit status:');
       seen += 1;
     }
-    expect(seen).toBe(14);
+    expect(seen).toBe(16);
   });
 
   it('a lab that is not up is a status, not an error', async () => {
