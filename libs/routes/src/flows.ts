@@ -226,13 +226,18 @@ function trackedLine({ protocol, source, destination, sourcePort, destinationPor
   return `-D -f ${family} -p ${protocol} -s ${source} -d ${destination}${ports}`;
 }
 
-async function endTracked(isProhibited: (flow: Flow) => boolean, options: ToolOptions): Promise<FlowsOfKind> {
-  const list = async (): Promise<Flow[] | undefined> => {
-    const run = await runInside('conntrack', ['-L', '-o', 'extended'], options);
-    return run?.status === 0 ? trackedOutput(run.stdout).filter(isProhibited) : undefined;
-  };
-  const before = await list();
-  if (before === undefined) return { supported: false, ended: 0, left: 0 };
+async function listTracked(options: ToolOptions): Promise<Flow[] | undefined> {
+  const run = await runInside('conntrack', ['-L', '-o', 'extended'], options);
+  return run?.status === 0 ? trackedOutput(run.stdout) : undefined;
+}
+
+async function endTracked(
+  all: readonly Flow[] | undefined,
+  isProhibited: (flow: Flow) => boolean,
+  options: ToolOptions,
+): Promise<FlowsOfKind> {
+  if (all === undefined) return { supported: false, ended: 0, left: 0 };
+  const before = all.filter(isProhibited);
   if (before.length === 0) return { supported: true, ended: 0, left: 0 };
   // conntrack opens its input by name and Node's pipes are sockets, which cannot be opened: hence a file.
   let directory: string | undefined;
@@ -247,7 +252,7 @@ async function endTracked(isProhibited: (flow: Flow) => boolean, options: ToolOp
   } finally {
     if (directory !== undefined) await rm(directory, { recursive: true, force: true });
   }
-  return counted(before, (await list()) ?? before, trackedLine);
+  return counted(before, (await listTracked(options))?.filter(isProhibited) ?? before, trackedLine);
 }
 
 const NONE: FlowsOfKind = { supported: true, ended: 0, left: 0 };
@@ -261,10 +266,15 @@ const NONE: FlowsOfKind = { supported: true, ended: 0, left: 0 };
  */
 export async function endFlows(desired: RouteWorld, options: ToolOptions = {}): Promise<FlowsEnded> {
   if (!isProtected(desired)) return { sockets: NONE, tracked: NONE, remarks: [] };
-  const [isProhibited, listed] = await Promise.all([prohibitionOf(desired, options), listSockets(options)]);
+  const [isProhibited, listed, trackedBefore] = await Promise.all([
+    prohibitionOf(desired, options),
+    listSockets(options),
+    listTracked(options),
+  ]);
   // Sockets first: one that still sends would make its entry anew.
   const sockets = await endSockets(listed, isProhibited, options);
-  const tracked = await endTracked(isProhibited, options);
+  const some = sockets.ended + sockets.left > 0;
+  const tracked = await endTracked(some ? await listTracked(options) : trackedBefore, isProhibited, options);
   const remarks = [
     ...(sockets.supported
       ? []
