@@ -1,3 +1,4 @@
+import { stat } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -418,6 +419,33 @@ describe('a tightening', () => {
     tighten(stage, 2n, 5, 4);
     await expect.poll(ack).toMatchObject({ epoch: 2n, outcome: 'applied', level: 4 });
     expect(world.log.join()).not.toContain('fail closed');
+  });
+
+  it('PO-12 a step that came back while the thread was busy was late, and is not stuck', async () => {
+    const stage = stageOf({ overlayMs: 60 });
+    const failures = new Set<string>();
+    const { world, ack } = await standingAt(5, stage, {
+      onStatus: ({ last }) => {
+        if (last?.outcome === 'failed') failures.add(last.failure.code);
+      },
+    });
+    world.before = [
+      (_plan, signal) =>
+        new Promise<void>((resolve) => {
+          signal.addEventListener('abort', () => {
+            setImmediate(() => {
+              stat(directory, () => {
+                resolve();
+              });
+              // Longer than the grace, whose timer is due before anybody hears of the answer.
+              Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+            });
+          });
+        }),
+    ];
+    tighten(stage, 2n, 5, 3);
+    await expect.poll(ack).toMatchObject({ epoch: 2n, level: 3 });
+    await expect.poll(() => [...failures]).toEqual(['RECONCILE_DEADLINE']);
   });
 
   it('PO-12 a step that never returns does not keep the level from being enforced, nor a tighter one after it', async () => {
