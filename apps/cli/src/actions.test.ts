@@ -44,6 +44,7 @@ async function answering(answers: readonly SetReply[]) {
         },
         transition: () => Promise.resolve({ outcome: 'report', report } as const),
         get: never,
+        reloadAccords: never,
         watch: never,
         history: never,
       }),

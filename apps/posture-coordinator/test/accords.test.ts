@@ -186,7 +186,7 @@ describe('a change of accords', { timeout: 60_000 }, () => {
         const { epoch } = box.read();
         const line = box.read().line;
         mesh.acknowledge({
-          epoch: (line > epoch ? line : epoch),
+          epoch: line > epoch ? line : epoch,
           level: 5,
           stage: 'tighten',
           outcome: 'unchanged',

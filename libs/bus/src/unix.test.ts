@@ -69,6 +69,7 @@ async function serve(
           seen.contexts.push(call);
           return { outcome: 'waiting', waiting: { behindEpoch: 9n } };
         },
+        reloadAccords: () => ({ outcome: 'refusal', refusal: refusal }),
         watch: async function* (_request, call) {
           seen.contexts.push(call);
           yield state;
