@@ -35,6 +35,9 @@ class Door {
     if (request.reason === 'hang') for (;;);
     return { outcome: 'waiting', waiting: { behindEpoch: 1n } };
   }
+  reloadAccords() {
+    return { outcome: 'waiting', waiting: { behindEpoch: 1n } };
+  }
   async *watch(_request, call) {
     yield { ...state, alarms: [call.tier] };
     await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
@@ -56,6 +59,7 @@ decorate('onDecided', EventPattern('posture.decided', BOARD));
 for (const [name, rpc] of [
   ['get', 'Get'],
   ['set', 'Set'],
+  ['reloadAccords', 'ReloadAccords'],
   ['watch', 'Watch'],
   ['history', 'History'],
   ['transition', 'Transition'],
