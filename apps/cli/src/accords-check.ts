@@ -2,6 +2,7 @@
  * Whether two files would be taken as accords and zones, as the coordinator asks before it reloads them.
  * It must not ask an appliance.
  */
+import { accordDocument, accordUnreadable } from '@kedge/bus';
 import { compileAccords, findLoosenings, type Fault, validateAccords } from '@kedge/posture';
 import { KedgeError } from '@kedge/units';
 import { readFileSync } from 'node:fs';
@@ -36,23 +37,9 @@ function read(what: string, path: string): unknown {
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new KedgeError({
-      code: 'ACCORD_UNREADABLE',
-      message: `cannot read the ${what} from ${path}`,
-      expected: 'a file that can be read',
-      cause,
-    });
+    throw accordUnreadable(what, path, { expected: 'a file that can be read', cause });
   }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new KedgeError({
-      code: 'ACCORD_SYNTAX',
-      message: `cannot read the ${what} from ${path}: it is not JSON`,
-      expected: 'RFC 7951 JSON',
-      cause,
-    });
-  }
+  return accordDocument(what, path, text);
 }
 
 /** The findings for people. */

@@ -8,7 +8,6 @@ import {
   type DesiredStore,
   type EditReply,
   type HostedParticipant,
-  hostParticipant,
   type ListRoutesReply,
   type ListRoutesRequest,
   type OverlayStatusReply,
@@ -18,6 +17,7 @@ import {
 } from '@kedge/bus';
 import {
   changeOf,
+  hostRoutes,
   MAX_ADDED,
   MAX_REMOVED,
   type PathAccords,
@@ -63,18 +63,12 @@ export class Overlay {
     const { config, board, slot, store, accords, clock, log } = parts;
     this.#parts = parts;
     this.#routes = new RouteSet({ mode: 'overlay', store, accords, log });
-    this.#host = hostParticipant({
+    this.#host = hostRoutes(this.#routes, 'overlay', {
       board,
       slot,
-      participant: this.#routes.participant('overlay'),
-      reconcileEveryMs: config.reconcileMs,
-      budgetMs: config.budgetMs,
+      config,
       clock,
       log,
-      limit: () => this.#routes.limit(),
-      beforeEscalation: (world, move) => {
-        this.#routes.beforeEscalation(world, move);
-      },
     });
   }
 

@@ -6,13 +6,15 @@
  * The pointer of the tables is the one to believe: a tightening moves it together with the other one, a loosening
  * moves it last. Where the two differ at a start a change was interrupted, and the tables say what is in force.
  */
-import type { AccordFiles } from '@kedge/bus';
+import { accordDocument, type AccordFiles, accordUnreadable, refuseLargeAccord } from '@kedge/bus';
 import { accordsIdentity, type AccordSet, compileAccords, parseAccords } from '@kedge/posture';
 import { KedgeError } from '@kedge/units';
 import { createHash } from 'node:crypto';
 import { renameSync, rmSync, symlinkSync } from 'node:fs';
 import { mkdir, open, readdir, readlink, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+
+import { syncDirectory } from './journal-file.js';
 
 /** Who follows which pointer. */
 export type Pointer = 'tables' | 'paths';
@@ -41,7 +43,10 @@ const HASH = /^[0-9a-f]{64}$/;
 export async function readOffered(files: AccordFiles): Promise<OfferedSet> {
   const accords = await textOf('accords', files.accords);
   const zones = await textOf('zones', files.zones);
-  const set = parseAccords(json('accords', files.accords, accords), json('zones', files.zones, zones));
+  const set = parseAccords(
+    accordDocument('accords', files.accords, accords),
+    accordDocument('zones', files.zones, zones),
+  );
   compileAccords(set.accords, set.zones);
   return { set, hash: hashOf(set), documents: { accords, zones } };
 }
@@ -54,36 +59,15 @@ async function textOf(what: string, path: string): Promise<string> {
   try {
     const file = await open(path, 'r');
     try {
-      const { size } = await file.stat();
-      if (size > MAX_FILE_BYTES)
-        throw new KedgeError({
-          code: 'ACCORD_UNREADABLE',
-          message: `cannot read the ${what} from ${path}: the file has ${String(size)} bytes`,
-          expected: `at most ${String(MAX_FILE_BYTES)} bytes`,
-        });
+      refuseLargeAccord(what, path, (await file.stat()).size, MAX_FILE_BYTES);
       return await file.readFile('utf8');
     } finally {
       await file.close();
     }
   } catch (cause) {
     if (cause instanceof KedgeError) throw cause;
-    throw new KedgeError({
-      code: 'ACCORD_UNREADABLE',
-      message: `cannot read the ${what} from ${path}`,
+    throw accordUnreadable(what, path, {
       help: 'is the path in the coordinator’s configuration right, and may its user read the file?',
-      cause,
-    });
-  }
-}
-
-function json(what: string, path: string, text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    throw new KedgeError({
-      code: 'ACCORD_SYNTAX',
-      message: `cannot read the ${what} from ${path}: it is not JSON`,
-      expected: 'RFC 7951 JSON',
       cause,
     });
   }
@@ -158,9 +142,9 @@ export class AccordStore {
         await file.close();
       }
     }
-    await flushed(draft);
+    await syncDirectory(draft);
     await rename(draft, place);
-    await flushed(this.#directory);
+    await syncDirectory(this.#directory);
   }
 
   /**
@@ -177,22 +161,13 @@ export class AccordStore {
 
   /** Makes the pointers last, and lets go of every set that none leads to and nobody waits with. */
   async flush(waiting: readonly NamedSet[] = []): Promise<void> {
-    await flushed(this.#directory);
+    await syncDirectory(this.#directory);
     const used: ReadonlySet<string> = new Set(
       [this.#at.tables, this.#at.paths, ...waiting].map(({ hash }) => hash),
     );
     for (const name of await readdir(this.#directory))
       if (HASH.test(name) && !used.has(name))
         await rm(join(this.#directory, name), { recursive: true, force: true });
-  }
-}
-
-async function flushed(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

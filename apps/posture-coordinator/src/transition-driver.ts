@@ -25,6 +25,7 @@ import {
   type Effect,
   INITIAL,
   levelInForce,
+  NOTHING_DECIDED,
   type PostureEvent,
   type PostureMachine,
   type PostureRequest,
@@ -369,7 +370,6 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
             ...this.#now(),
             kind: 'reserve',
             reservedUpTo: effect.upTo,
-            holds: {},
           }),
           () => {
             this.#dispatch({ kind: 'reserved', upTo: effect.upTo });
@@ -859,18 +859,3 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     this.emit('changed');
   }
 }
-
-const NOTHING_DECIDED = {
-  epoch: 0n as Epoch,
-  keyHash: undefined,
-  contentHash: undefined,
-  from: undefined,
-  to: undefined,
-  requested: undefined,
-  channel: undefined,
-  tier: undefined,
-  completed: false,
-  carried: false,
-  recovered: false,
-  accord: false,
-} as const;

@@ -2,9 +2,15 @@
  * A journal that was cut anywhere, or in which anything was flipped: level 2 or stricter, and an alarm.
  */
 import { BOOT_BINARY } from '@kedge/boot';
-import { JOURNAL_RECORD_BYTES, recoverJournal, recoveryOf, type RecoveryPlan } from '@kedge/posture';
+import {
+  JOURNAL_RECORD_BYTES,
+  NOTHING_DECIDED,
+  recoverJournal,
+  recoveryOf,
+  type RecoveryPlan,
+} from '@kedge/posture';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
-import { EPOCH_NONE, type Epoch, type Level } from '@kedge/units';
+import { type Epoch, type Level } from '@kedge/units';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -34,22 +40,10 @@ beforeAll(async () => {
     undefined,
   );
   const draft: JournalDraft = {
+    ...NOTHING_DECIDED,
     kind: 'reserve',
-    epoch: EPOCH_NONE,
     decidedAtNs: 1n,
     decidedAtWallMs: 2,
-    keyHash: undefined,
-    contentHash: undefined,
-    from: undefined,
-    to: undefined,
-    requested: undefined,
-    channel: undefined,
-    tier: undefined,
-    completed: false,
-    carried: false,
-    recovered: false,
-    accord: false,
-    holds: {},
   };
   await journal.append({ ...draft, reservedUpTo: RESERVED });
   for (const [index, to] of COURSE.entries()) {

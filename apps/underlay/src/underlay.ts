@@ -13,7 +13,6 @@ import {
   type GateRefusal,
   gateViewOf,
   type HostedParticipant,
-  hostParticipant,
   type ListProposalsReply,
   type ListRoutesReply,
   type ListRoutesRequest,
@@ -30,6 +29,7 @@ import { gateAnswer, isTrustedAs } from '@kedge/posture';
 import { type GateRule, PostureGate } from '@kedge/reconcile';
 import {
   changeOf,
+  hostRoutes,
   MAX_CHANGED,
   type PathAccords,
   principalOf,
@@ -119,18 +119,12 @@ export class Underlay {
       this.#gate.settle();
     };
     for (const event of GATE_EVENTS) board.on(event, this.#settle);
-    this.#host = hostParticipant({
+    this.#host = hostRoutes(this.#routes, 'underlay', {
       board,
       slot,
-      participant: this.#routes.participant('underlay'),
-      reconcileEveryMs: config.reconcileMs,
-      budgetMs: config.budgetMs,
+      config,
       clock,
       log,
-      limit: () => this.#routes.limit(),
-      beforeEscalation: (world, move) => {
-        this.#routes.beforeEscalation(world, move);
-      },
       acknowledgeable: (epoch, signal) => this.#gate.quiet(epoch, signal),
     });
   }

@@ -3,7 +3,7 @@
  * asked about random flows before anybody else sees them.
  * It must not publish; a set of tables that comes out of here is right or was refused.
  */
-import { filesBehind } from '@kedge/bus';
+import { accordDocument, accordUnreadable, filesBehind, refuseLargeAccord } from '@kedge/bus';
 import {
   accordsIdentity,
   type AccordSet,
@@ -52,33 +52,16 @@ export function hashOf(set: AccordSet): Buffer {
 function readJson(what: string, path: string): unknown {
   let text: string;
   try {
-    const { size } = statSync(path);
-    if (size > MAX_FILE_BYTES)
-      throw new KedgeError({
-        code: 'ACCORD_UNREADABLE',
-        message: `cannot read the ${what} from ${path}: the file has ${String(size)} bytes`,
-        expected: `at most ${String(MAX_FILE_BYTES)} bytes`,
-      });
+    refuseLargeAccord(what, path, statSync(path).size, MAX_FILE_BYTES);
     text = readFileSync(path, 'utf8');
   } catch (cause) {
     if (cause instanceof KedgeError) throw cause;
-    throw new KedgeError({
-      code: 'ACCORD_UNREADABLE',
-      message: `cannot read the ${what} from ${path}`,
+    throw accordUnreadable(what, path, {
       help: 'is the path in the bridge’s configuration right, and may its user read the file?',
       cause,
     });
   }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new KedgeError({
-      code: 'ACCORD_SYNTAX',
-      message: `cannot read the ${what} from ${path}: it is not JSON`,
-      expected: 'RFC 7951 JSON',
-      cause,
-    });
-  }
+  return accordDocument(what, path, text);
 }
 
 /**

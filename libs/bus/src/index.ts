@@ -2,7 +2,13 @@
  * The front door of the bus: the posture board in shared memory, and gRPC over Unix sockets.
  * It must not decide anything about the posture; it carries what others decide.
  */
-export { type AccordFiles, filesBehind } from './accord-files.js';
+export {
+  accordDocument,
+  type AccordFiles,
+  accordUnreadable,
+  filesBehind,
+  refuseLargeAccord,
+} from './accord-files.js';
 export {
   type CallContext,
   type CallOptions,

@@ -66,6 +66,23 @@ export interface JournalRecord {
   readonly fileRecords?: number;
 }
 
+/** What a record says that tells of no decision; every other field is its writer's. */
+export const NOTHING_DECIDED = {
+  epoch: EPOCH_NONE,
+  keyHash: undefined,
+  contentHash: undefined,
+  from: undefined,
+  to: undefined,
+  requested: undefined,
+  channel: undefined,
+  tier: undefined,
+  completed: false,
+  carried: false,
+  recovered: false,
+  accord: false,
+  holds: {},
+} as const;
+
 const CHANNEL_NUMBERS: Readonly<Record<Channel, number>> = {
   console: 1,
   local: 2,

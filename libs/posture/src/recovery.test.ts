@@ -1,35 +1,24 @@
-import { EPOCH_NONE, type Epoch, type Level, LEVELS } from '@kedge/units';
+import { type Epoch, type Level, LEVELS } from '@kedge/units';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import {
   encodeJournalRecord,
   type JournalRecord,
+  NOTHING_DECIDED,
   recoverJournal,
   type RecoveryFindings,
   recoveryOf,
 } from './index.js';
 
 const base: JournalRecord = {
+  ...NOTHING_DECIDED,
   kind: 'reserve',
   sequence: 1n,
-  epoch: EPOCH_NONE,
   reservedUpTo: 1000n as Epoch,
   decidedAtNs: 1n,
   decidedAtWallMs: 2,
   bootId: new Uint8Array(16).fill(7),
-  keyHash: undefined,
-  contentHash: undefined,
-  from: undefined,
-  to: undefined,
-  requested: undefined,
-  channel: undefined,
-  tier: undefined,
-  completed: false,
-  carried: false,
-  recovered: false,
-  accord: false,
-  holds: {},
 };
 
 /** A whole journal: reservation, a decision, and perhaps its completion. */

@@ -1,10 +1,37 @@
 /**
- * What a hosted participant of routes says of itself, as both services tell it.
- * It must not know which service tells.
+ * A set of routes as a hosted participant: how both services host it, and what it says of itself.
+ * It must not know which service it is.
  */
-import type { HostedParticipant } from '@kedge/bus';
+import { type HostedParticipant, type HostOptions, hostParticipant } from '@kedge/bus';
+import type { RouteWorld } from '@kedge/routes';
 
 import type { RouteSet } from './route-set.js';
+
+/** What a service brings to the hosting of its routes; the rest is the set's own. */
+export type RouteHostOptions = Pick<
+  HostOptions<RouteWorld>,
+  'board' | 'slot' | 'clock' | 'log' | 'acknowledgeable'
+> & {
+  readonly config: { readonly reconcileMs: number; readonly budgetMs: number };
+};
+
+/** Hosts a set of routes on a path: it is at work when this returns. */
+export function hostRoutes(
+  routes: RouteSet,
+  path: 'overlay' | 'underlay',
+  { config, ...given }: RouteHostOptions,
+): HostedParticipant {
+  return hostParticipant({
+    ...given,
+    participant: routes.participant(path),
+    reconcileEveryMs: config.reconcileMs,
+    budgetMs: config.budgetMs,
+    limit: () => routes.limit(),
+    beforeEscalation: (world, move) => {
+      routes.beforeEscalation(world, move);
+    },
+  });
+}
 
 /** The part of a status reply that both services have. */
 export interface RouteStatus {

@@ -3,7 +3,7 @@
  * transitions.
  * It must not serve requests and must not know which service hosts it.
  */
-export { type RouteStatus, settledWithin, statusOf } from './hosted.js';
+export { hostRoutes, type RouteHostOptions, type RouteStatus, settledWithin, statusOf } from './hosted.js';
 export { readPathAccords, type PathAccords } from './path-accords.js';
 export {
   changeOf,

@@ -599,14 +599,82 @@ private:
   }
 };
 
-void listener_cleanup(void *data)
+/* What has a thread that calls JavaScript (a listener, a watch of a map) ends it; a second call does nothing. */
+template <class Teller> void end_teller(void *data)
 {
-  auto *listener = static_cast<Listener *>(data);
-  listener->stop();
-  if (listener->deliver != nullptr) {
-    napi_release_threadsafe_function(listener->deliver, napi_tsfn_abort);
-    listener->deliver = nullptr;
+  auto *teller = static_cast<Teller *>(data);
+  teller->stop();
+  if (teller->deliver != nullptr) {
+    napi_release_threadsafe_function(teller->deliver, napi_tsfn_abort);
+    teller->deliver = nullptr;
   }
+}
+
+/* Starts its thread. Signals are for the threads that Node knows: the new thread inherits a full mask. */
+template <class Teller> void start_teller(Napi::Env env, Teller *teller, const char *name, const char *what)
+{
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  try {
+    teller->thread = std::thread([teller, name] {
+      pthread_setname_np(pthread_self(), name);
+      teller->run();
+    });
+  } catch (const std::system_error &error) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    napi_release_threadsafe_function(teller->deliver, napi_tsfn_abort);
+    teller->deliver = nullptr;
+    fail(env, "SEGMENT_SYSTEM", std::string(what) + " could not be started: " + error.what());
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+/* True when its thread runs with real-time priority now. */
+template <class Teller> bool lift_teller(Teller &teller, int level)
+{
+  sched_param priority{};
+  priority.sched_priority = level;
+  return pthread_setschedparam(teller.thread.native_handle(), SCHED_FIFO, &priority) == 0;
+}
+
+/* The handle in JavaScript. Nobody has to hold on to it for the thread to be heard: it lives until it is closed. */
+template <class Teller> Napi::Object keep_teller(Napi::Env env, std::unique_ptr<Teller> owned, const napi_type_tag &tag)
+{
+  Teller *teller = owned.get();
+  Napi::Object handle = wrap(env, std::move(owned), tag);
+  napi_create_reference(env, handle, 1, &teller->self);
+  napi_add_env_cleanup_hook(env, end_teller<Teller>, teller);
+  return handle;
+}
+
+/* True when it was open. */
+template <class Teller> bool close_teller(Napi::Env env, Teller &teller)
+{
+  if (teller.deliver == nullptr)
+    return false;
+  napi_remove_env_cleanup_hook(env, end_teller<Teller>, &teller);
+  end_teller<Teller>(&teller);
+  napi_delete_reference(env, teller.self);
+  teller.self = nullptr;
+  return true;
+}
+
+/*
+ * Calls JavaScript from the event loop, in plain C calls each of which may fail when this thread is just being
+ * terminated: then nobody is left to be told, and an exception thrown through here would end the whole process.
+ */
+template <size_t N> void tell(napi_env raw, napi_value callback, napi_value (&arguments)[N])
+{
+  napi_value undefined, result;
+  if (napi_get_undefined(raw, &undefined) != napi_ok ||
+      napi_call_function(raw, undefined, callback, N, arguments, &result) != napi_pending_exception)
+    return;
+  bool pending = false;
+  napi_value thrown;
+  if (napi_is_exception_pending(raw, &pending) == napi_ok && pending &&
+      napi_get_and_clear_last_exception(raw, &thrown) == napi_ok)
+    napi_fatal_exception(raw, thrown); /* like any throw in an event handler: uncaughtException */
 }
 
 void listener_deliver(napi_env raw, napi_value callback, void *context, void *)
@@ -616,23 +684,16 @@ void listener_deliver(napi_env raw, napi_value callback, void *context, void *)
     return;
   bool rang = false;
   uint64_t mask = listener->take(rang);
-  /* In plain C calls, each of which may fail when this thread is just being terminated: then nobody is left
-   * to be told, and an exception thrown through here would end the whole process. */
   napi_handle_scope scope;
   if (napi_open_handle_scope(raw, &scope) != napi_ok)
     return;
-  napi_value undefined, changed, index, result;
-  bool good = napi_get_undefined(raw, &undefined) == napi_ok && napi_create_array(raw, &changed) == napi_ok;
+  napi_value changed[1], index;
+  bool good = napi_create_array(raw, &changed[0]) == napi_ok;
   for (uint32_t i = 0, n = 0; good && i < KEDGE_MAX_BELLS; i++)
     if ((mask >> i & 1) != 0)
-      good = napi_create_uint32(raw, i, &index) == napi_ok && napi_set_element(raw, changed, n++, index) == napi_ok;
-  if (good && napi_call_function(raw, undefined, callback, 1, &changed, &result) == napi_pending_exception) {
-    bool pending = false;
-    napi_value thrown;
-    if (napi_is_exception_pending(raw, &pending) == napi_ok && pending &&
-        napi_get_and_clear_last_exception(raw, &thrown) == napi_ok)
-      napi_fatal_exception(raw, thrown); /* like any throw in an event handler: uncaughtException */
-  }
+      good = napi_create_uint32(raw, i, &index) == napi_ok && napi_set_element(raw, changed[0], n++, index) == napi_ok;
+  if (good)
+    tell(raw, callback, changed);
   napi_close_handle_scope(raw, scope);
 }
 
@@ -669,48 +730,18 @@ Napi::Value listen(const Napi::CallbackInfo &info)
                                       nullptr, listener, listener_deliver, &listener->deliver) != napi_ok)
     fail(env, "SEGMENT_ADDON", "the addon could not make a thread-safe function");
   bool want_realtime = info[3].ToBoolean();
-  try {
-    /* Signals are for the threads that Node knows: the new thread inherits a full mask. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    try {
-      listener->thread = std::thread([listener] {
-        pthread_setname_np(pthread_self(), "kedge-listener");
-        listener->run();
-      });
-    } catch (...) {
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
-      throw;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  } catch (const std::system_error &error) {
-    napi_release_threadsafe_function(listener->deliver, napi_tsfn_abort);
-    fail(env, "SEGMENT_SYSTEM", std::string("the listener thread could not be started: ") + error.what());
-  }
+  start_teller(env, listener, "kedge-listener", "the listener thread");
   if (want_realtime) {
     for (void *page : listener->pages)
       mlock(page, Listener::PAGE); /* as far as limits allow: a fault would cost what the priority gains */
-    sched_param priority{};
-    priority.sched_priority = LISTENER_PRIORITY;
-    listener->realtime = pthread_setschedparam(listener->thread.native_handle(), SCHED_FIFO, &priority) == 0;
+    listener->realtime = lift_teller(*listener, LISTENER_PRIORITY);
   }
-  Napi::Object handle = wrap(env, std::move(owned), LISTENER_TAG);
-  /* Nobody has to hold on to the handle for the bells to be heard: it lives until it is closed. */
-  napi_create_reference(env, handle, 1, &listener->self);
-  napi_add_env_cleanup_hook(env, listener_cleanup, listener);
-  return handle;
+  return keep_teller(env, std::move(owned), LISTENER_TAG);
 }
 
 Napi::Value close_listener(const Napi::CallbackInfo &info)
 {
-  Listener &listener = unwrap<Listener>(info.Env(), info[0], LISTENER_TAG);
-  if (listener.deliver != nullptr) {
-    napi_remove_env_cleanup_hook(info.Env(), listener_cleanup, &listener);
-    listener_cleanup(&listener);
-    napi_delete_reference(info.Env(), listener.self);
-    listener.self = nullptr;
-  }
+  close_teller(info.Env(), unwrap<Listener>(info.Env(), info[0], LISTENER_TAG));
   return info.Env().Undefined();
 }
 
@@ -928,16 +959,6 @@ private:
   }
 };
 
-void bpf_watch_cleanup(void *data)
-{
-  auto *watch = static_cast<BpfWatch *>(data);
-  watch->stop();
-  if (watch->deliver != nullptr) {
-    napi_release_threadsafe_function(watch->deliver, napi_tsfn_abort);
-    watch->deliver = nullptr;
-  }
-}
-
 /* Calls onChange(values, seenAtNs): two arrays of bigints of the same length. */
 void bpf_watch_deliver(napi_env raw, napi_value callback, void *context, void *)
 {
@@ -953,21 +974,15 @@ void bpf_watch_deliver(napi_env raw, napi_value callback, void *context, void *)
   napi_handle_scope scope;
   if (napi_open_handle_scope(raw, &scope) != napi_ok)
     return;
-  napi_value undefined, arguments[2], value, result;
-  bool good = napi_get_undefined(raw, &undefined) == napi_ok && napi_create_array(raw, &arguments[0]) == napi_ok &&
-              napi_create_array(raw, &arguments[1]) == napi_ok;
+  napi_value arguments[2], value;
+  bool good = napi_create_array(raw, &arguments[0]) == napi_ok && napi_create_array(raw, &arguments[1]) == napi_ok;
   for (uint32_t i = 0; good && i < seen.size(); i++)
     good = napi_create_bigint_uint64(raw, seen[i].first, &value) == napi_ok &&
            napi_set_element(raw, arguments[0], i, value) == napi_ok &&
            napi_create_bigint_uint64(raw, seen[i].second, &value) == napi_ok &&
            napi_set_element(raw, arguments[1], i, value) == napi_ok;
-  if (good && napi_call_function(raw, undefined, callback, 2, arguments, &result) == napi_pending_exception) {
-    bool pending = false;
-    napi_value thrown;
-    if (napi_is_exception_pending(raw, &pending) == napi_ok && pending &&
-        napi_get_and_clear_last_exception(raw, &thrown) == napi_ok)
-      napi_fatal_exception(raw, thrown); /* like any throw in an event handler: uncaughtException */
-  }
+  if (good)
+    tell(raw, callback, arguments);
   napi_close_handle_scope(raw, scope);
 }
 
@@ -991,43 +1006,18 @@ Napi::Value watch_bpf(const Napi::CallbackInfo &info)
   if (napi_create_threadsafe_function(env, info[3], nullptr, Napi::String::New(env, "kedge bpf watch"), 2, 1, nullptr,
                                       nullptr, watch, bpf_watch_deliver, &watch->deliver) != napi_ok)
     fail(env, "SEGMENT_ADDON", "the addon could not make a thread-safe function");
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
-  try {
-    watch->thread = std::thread([watch] {
-      pthread_setname_np(pthread_self(), "kedge-bpf");
-      watch->run();
-    });
-  } catch (const std::system_error &error) {
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    napi_release_threadsafe_function(watch->deliver, napi_tsfn_abort);
-    watch->deliver = nullptr;
-    fail(env, "SEGMENT_SYSTEM", std::string("the watching thread could not be started: ") + error.what());
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (info[5].ToBoolean()) {
-    sched_param priority{};
-    priority.sched_priority = COMMIT_PRIORITY;
-    watch->realtime = pthread_setschedparam(watch->thread.native_handle(), SCHED_FIFO, &priority) == 0;
-  }
+  start_teller(env, watch, "kedge-bpf", "the watching thread");
+  if (info[5].ToBoolean())
+    watch->realtime = lift_teller(*watch, COMMIT_PRIORITY);
   napi_unref_threadsafe_function(env, watch->deliver); /* it keeps no process alive */
-  Napi::Object handle = wrap(env, std::move(owned), BPF_WATCH_TAG);
-  napi_create_reference(env, handle, 1, &watch->self);
-  napi_add_env_cleanup_hook(env, bpf_watch_cleanup, watch);
-  return handle;
+  return keep_teller(env, std::move(owned), BPF_WATCH_TAG);
 }
 
 Napi::Value close_bpf_watch(const Napi::CallbackInfo &info)
 {
   BpfWatch &watch = unwrap<BpfWatch>(info.Env(), info[0], BPF_WATCH_TAG);
-  if (watch.deliver != nullptr) {
-    napi_remove_env_cleanup_hook(info.Env(), bpf_watch_cleanup, &watch);
-    bpf_watch_cleanup(&watch);
-    napi_delete_reference(info.Env(), watch.self);
-    watch.self = nullptr;
+  if (close_teller(info.Env(), watch))
     watch.map.reset();
-  }
   return info.Env().Undefined();
 }
 

@@ -2,31 +2,24 @@
  * Journals as a coordinator leaves them, and every way in which they are damaged here.
  * It must not say what any of them means.
  */
-import { encodeJournalRecord, JOURNAL_RECORD_BYTES, type JournalRecord } from '@kedge/posture';
+import {
+  encodeJournalRecord,
+  JOURNAL_RECORD_BYTES,
+  type JournalRecord,
+  NOTHING_DECIDED,
+} from '@kedge/posture';
 import { EPOCH_NONE, type Epoch, type Level, LEVELS } from '@kedge/units';
 import fc from 'fast-check';
 import { crc32 } from 'node:zlib';
 
 const BASE: JournalRecord = {
+  ...NOTHING_DECIDED,
   kind: 'reserve',
   sequence: 1n,
-  epoch: EPOCH_NONE,
   reservedUpTo: 1n as Epoch,
   decidedAtNs: 5n,
   decidedAtWallMs: 6,
   bootId: new Uint8Array(16).fill(7),
-  keyHash: undefined,
-  contentHash: undefined,
-  from: undefined,
-  to: undefined,
-  requested: undefined,
-  channel: undefined,
-  tier: undefined,
-  completed: false,
-  carried: false,
-  recovered: false,
-  accord: false,
-  holds: {},
 };
 
 /** One thing that a coordinator writes down. */

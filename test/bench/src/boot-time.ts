@@ -1,6 +1,6 @@
 /** How long kedge-boot takes, as a process from start to end, over a journal that is full. Must not judge what it stores. */
 import { BOOT_BINARY } from '@kedge/boot';
-import { encodeJournalRecord, JOURNAL_RECORD_BYTES } from '@kedge/posture';
+import { encodeJournalRecord, JOURNAL_RECORD_BYTES, NOTHING_DECIDED } from '@kedge/posture';
 import type { Epoch } from '@kedge/units';
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,6 +16,7 @@ function fullJournal(): Uint8Array {
   for (let n = 0; n < RECORDS; n += 1) {
     const completed = n % 2 === 1;
     const record = encodeJournalRecord({
+      ...NOTHING_DECIDED,
       kind: completed ? 'completed' : 'decision',
       sequence: BigInt(n + 1),
       epoch: BigInt(1 + (n >> 1)) as Epoch,
@@ -23,18 +24,9 @@ function fullJournal(): Uint8Array {
       decidedAtNs: 1n,
       decidedAtWallMs: 1,
       bootId: new Uint8Array(16).fill(1),
-      keyHash: undefined,
-      contentHash: undefined,
       from: (n >> 1) % 2 === 0 ? 5 : 4,
       to: (n >> 1) % 2 === 0 ? 4 : 5,
       requested: (n >> 1) % 2 === 0 ? 4 : 5,
-      channel: undefined,
-      tier: undefined,
-      completed: false,
-      carried: false,
-      recovered: false,
-      accord: false,
-      holds: {},
     });
     bytes.set(record, n * JOURNAL_RECORD_BYTES);
   }

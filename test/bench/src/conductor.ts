@@ -7,7 +7,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { JOURNAL_RECORD_BYTES, encodeJournalRecord } from '@kedge/posture';
+import { JOURNAL_RECORD_BYTES, NOTHING_DECIDED, encodeJournalRecord } from '@kedge/posture';
 import {
   createPostureSegment,
   enums,
@@ -117,6 +117,7 @@ async function pathSamples(
     const switches = switchesOf(dataplane.header.writerPid);
     const { decidedAtNs, storedAtNs } = posture.tighten({ epoch, from, to, receivedAtNs: monotonicNs() });
     const record = encodeJournalRecord({
+      ...NOTHING_DECIDED,
       kind: 'decision',
       sequence: epoch,
       epoch: epochOf(epoch),
@@ -124,18 +125,9 @@ async function pathSamples(
       decidedAtNs,
       decidedAtWallMs: Date.now(),
       bootId,
-      keyHash: undefined,
-      contentHash: undefined,
       from,
       to,
       requested: to,
-      channel: undefined,
-      tier: undefined,
-      completed: false,
-      carried: false,
-      recovered: false,
-      accord: false,
-      holds: {},
     });
     const durable = journal
       .write(record, 0, record.length, (i % JOURNAL_SLOTS) * JOURNAL_RECORD_BYTES)
