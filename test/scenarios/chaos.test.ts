@@ -1,7 +1,6 @@
 /**
- * Chaos in a small dose, and the proof that the drills can fail: a forwarder that is 5 ms late is caught.
- * The whole chaos drill is a command of its own: kedge drill --chaos --short-budgets.
- * Must not need more than a minute.
+ * The whole chaos drill, with short budgets, and the proof that drills can fail: a forwarder that is 5 ms late
+ * is caught. Must not need more than four minutes.
  */
 import {
   CHAOS_ACTS,
@@ -28,45 +27,24 @@ afterEach(async () => {
 });
 
 describe('chaos', () => {
-  it('PO-12 PO-15 PO-17 PO-19 DP-7 coordinator and forwarder struck right after the store: never looser, converged', async () => {
-    const report = await chaosDrill({
-      name: NAME,
-      budgets: SHORT_BUDGETS,
-      only: /(coordinator|bridge|forwarder) at stored of a/,
-    });
+  it('PO-12 PO-13 PO-15 PO-17 PO-19 DP-7 OV-13 every service struck at every step, or kept away: never looser, converged, the kernel exactly at the level', async () => {
+    const report = await chaosDrill({ name: NAME, budgets: SHORT_BUDGETS });
     expect(report.violations).toEqual([]);
     expect(report.ok).toBe(true);
-    expect(report.acts).toHaveLength(3 * 2 * 2 + 1);
-    expect(report.acts.every(({ struck = 0 }) => struck > 0)).toBe(true);
-  }, 120_000);
-
-  it('PO-12 PO-19 OV-13 overlay and underlay struck on the way down and up: converged, the kernel exactly at the level', async () => {
-    const report = await chaosDrill({
-      name: NAME,
-      budgets: SHORT_BUDGETS,
-      only: /(KILL|STOP) (overlay|underlay) at (stored|carried) of a/,
-    });
-    expect(report.violations).toEqual([]);
-    expect(report.acts).toHaveLength(2 * 2 * 2 * 2 + 1);
-    expect(report.acts.every(({ struck = 0 }) => struck > 0)).toBe(true);
-  }, 180_000);
-
-  it('PO-12 PO-13 PO-19 a path whose service stays away is cut by the warden at its deadline, the other path is not', async () => {
-    const report = await chaosDrill({ name: NAME, budgets: SHORT_BUDGETS, only: 'lay is away during' });
-    expect(report.violations).toEqual([]);
-    expect(report.acts).toHaveLength(3);
-    expect(report.acts[0]?.failClosed).toContain('overlay');
-    expect(report.acts[1]?.failClosed).toContain('underlay');
-  }, 120_000);
-
-  it('PO-12 nothing loosens while the warden is silent, and the lab ends with it', async () => {
-    const report = await chaosDrill({ name: NAME, budgets: SHORT_BUDGETS, only: 'STOP warden' });
-    expect(report.violations).toEqual([]);
-    expect(report.acts.map(({ name }) => name)).toEqual([
+    expect(report.acts).toHaveLength(CHAOS_ACTS);
+    const strikes = report.acts.filter(({ name }) => / at \w+ of a /.test(name));
+    expect(strikes).toHaveLength(STRUCK_SERVICES.length * 2 * STEPS.length * 2);
+    expect(strikes.every(({ struck = 0 }) => struck > 0)).toBe(true);
+    const away = report.acts.filter(({ name }) => /lay is away during/.test(name));
+    expect(away.map(({ failClosed }) => failClosed)).toEqual([
+      expect.arrayContaining(['overlay']),
+      expect.arrayContaining(['underlay']),
+    ]);
+    expect(report.acts.slice(-2).map(({ name }) => name)).toEqual([
       'STOP warden during a loosening and a tightening',
       'KILL warden',
     ]);
-  }, 90_000);
+  }, 900_000);
 
   it('every service is killed and stopped at every step of both ways, and more', () => {
     expect(CHAOS_ACTS).toBe(STRUCK_SERVICES.length * 2 * STEPS.length * 2 + 5);
