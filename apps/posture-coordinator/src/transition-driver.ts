@@ -397,6 +397,9 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
           differences: [...differences(this.#machine), ...this.#accordsBehind()],
         });
         return;
+      case 'repeat':
+        this.#repeat(effect.epoch);
+        return;
       case 'cancel':
         this.#clearTimers(effect.epoch);
         return;
@@ -467,6 +470,20 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       startNs.underlay = now;
     }
     if (stage === 'loosen-sessions') tracked.stamps.sessionsNs = now;
+  }
+
+  /** The completed line again, with a new time of its stage. A line that says anything else is left alone. */
+  #repeat(epoch: Epoch): void {
+    this.#look();
+    const line = this.#snapshot.transition;
+    if (line?.epoch !== epoch || line.stage !== 'complete') return;
+    this.#parts.posture.writeTransition({
+      ...line,
+      stage: STAGES.indexOf(line.stage),
+      flags: 0,
+      stageAtNs: this.#parts.clock.monotonicNs(),
+      budgetNs: [line.budgetNs.dataplane, line.budgetNs.overlay, line.budgetNs.underlay],
+    });
   }
 
   #journal({ entry }: Extract<Effect, { do: 'journal' }>): void {

@@ -144,6 +144,8 @@ export class Appliance {
     to: number;
     /** Epoch of the transition line; `epoch` is the word's. */
     line: bigint;
+    /** When the line's stage was released, or said again. */
+    stageAtNs: bigint;
     storedAtNs: bigint;
   } {
     const reader = openSegment({ directory: this.board, name: 'posture', kind: 'posture', owner: 'any' });
@@ -158,6 +160,7 @@ export class Appliance {
         from: line?.from ?? 0,
         to: line?.to ?? 0,
         line: line?.epoch ?? 0n,
+        stageAtNs: line?.stageAtNs ?? 0n,
         storedAtNs: reader.load64(layout.posture.storedAtNs),
       };
     } finally {

@@ -136,11 +136,13 @@ describe('the local API', () => {
     expect(box.read()).toEqual(before);
   });
 
-  it('PO-11 asking for the level in force answers with the epoch in force and stores nothing', async () => {
+  it('PO-11 asking for the level in force answers with the epoch in force, stores nothing, and has every path look again', async () => {
     await box.ended();
-    const before = box.read();
+    const { stageAtNs, ...before } = box.read();
     expect(await box.set(5)).toMatchObject({ decision: { epoch: before.epoch, to: 5, durable: true } });
-    expect(box.read()).toEqual(before);
+    const { stageAtNs: saidAgainAtNs, ...after } = box.read();
+    expect(after).toEqual(before);
+    expect(saidAgainAtNs).toBeGreaterThan(stageAtNs);
   });
 
   it('PO-8 history is had by time, level and source, and by nothing that is none of these', async () => {

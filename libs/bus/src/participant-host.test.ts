@@ -648,6 +648,21 @@ describe('reconciliation', () => {
     expect(ack()).toEqual(before);
   });
 
+  it('PO-11 comes when the level in force is asked for again', async () => {
+    const stage = stageOf();
+    const { world, host, ack } = await standingAt(3, stage, { reconcileEveryMs: 0 });
+    loosen(stage, 1n, 5, 3, 'COMPLETE');
+    await expect.poll(() => host.status().loop.state).toBe('idle');
+    const before = ack();
+    world.there.delete('b2');
+    await sleep(250);
+    expect(world.there.has('b2')).toBe(false);
+    loosen(stage, 1n, 5, 3, 'COMPLETE');
+    await expect.poll(() => world.there.has('b2')).toBe(true);
+    expect(host.status().last).toMatchObject({ because: 'request', outcome: 'applied' });
+    expect(ack()).toEqual(before);
+  });
+
   it('PO-11 comes by itself from time to time', async () => {
     const stage = stageOf();
     const { world, host } = await standingAt(5, stage, { reconcileEveryMs: 30 });

@@ -29,7 +29,7 @@ import {
 
 import { type Binding, bindingOf, type PathLayer } from './participant-binding.js';
 import type { ParticipantAck, ParticipantSlot } from './participant-slot.js';
-import type { BoardEvents, PostureBoard, WardenViolation } from './posture-board.js';
+import type { BoardEvents, PostureBoard, PostureStaged, WardenViolation } from './posture-board.js';
 
 /** Where a host writes what it does; pino fits. */
 export interface HostLog {
@@ -219,6 +219,12 @@ class Host<Actual> implements HostedParticipant {
       options.board.on(event, look);
       this.#unsubscribe.push(() => options.board.off(event, look));
     }
+    // Somebody asked for the level in force: what was verified may have been changed underneath since (PO-11).
+    const repeated = ({ before, stage }: PostureStaged): void => {
+      if (before === stage) this.#loop.want('request');
+    };
+    options.board.on('posture.staged', repeated);
+    this.#unsubscribe.push(() => options.board.off('posture.staged', repeated));
     // The warden cuts a late path by a command of its own, which may end after this participant was done: whatever
     // was verified before that says nothing about the world any more.
     const cut = ({ path, kind }: WardenViolation): void => {

@@ -57,7 +57,10 @@ export interface PostureDecided extends Transition {
   readonly initial: boolean;
 }
 
-/** The running transition reached another stage. */
+/**
+ * The running transition reached another stage; with `before` equal to `stage`, the stage was said once more:
+ * somebody asked for the level in force (PO-11).
+ */
 export interface PostureStaged extends Transition {
   readonly before: Stage;
 }
@@ -506,7 +509,7 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
           restarted,
           initial: false,
         });
-      } else if (transition.stage !== before.stage) {
+      } else if (transition.stage !== before.stage || transition.stageAtNs !== before.stageAtNs) {
         this.emit('posture.staged', { ...transition, before: before.stage });
       }
     }

@@ -465,6 +465,7 @@ describe('requests that meet each other', () => {
     const right = world.request(3);
     expect(world.replies(right)).toEqual([{ kind: 'decision', epoch: 7n, from: 3, to: 3, durable: true }]);
     expect(world.epochs).toEqual([]);
+    expect(world.log.filter((effect) => effect.do === 'repeat')).toEqual([{ do: 'repeat', epoch: 7n }]);
     world.send({ kind: 'acknowledged', who: 'mesh', epoch: 7n as Epoch, level: 4, outcome: 'applied' });
     world.request(3);
     expect(world.word).toEqual({ epoch: 8n, level: 3 });

@@ -612,6 +612,8 @@ function onSame(state: SteadyState | RunningState, request: PostureRequest): Ste
     ...(changed && durable && state.journal === 'ok' && state.phase === 'steady'
       ? [{ do: 'journal', entry: keptHolds(next, request) } as const]
       : []),
+    // Everybody acknowledged it; only each of them can tell whether the world still is so.
+    ...(next.phase === 'steady' ? [{ do: 'repeat', epoch: state.last.epoch } as const] : []),
     { do: 'answer', id: request.id, reply: decided(state.last, durable) },
   ]);
 }

@@ -353,6 +353,8 @@ export type Effect =
   | { readonly do: 'expect'; readonly epoch: Epoch; readonly path: PathName | 'verify' }
   /** Compare the world with the target; then `verified`. */
   | { readonly do: 'verify'; readonly epoch: Epoch; readonly to: Level }
+  /** Say once more that this epoch is completed: every path compares the world with its level again (PO-11). */
+  | { readonly do: 'repeat'; readonly epoch: Epoch }
   /** The work of this epoch is void. */
   | { readonly do: 'cancel'; readonly epoch: Epoch }
   | {

@@ -128,14 +128,42 @@ export class Line {
   line(): Promise<string> {
     const there = this.lines.shift();
     if (there !== undefined) return Promise.resolve(there);
-    return new Promise((resolve, reject) => {
+    const next = new Promise<string>((resolve, reject) => {
       this.waiting.push(resolve);
       void this.ended.then((status) => reject(new Error(`ended with ${status}: ${this.log}`)));
     });
+    return within(`the next line of ${this.child.spawnargs.join(' ')}`, next);
+  }
+
+  /** How it ended, as soon as it has. */
+  end(): Promise<number | string> {
+    return within(`the end of ${this.child.spawnargs.join(' ')}`, this.ended);
   }
 
   kill(signal: NodeJS.Signals): void {
     this.child.kill(signal);
+  }
+
+  /** Stops it; resolved when none of its threads runs any more, which on a busy machine takes its time. */
+  async stop(): Promise<void> {
+    this.kill('SIGSTOP');
+    const tasks = `/proc/${this.pid}/task`;
+    await until(`the stop of ${this.child.spawnargs.join(' ')}`, () =>
+      readdirSync(tasks).every((tid) => / T /.test(readFileSync(`${tasks}/${tid}/stat`, 'latin1'))),
+    );
+  }
+}
+
+/** What is promised, or an error that names what was waited for in vain. */
+async function within<T>(what: string, promise: Promise<T>, limitMs = 10_000): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${limitMs} ms in vain for ${what}`)), limitMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

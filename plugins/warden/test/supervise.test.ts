@@ -151,7 +151,7 @@ describe('services', () => {
     await sleep(500);
     expect(foreign.status).toBeUndefined();
     await foreign.tell('beat', 0);
-    expect(await foreign.ended).toBe('SIGKILL');
+    expect(await foreign.end()).toBe('SIGKILL');
     expect((await stage.violations(KIND.STALE_SERVICE))[0]).toMatchObject({ subject: 'foreign', outcome: 0 });
   });
 
@@ -173,7 +173,7 @@ describe('services', () => {
     await until('all up', () => ['one', 'two', 'deaf'].every((name) => lines(name).includes('up')));
     const began = Date.now();
     warden.kill('SIGTERM');
-    expect(await warden.ended).toBe(0);
+    expect(await warden.end()).toBe(0);
     expect(lines('order')).toEqual(['two', 'one']);
     expect(Date.now() - began).toBeGreaterThanOrEqual(1_990);
     expect(stage.show()).toMatchObject({ serving: 0, violations: [] });
@@ -193,7 +193,7 @@ describe('services', () => {
         services: [{ name: 'never', exec: shell(`echo 4 >> ${stage.board}/order`) }],
       }),
     ]);
-    expect(await warden.ended).toBe(1);
+    expect(await warden.end()).toBe(1);
     expect(warden.log).toContain('oneshot second ended with status 9; its last output:\nit was me\n');
     expect(lines('order')).toEqual(['1', '2']);
     expect(warden.lines).toEqual([]);
@@ -201,7 +201,7 @@ describe('services', () => {
       '--config',
       file({ services: [{ name: 'none', exec: ['/nonexistent'] }] }),
     ]);
-    expect(await missing.ended).toBe(1);
+    expect(await missing.end()).toBe(1);
     expect(missing.log).toContain('cannot start service none: /nonexistent: exec: No such file or directory');
   });
 });
@@ -257,7 +257,7 @@ describe('--init', () => {
       const namespace = readlinkSync(`/proc/${t.first}/ns/pid`);
       await until('all members', () => members(namespace).length >= 6);
       process.kill(victim(t), 'SIGKILL');
-      await t.outer.ended;
+      await t.outer.end();
       if (t.outer.status !== 'SIGKILL') expect(t.outer.status).toBe(128 + 9);
       await until('the end of the tree', () => members(namespace).length === 0);
     });
@@ -267,7 +267,7 @@ describe('--init', () => {
     const t = await tree(BUSY);
     const namespace = readlinkSync(`/proc/${t.first}/ns/pid`);
     t.outer.kill('SIGINT');
-    expect(await t.outer.ended).toBe(0);
+    expect(await t.outer.end()).toBe(0);
     await until('the end of the tree', () => members(namespace).length === 0);
   });
 
@@ -377,7 +377,7 @@ describe('--init', () => {
       }),
     );
     const outer = stage.run(WARDEN_BINARY, ['--config', stage.write('warden.conf', text), '--init']);
-    expect(await outer.ended).toBe(1);
+    expect(await outer.end()).toBe(1);
     expect(outer.log).toContain('oneshot network ended with status 3; its last output:\nno such device\n');
   });
 
@@ -390,7 +390,7 @@ describe('--init', () => {
       stage.write('warden.conf', text),
       '--init',
     ]);
-    expect(await outer.ended).toBe(4);
+    expect(await outer.end()).toBe(4);
     expect(outer.log).toContain('--init needs root with CAP_SYS_ADMIN');
   });
 

@@ -60,7 +60,11 @@ async function settled(
   await stage.seen();
   const plane = await stage.actor('dataplane', 'a', workers);
   for (let worker = 0; worker < workers; worker++) {
-    while ((await plane.tell('acked', worker)) < 1n) await sleep(2);
+    const end = Date.now() + 10_000;
+    while ((await plane.tell('acked', worker)) < 1n) {
+      if (Date.now() > end) throw new Error(`worker ${worker} acknowledges nothing: ${plane.log}`);
+      await sleep(2);
+    }
   }
   await stage.seen();
   return { posture, plane, warden };
@@ -121,9 +125,9 @@ describe('the data plane', () => {
 
   it('PO-12 DP-7 a data plane that stays silent is killed after its deadline, and its line stays', async () => {
     const { posture, plane } = await settled();
-    plane.kill('SIGSTOP');
+    await plane.stop();
     const decided = await posture.tell('tighten', 7, 5, 1, 0);
-    expect(await plane.ended).toBe('SIGKILL');
+    expect(await plane.end()).toBe('SIGKILL');
     const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
     expect(killed).toMatchObject({ subject: 'a', epoch: 7n, path: 0, level: 1, outcome: 0 });
     expect((killed as Violation).actedAtNs).toBeGreaterThanOrEqual(decided + 320n * MS);
@@ -138,13 +142,13 @@ describe('the data plane', () => {
 
   it('PO-12 a coordinator that is stopped right after the store changes nothing', async () => {
     const { posture, plane } = await settled();
-    plane.kill('SIGSTOP');
+    await plane.stop();
     const decided = await posture.tell('tighten', 7, 5, 2, 0);
-    posture.kill('SIGSTOP');
+    await posture.stop();
     const late = await stage.violations(KIND.BUDGET, 2);
     onTime(late[0] as Violation, decided + 20n * MS);
     expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 7n });
-    expect(await plane.ended).toBe('SIGKILL');
+    expect(await plane.end()).toBe('SIGKILL');
   });
 
   it('PO-12 a coordinator that is stopped between line and word is held to the line', async () => {
@@ -287,8 +291,7 @@ describe('the data plane', () => {
   it('PO-14 a worker that finished after its deadline is recorded by its own stamp, though nothing is left to enforce', async () => {
     const { posture, plane, warden } = await settled({}, 1);
     await plane.tell('delay', 30);
-    warden.kill('SIGSTOP'); // it looks when all is over
-    await sleep(50);
+    await warden.stop(); // it looks when all is over
     const decided = await posture.tell('tighten', 7, 5, 2, 0);
     while ((await plane.tell('acked', 0)) < 7n) await sleep(2);
     warden.kill('SIGCONT');
@@ -307,7 +310,7 @@ describe('the data plane', () => {
     expect(starting.status).toBeUndefined();
     expect(stage.show().violations).toEqual([]);
     plane.kill('SIGKILL');
-    await plane.ended;
+    await plane.end();
     await posture.tell('tighten', 8, 2, 1, 0);
     await sleep(600);
     expect(stage.show().violations).toEqual([]);
@@ -349,9 +352,9 @@ describe('the data plane', () => {
     const { posture, plane } = await settled({ budgets: WIDE, dataplanes: ['dataplane-a', 'dataplane-b'] });
     const other = await stage.actor('dataplane', 'b', 1);
     await stage.seen();
-    other.kill('SIGSTOP');
+    await other.stop();
     await posture.tell('tighten', 7, 5, 2, 0);
-    expect(await other.ended).toBe('SIGKILL');
+    expect(await other.end()).toBe('SIGKILL');
     expect(plane.status).toBeUndefined();
     expect((await stage.violations(KIND.DATAPLANE_KILLED)).map((v) => v.subject)).toEqual(['b']);
   });
@@ -443,7 +446,7 @@ describe('overlay and underlay', () => {
   it('PO-12 PO-19 a participant that is away counts as not applied', async () => {
     const { posture, overlay } = await withOverlay('exit 0');
     overlay.kill('SIGKILL');
-    await overlay.ended;
+    await overlay.end();
     await posture.tell('tighten', 7, 5, 2, 0);
     const [, done] = await stage.violations(KIND.BUDGET, 2);
     expect(done).toMatchObject({ outcome: 0, level: 2 });
@@ -506,7 +509,7 @@ describe('the warden’s own segment', () => {
     await posture.tell('tighten', 7, 5, 2, 0);
     await stage.violations(KIND.BUDGET);
     warden.kill('SIGKILL');
-    await warden.ended;
+    await warden.end();
     await stage.warden();
     await stage.seen();
     expect(stage.show().failClosed[0].level).toBe(2);
@@ -521,7 +524,7 @@ describe('the warden’s own segment', () => {
     await plane.tell('obey', 1);
     await plane.tell('mute', 1);
     first.kill('SIGKILL');
-    await first.ended;
+    await first.end();
     const decided = await posture.tell('tighten', 7, 5, 2, 0);
     await sleep(1000);
     await stage.warden({ budgets: WIDE });
@@ -535,7 +538,7 @@ describe('the warden’s own segment', () => {
       '--config',
       join(stage.board, 'warden.conf'),
     ]);
-    expect(await second.ended).toBe(3);
+    expect(await second.end()).toBe(3);
     expect(second.log).toContain('another live writer holds the segment');
   });
 });
@@ -564,9 +567,9 @@ describe('hostile segments', () => {
     const posture = await stage.actor('posture');
     const plane = await stage.actor('dataplane', 'a', 1);
     await stage.seen();
-    plane.kill('SIGSTOP');
+    await plane.stop();
     await posture.tell('tighten', 7, 5, 2, 0);
-    expect(await plane.ended).toBe('SIGKILL');
+    expect(await plane.end()).toBe('SIGKILL');
     expect(warden.status).toBeUndefined();
   });
 
@@ -577,14 +580,14 @@ describe('hostile segments', () => {
     await stage.seen();
     await posture.tell('tighten', 1, 5, 5, 0);
     await sleep(100);
-    plane.kill('SIGSTOP');
+    await plane.stop();
     await sleep(100); // stopped, or it would fault itself
     truncateSync(join(stage.board, 'dataplane-a'), 0);
     await sleep(200);
     await posture.tell('tighten', 7, 5, 2, 0);
-    expect(await plane.ended).toBe('SIGKILL');
+    expect(await plane.end()).toBe('SIGKILL');
     expect(stage.show().failClosed[0].level).toBe(2);
-    posture.kill('SIGSTOP');
+    await posture.stop();
     await sleep(100);
     truncateSync(join(stage.board, 'posture'), 100);
     await sleep(300);
@@ -602,7 +605,7 @@ describe('hostile segments', () => {
     await plane.tell('epoch', 0, (1n << 60n).toString());
     await posture.tell('tighten', 7, 5, 2, 0);
     expect((await stage.violations(KIND.BUDGET))[0]).toMatchObject({ subject: 'a/0', epoch: 7n });
-    expect(await plane.ended).toBe('SIGKILL');
+    expect(await plane.end()).toBe('SIGKILL');
     expect(warden.status).toBeUndefined();
   });
 
@@ -611,7 +614,7 @@ describe('hostile segments', () => {
     const posture = await stage.actor('posture');
     const plane = await stage.actor('dataplane', 'a', 1); // runs as root
     await stage.seen();
-    plane.kill('SIGSTOP');
+    await plane.stop();
     await posture.tell('tighten', 7, 5, 2, 0);
     await sleep(600);
     expect(plane.status).toBeUndefined();

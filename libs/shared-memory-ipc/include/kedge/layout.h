@@ -200,7 +200,7 @@ struct kedge_transition {
   KEDGE_ATOMIC(uint32_t) flags;           /* reserved, 0 */
   KEDGE_ATOMIC(uint64_t) received_at_ns;  /* request received by the coordinator */
   KEDGE_ATOMIC(uint64_t) decided_at_ns;   /* the moment the budgets run from (tightening) */
-  KEDGE_ATOMIC(uint64_t) stage_at_ns;     /* when `stage` was released; a loosening's budgets run from here */
+  KEDGE_ATOMIC(uint64_t) stage_at_ns;     /* when `stage` was released, or said again (PO-11); a loosening's budgets run from it */
   KEDGE_ATOMIC(uint64_t) budget_ns[KEDGE_PATHS]; /* wished budget per path; 0 = the warden's; may only shorten it */
   uint8_t reserved[48];
 };
