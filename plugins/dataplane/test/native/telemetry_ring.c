@@ -21,6 +21,9 @@ static void *read_ring(void *context)
 {
   (void)context;
   uint64_t next = 0;
+  /* However the two are scheduled, something was overwritten before it could be read. */
+  while (atomic_load_explicit(&shared.telemetry_written, memory_order_acquire) <= KEDGE_TELEMETRY_SLOTS && !atomic_load(&done))
+    sched_yield();
   for (;;) {
     int last = atomic_load(&done);
     uint64_t written = atomic_load_explicit(&shared.telemetry_written, memory_order_acquire);
