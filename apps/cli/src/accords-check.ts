@@ -2,10 +2,9 @@
  * Whether two files would be taken as accords and zones, as the coordinator asks before it reloads them.
  * It must not ask an appliance.
  */
-import { accordDocument, accordUnreadable } from '@kedge/bus';
+import { readAccordDocument } from '@kedge/bus';
 import { compileAccords, findLoosenings, type Fault, validateAccords } from '@kedge/posture';
 import { KedgeError } from '@kedge/units';
-import { readFileSync } from 'node:fs';
 
 /** What was found in the files. */
 export interface AccordsCheck {
@@ -19,7 +18,10 @@ export interface AccordsCheck {
 
 /** @throws KedgeError `ACCORD_UNREADABLE`, `ACCORD_SYNTAX` */
 export function checkAccords(accordsFile: string, zonesFile: string): AccordsCheck {
-  const reading = validateAccords(read('accords', accordsFile), read('zones', zonesFile));
+  const reading = validateAccords(
+    readAccordDocument('accords', accordsFile),
+    readAccordDocument('zones', zonesFile),
+  );
   if (!reading.valid) return { valid: false, faults: reading.faults, zones: 0, entries: 0 };
   const { accords, zones } = reading.set;
   const faults = findLoosenings(reading.set);
@@ -30,16 +32,6 @@ export function checkAccords(accordsFile: string, zonesFile: string): AccordsChe
     faults.push({ code: error.code, path: error.field ?? '/', message: error.message });
   }
   return { valid: faults.length === 0, faults, zones: zones.zones.length, entries: zones.entries.length };
-}
-
-function read(what: string, path: string): unknown {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw accordUnreadable(what, path, { expected: 'a file that can be read', cause });
-  }
-  return accordDocument(what, path, text);
 }
 
 /** The findings for people. */

@@ -134,7 +134,6 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'PLUGIN_CONTENT',
     'PLUGIN_MANIFEST',
     'RECONCILE_DESIRED_DAMAGED',
-    'ROUTE_SET_ACCORDS',
     'ROUTE_SET_DAMAGED',
     'SEGMENT_BOOT',
     'SEGMENT_CHECKSUM',

@@ -31,8 +31,6 @@ export interface OfferedSet extends NamedSet {
   readonly documents: Readonly<Record<keyof AccordFiles, string>>;
 }
 
-/** Largest accords or zones file that is read: whoever reads it has a heartbeat to keep. */
-const MAX_FILE_BYTES = 4 * 1024 * 1024;
 const HASH = /^[0-9a-f]{64}$/;
 
 /**
@@ -59,17 +57,13 @@ async function textOf(what: string, path: string): Promise<string> {
   try {
     const file = await open(path, 'r');
     try {
-      refuseLargeAccord(what, path, (await file.stat()).size, MAX_FILE_BYTES);
+      refuseLargeAccord(what, path, (await file.stat()).size);
       return await file.readFile('utf8');
     } finally {
       await file.close();
     }
   } catch (cause) {
-    if (cause instanceof KedgeError) throw cause;
-    throw accordUnreadable(what, path, {
-      help: 'is the path in the coordinator’s configuration right, and may its user read the file?',
-      cause,
-    });
+    throw cause instanceof KedgeError ? cause : accordUnreadable(what, path, cause);
   }
 }
 

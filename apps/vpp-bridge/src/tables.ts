@@ -3,7 +3,7 @@
  * asked about random flows before anybody else sees them.
  * It must not publish; a set of tables that comes out of here is right or was refused.
  */
-import { accordDocument, accordUnreadable, filesBehind, refuseLargeAccord } from '@kedge/bus';
+import { filesBehind, readAccordDocument } from '@kedge/bus';
 import {
   accordsIdentity,
   type AccordSet,
@@ -21,10 +21,6 @@ import {
 } from '@kedge/dataplane';
 import { KedgeError, type Level, LEVELS } from '@kedge/units';
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
-
-/** Largest accords or zones file. 16,384 entries of five levels fit several times. */
-const MAX_FILE_BYTES = 32 * 1024 * 1024;
 
 /** A level, built. */
 export interface BuiltLevel {
@@ -49,21 +45,6 @@ export function hashOf(set: AccordSet): Buffer {
   return createHash('sha256').update(accordsIdentity(set)).digest();
 }
 
-function readJson(what: string, path: string): unknown {
-  let text: string;
-  try {
-    refuseLargeAccord(what, path, statSync(path).size, MAX_FILE_BYTES);
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    if (cause instanceof KedgeError) throw cause;
-    throw accordUnreadable(what, path, {
-      help: 'is the path in the bridge’s configuration right, and may its user read the file?',
-      cause,
-    });
-  }
-  return accordDocument(what, path, text);
-}
-
 /**
  * Reads and validates both files.
  *
@@ -71,7 +52,7 @@ function readJson(what: string, path: string): unknown {
  */
 export function readAccords(paths: { readonly accords: string; readonly zones: string }): AccordSet {
   const { accords, zones } = filesBehind(paths);
-  return parseAccords(readJson('accords', accords), readJson('zones', zones));
+  return parseAccords(readAccordDocument('accords', accords), readAccordDocument('zones', zones));
 }
 
 /** How many random flows compiled tables are asked about; `random` gives whole numbers below its argument. */

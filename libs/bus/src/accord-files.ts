@@ -1,16 +1,19 @@
 /**
- * The two files of a set of accords, as they stand behind a pointer that the coordinator replaces (PO-2), and what is
- * said of one that cannot be taken.
- * It must not open them, and must not know what accords say.
+ * The two files of a set of accords, as they stand behind a pointer that the coordinator replaces (PO-2): how they are
+ * read, and what is said of one that cannot be taken.
+ * It must not know what accords say.
  */
 import { KedgeError } from '@kedge/units';
-import { realpathSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 
 /** Where accords and zones are. */
 export interface AccordFiles {
   readonly accords: string;
   readonly zones: string;
 }
+
+/** Largest file of accords or zones that is read: whoever reads it has a heartbeat to keep. */
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
 /** A pointer that changes under each of so many looks is somebody's fault; whoever asks, asks again. */
 const LOOKS = 8;
@@ -33,25 +36,40 @@ export function filesBehind(paths: AccordFiles): AccordFiles {
 }
 
 /** `ACCORD_UNREADABLE`: a file of accords or zones that cannot be read, or is too large. */
-export function accordUnreadable(
-  what: string,
-  path: string,
-  { of = '', ...more }: { of?: string; expected?: string; help?: string; cause?: unknown } = {},
-): KedgeError {
+export function accordUnreadable(what: string, path: string, cause: unknown): KedgeError {
   return new KedgeError({
     code: 'ACCORD_UNREADABLE',
-    message: `cannot read the ${what} from ${path}${of}`,
-    ...more,
+    message: `cannot read the ${what} from ${path}`,
+    expected: 'a file that can be read',
+    help: 'is the path right, and may whoever reads it read the file?',
+    cause,
   });
 }
 
-/** @throws KedgeError `ACCORD_UNREADABLE` where a file of `size` bytes has more than `most`. */
-export function refuseLargeAccord(what: string, path: string, size: number, most: number): void {
-  if (size > most)
-    throw accordUnreadable(what, path, {
-      of: `: the file has ${String(size)} bytes`,
-      expected: `at most ${String(most)} bytes`,
+/** @throws KedgeError `ACCORD_UNREADABLE` where a file of `size` bytes is too large. */
+export function refuseLargeAccord(what: string, path: string, size: number): void {
+  if (size > MAX_FILE_BYTES)
+    throw new KedgeError({
+      code: 'ACCORD_UNREADABLE',
+      message: `cannot read the ${what} from ${path}: the file has ${String(size)} bytes`,
+      expected: `at most ${String(MAX_FILE_BYTES)} bytes`,
     });
+}
+
+/**
+ * The document in a file of accords or zones.
+ *
+ * @throws KedgeError `ACCORD_UNREADABLE`, `ACCORD_SYNTAX`
+ */
+export function readAccordDocument(what: string, path: string): unknown {
+  let text: string;
+  try {
+    refuseLargeAccord(what, path, statSync(path).size);
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw cause instanceof KedgeError ? cause : accordUnreadable(what, path, cause);
+  }
+  return accordDocument(what, path, text);
 }
 
 /**

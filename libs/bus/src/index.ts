@@ -7,6 +7,7 @@ export {
   type AccordFiles,
   accordUnreadable,
   filesBehind,
+  readAccordDocument,
   refuseLargeAccord,
 } from './accord-files.js';
 export {

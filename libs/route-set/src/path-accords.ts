@@ -2,10 +2,9 @@
  * The accords as overlay and underlay use them, from their files.
  * It must not decide what a level allows; accords do.
  */
-import { type AccordFiles, filesBehind } from '@kedge/bus';
+import { type AccordFiles, filesBehind, readAccordDocument } from '@kedge/bus';
 import { NOTHING_ALLOWED, parseAccords, type PathsAccord } from '@kedge/posture';
 import { KedgeError, type Level } from '@kedge/units';
-import { readFileSync } from 'node:fs';
 
 /** What each level allows on the paths, and why it is the tightest where accords cannot be used. */
 export interface PathAccords {
@@ -40,7 +39,10 @@ class FollowedAccords implements PathAccords {
     const read = `${behind.accords}\n${behind.zones}`;
     if (read === this.#read) return;
     try {
-      this.levels = parseAccords(readJson(behind.accords), readJson(behind.zones)).accords.levels;
+      this.levels = parseAccords(
+        readAccordDocument('accords', behind.accords),
+        readAccordDocument('zones', behind.zones),
+      ).accords.levels;
       this.#read = read;
       this.refusal = undefined;
     } catch (error) {
@@ -48,18 +50,5 @@ class FollowedAccords implements PathAccords {
       // What is in force stays; it is tried again at the next look.
       if (this.#read === '') this.refusal = error;
     }
-  }
-}
-
-function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as unknown;
-  } catch (cause) {
-    throw new KedgeError({
-      code: 'ROUTE_SET_ACCORDS',
-      message: `cannot read the accords in ${path}`,
-      expected: 'a readable file of JSON',
-      cause,
-    });
   }
 }
