@@ -9,12 +9,10 @@ import {
   type PlanRequest,
   type PostureBoard,
   type ShowReply,
-  type WorkerReport,
 } from '@kedge/bus';
 import type { Action, RecordSink } from '@kedge/contracts';
-import { REASONS, VERDICTS } from '@kedge/dataplane';
-import { layout, type SegmentReader } from '@kedge/shared-memory-ipc';
-import { type Clock, isLevel, KedgeError, levelOf, LEVELS, LOCKDOWN } from '@kedge/units';
+import { layout } from '@kedge/shared-memory-ipc';
+import { type Clock, KedgeError, levelOf, LEVELS } from '@kedge/units';
 import { setImmediate } from 'node:timers/promises';
 
 import { type Attempt, BankSwap, type Published } from './bank-swap.js';
@@ -24,6 +22,7 @@ import { type GenerationLabels, HitHistory, MAX_WINDOW_S, readCounters } from '.
 import { planOf } from './plan.js';
 import { buildSteps, type BuiltTables, buildTables, hashOf, readAccords } from './tables.js';
 import { TelemetryDrain } from './telemetry-drain.js';
+import { safeLevelOf, workerOffset, workerReport, workersOf } from './worker-report.js';
 
 const DEFAULT_WINDOW_S = 300;
 /** Generations whose ids are remembered: what is in force, what a slow worker may still use, and one more. */
@@ -445,7 +444,14 @@ export class Governance {
 
   #dataplaneReport(name: string, dataplane: OpenDataPlane | undefined): DataPlaneReport {
     if (dataplane === undefined)
-      return { name, alive: false, safeLevel: 0, workers: [], telemetryGaps: this.#drain.gaps(name) };
+      return {
+        name,
+        alive: false,
+        safeLevel: 0,
+        workers: [],
+        telemetryGaps: this.#drain.gaps(name),
+        flowGaps: 0n,
+      };
     const { reader, alive } = dataplane;
     return {
       name,
@@ -453,56 +459,13 @@ export class Governance {
       safeLevel: safeLevelOf(reader.load32(layout.dataplane.safeLevel)),
       workers: workersOf(reader).map((worker) => workerReport(reader, worker)),
       telemetryGaps: this.#drain.gaps(name),
+      flowGaps: 0n,
     };
   }
 
   #every(ms: number, work: () => void): void {
     this.#timers.push(setInterval(work, ms));
   }
-}
-
-function workerOffset(worker: number): number {
-  return layout.dataplane.worker + worker * layout.worker.size;
-}
-
-/** 0 = it obeys none. What is no level is obeyed as lockdown, like everywhere. */
-function safeLevelOf(stored: number): number {
-  return stored === 0 || isLevel(stored) ? stored : LOCKDOWN;
-}
-
-/** Indices of the workers in use; a number that no data plane can have counts as none. */
-function workersOf(reader: SegmentReader): number[] {
-  const count = reader.load32(layout.dataplane.workers);
-  return Array.from({ length: count > layout.limits.maxWorkers ? 0 : count }, (_, worker) => worker);
-}
-
-function workerReport(reader: SegmentReader, index: number): WorkerReport {
-  const at = workerOffset(index);
-  const counters = reader.bytes(
-    at + layout.worker.counters + layout.workerCounters.reason,
-    layout.limits.reasons * 4 * 8,
-  );
-  const sums = { drop: 0n, deprioritise: 0n };
-  const reasons: Record<string, bigint> = {};
-  for (const [row, reason] of REASONS.entries())
-    for (const [place, verdict] of VERDICTS.entries()) {
-      const packets = counters.readBigUInt64LE((row * 4 + place + 1) * 8);
-      if (packets === 0n) continue;
-      reasons[`${reason}-${verdict}`] = packets;
-      if (verdict !== 'pass') sums[verdict] += packets;
-    }
-  const ack = reader.ack(at + layout.worker.ack);
-  return {
-    index,
-    epoch: ack?.epoch ?? 0n,
-    level: ack?.level ?? 0,
-    generation: reader.load64(at + layout.worker.generation),
-    received: reader.load64(at + layout.worker.received),
-    sent: reader.load64(at + layout.worker.sent),
-    dropped: sums.drop,
-    deprioritised: sums.deprioritise,
-    reasons,
-  };
 }
 
 function levelsShown(published: Published | undefined): ShowReply['levels'] {

@@ -3,7 +3,7 @@
  * proto/kedge/governance/v1/governance.proto, which is its documentation; a test holds the two together.
  * It must not add meaning of its own.
  */
-import { defineService, type Unary } from './api.js';
+import { defineService, type Streaming, type Unary } from './api.js';
 
 export type ShowRequest = Record<string, never>;
 
@@ -21,6 +21,33 @@ export interface LevelTableReport {
   readonly classify: boolean;
 }
 
+export interface TrafficReport {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export interface QueueReport {
+  readonly sent: bigint;
+  readonly waited: bigint;
+  readonly lost: bigint;
+  readonly withdrawn: bigint;
+  readonly waiting: bigint;
+}
+
+export interface PairCountReport {
+  readonly fromZone: number;
+  readonly toZone: number;
+  readonly verdict: string;
+  readonly packets: bigint;
+}
+
+export interface FlowsReport {
+  readonly live: bigint;
+  readonly begun: bigint;
+  readonly evicted: bigint;
+  readonly written: bigint;
+}
+
 export interface WorkerReport {
   readonly index: number;
   readonly epoch: bigint;
@@ -31,6 +58,10 @@ export interface WorkerReport {
   readonly dropped: bigint;
   readonly deprioritised: bigint;
   readonly reasons: Readonly<Record<string, bigint>>;
+  readonly applications: Readonly<Record<string, TrafficReport>>;
+  readonly queues: Readonly<Record<string, QueueReport>>;
+  readonly pairs: readonly PairCountReport[];
+  readonly flows: FlowsReport | undefined;
 }
 
 export interface DataPlaneReport {
@@ -39,6 +70,7 @@ export interface DataPlaneReport {
   readonly safeLevel: number;
   readonly workers: readonly WorkerReport[];
   readonly telemetryGaps: bigint;
+  readonly flowGaps: bigint;
 }
 
 export interface ShowReply {
@@ -74,10 +106,44 @@ export interface PlanReply {
   readonly rows: readonly PlanRow[];
 }
 
+export type WatchFlowsRequest = Record<string, never>;
+
+export interface FlowReport {
+  readonly dataplane: string;
+  readonly worker: number;
+  readonly firstAtNs: bigint;
+  readonly lastAtNs: bigint;
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  readonly epoch: bigint;
+  readonly level: number;
+  readonly source: string;
+  readonly destination: string;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+  readonly fromZone: string;
+  readonly toZone: string;
+  readonly verdict: string;
+  readonly reason: string;
+  readonly entry: string;
+  readonly application: string;
+  readonly name: string;
+  readonly end: string;
+  readonly tcpFlags: number;
+  readonly dscp: number;
+}
+
+export interface FlowBatch {
+  readonly flows: readonly FlowReport[];
+  readonly lost: bigint;
+}
+
 /** The calls of kedge.governance.v1.Governance. */
 export interface GovernanceApi {
   readonly show: Unary<ShowRequest, ShowReply>;
   readonly plan: Unary<PlanRequest, PlanReply>;
+  readonly watchFlows: Streaming<WatchFlowsRequest, FlowBatch>;
 }
 
 /** kedge.governance.v1.Governance, loaded from its .proto. */

@@ -1125,13 +1125,28 @@ Napi::Object layout(Napi::Env env)
     FIELD("oldLevel", old_level) FIELD("newLevel", new_level) FIELD("seenAtNs", seen_at_ns)
   END
   STRUCT("workerCounters", kedge_worker_counters)
-    FIELD("reason", reason) FIELD("pair", pair) FIELD("hit", hit)
+    FIELD("reason", reason) FIELD("pair", pair) FIELD("hit", hit) FIELD("application", application)
+    FIELD("queue", queue)
+  END
+  STRUCT("queueCounters", kedge_queue_counters)
+    FIELD("sent", sent) FIELD("waited", waited) FIELD("lost", lost) FIELD("withdrawn", withdrawn)
+    FIELD("waiting", waiting)
+  END
+  STRUCT("flowRecord", kedge_flow_record)
+    FIELD("firstAtNs", first_at_ns) FIELD("lastAtNs", last_at_ns) FIELD("packets", packets) FIELD("bytes", bytes)
+    FIELD("epoch", epoch) FIELD("key", key) FIELD("entry", entry) FIELD("level", level) FIELD("verdict", verdict)
+    FIELD("reason", reason) FIELD("application", application) FIELD("end", end) FIELD("tcpFlags", tcp_flags)
+    FIELD("dscp", dscp) FIELD("nameBytes", name_bytes) FIELD("nameCut", name_cut) FIELD("name", name)
+  END
+  STRUCT("flowSlot", kedge_flow_slot)
+    FIELD("sequence", sequence) FIELD("record", word)
   END
   STRUCT("worker", kedge_worker)
     FIELD("ack", ack) FIELD("generation", generation) FIELD("loopAtNs", loop_at_ns) FIELD("received", received)
     FIELD("sent", sent) FIELD("switches", switches) FIELD("telemetryWritten", telemetry_written) FIELD("tid", tid)
-    FIELD("live", live) FIELD("failClosedSeen", fail_closed_seen) FIELD("telemetry", telemetry)
-    FIELD("counters", counters)
+    FIELD("live", live) FIELD("failClosedSeen", fail_closed_seen)
+    FIELD("flowsWritten", flows_written) FIELD("flowsBegun", flows_begun) FIELD("flowsEvicted", flows_evicted)
+    FIELD("flowsLive", flows_live) FIELD("telemetry", telemetry) FIELD("flow", flow) FIELD("counters", counters)
   END
   STRUCT("dataplane", kedge_dataplane_segment)
     FIELD("header", header) FIELD("beat", beat) FIELD("workers", workers) FIELD("safeLevel", safe_level)
@@ -1159,6 +1174,10 @@ Napi::Object layout(Napi::Env env)
   put("violationSlots", KEDGE_VIOLATION_SLOTS);
   put("telemetrySlots", KEDGE_TELEMETRY_SLOTS);
   put("reasons", KEDGE_REASONS);
+  put("applications", KEDGE_APPLICATIONS);
+  put("flowSlots", KEDGE_FLOW_SLOTS);
+  put("flowNameBytes", KEDGE_FLOW_NAME_BYTES);
+  put("queues", KEDGE_QUEUES);
   put("maxBells", KEDGE_MAX_BELLS);
   put("seqlockTries", KEDGE_SEQLOCK_TRIES);
   put("pathNone", KEDGE_PATH_NONE);
@@ -1195,6 +1214,13 @@ Napi::Object layout(Napi::Env env)
   names("reason");
   E(REASON, PAIR) E(REASON, ENTRY) E(REASON, MINIMUM) E(REASON, NEIGHBOUR) E(REASON, MALFORMED) E(REASON, ETHERTYPE)
   E(REASON, FRAGMENT) E(REASON, ZONE)
+  names("application");
+  E(APPLICATION, UNKNOWN) E(APPLICATION, DNS) E(APPLICATION, TLS) E(APPLICATION, HTTP) E(APPLICATION, SSH)
+  E(APPLICATION, WIREGUARD) E(APPLICATION, NTP) E(APPLICATION, SNMP) E(APPLICATION, BGP) E(APPLICATION, QUIC)
+  names("flowEnd");
+  E(FLOW_END, IDLE) E(FLOW_END, ACTIVE) E(FLOW_END, DETECTED) E(FLOW_END, FORCED) E(FLOW_END, RESOURCES)
+  names("queue");
+  E(QUEUE, ORDINARY) E(QUEUE, DEPRIORITISED)
   names("refusal");
   E(REFUSAL, NONE) E(REFUSAL, MISSING) E(REFUSAL, NOT_REGULAR) E(REFUSAL, OWNER) E(REFUSAL, MODE) E(REFUSAL, SIZE)
   E(REFUSAL, MAGIC) E(REFUSAL, VERSION) E(REFUSAL, KIND) E(REFUSAL, CHECKSUM) E(REFUSAL, BOOT) E(REFUSAL, OPENING)

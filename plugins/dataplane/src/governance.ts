@@ -26,6 +26,24 @@ export const REASONS = [
 ] as const;
 export type Reason = (typeof REASONS)[number];
 
+/** What flows are recognised as, in the order of the layout's `enum kedge_application` (DP-10). */
+export const APPLICATIONS = [
+  'unknown',
+  'dns',
+  'tls',
+  'http',
+  'ssh',
+  'wireguard',
+  'ntp',
+  'snmp',
+  'bgp',
+  'quic',
+] as const;
+export type Application = (typeof APPLICATIONS)[number];
+
+/** What waits at a port that is full, in the order of the layout's `enum kedge_queue` (DP-11). */
+export const QUEUES = ['ordinary', 'deprioritised'] as const;
+
 /** What a level allows beside flows. */
 export interface LevelFlags {
   /** Deep classification is on (DP-10). */

@@ -3,6 +3,7 @@
  * It must not hold code of its own.
  */
 export {
+  APPLICATIONS,
   buildLevelTable,
   classifyFrame,
   classifyKey,
@@ -11,12 +12,14 @@ export {
   markedLe,
   PACKET_KINDS,
   parseFrame,
+  QUEUES,
   REASONS,
   sizes,
   stampLevelTable,
   VERDICTS,
 } from './governance.js';
 export type {
+  Application,
   BuildReport,
   EntrySpec,
   FlowKey,

@@ -42,7 +42,7 @@ using std::memory_order_seq_cst;
 /* ------------------------------------------------------------------ limits */
 
 #define KEDGE_MAGIC UINT64_C(0x316567644b) /* "Kdge1" as little-endian bytes */
-#define KEDGE_LAYOUT_VERSION 1u
+#define KEDGE_LAYOUT_VERSION 2u
 #define KEDGE_CACHE_LINE 64u
 
 #define KEDGE_LEVEL_LOCKDOWN 1u
@@ -456,11 +456,88 @@ enum kedge_reason {
   KEDGE_REASONS = 8
 };
 
+/* What a flow was recognised as, whatever its ports say (DP-10). */
+enum kedge_application {
+  KEDGE_APPLICATION_UNKNOWN = 0, /* not looked at, not recognised yet, or nothing of these */
+  KEDGE_APPLICATION_DNS = 1,
+  KEDGE_APPLICATION_TLS = 2,
+  KEDGE_APPLICATION_HTTP = 3,
+  KEDGE_APPLICATION_SSH = 4,
+  KEDGE_APPLICATION_WIREGUARD = 5,
+  KEDGE_APPLICATION_NTP = 6,
+  KEDGE_APPLICATION_SNMP = 7,
+  KEDGE_APPLICATION_BGP = 8,
+  KEDGE_APPLICATION_QUIC = 9
+};
+#define KEDGE_APPLICATIONS 10u
+
+/* Why a record was written: flowEndReason of RFC 5102. ACTIVE: the flow goes on, its counts start anew. */
+enum kedge_flow_end {
+  KEDGE_FLOW_END_IDLE = 1,
+  KEDGE_FLOW_END_ACTIVE = 2,
+  KEDGE_FLOW_END_DETECTED = 3,  /* TCP FIN or RST */
+  KEDGE_FLOW_END_FORCED = 4,    /* posture or judgement changed, or the data plane ends */
+  KEDGE_FLOW_END_RESOURCES = 5  /* evicted for another flow */
+};
+
+#define KEDGE_FLOW_NAME_BYTES 152u
+/*
+ * One direction of a flow, as it was judged from `first_at_ns` to `last_at_ns`: a change of epoch, level,
+ * entry or verdict ends a record and begins the next (DP-12). Plain bytes; travels in a kedge_flow_slot.
+ */
+struct kedge_flow_record {
+  uint64_t first_at_ns;
+  uint64_t last_at_ns;
+  uint64_t packets;           /* of this record alone */
+  uint64_t bytes;             /* of IP packets, header included */
+  uint64_t epoch;             /* under which they were judged */
+  struct kedge_flow_key key;  /* with both zones; `reserved` is the enum kedge_family */
+  uint32_t entry;             /* id of the entry that decided, UINT32_MAX = none did */
+  uint8_t level;              /* 1..5 */
+  uint8_t verdict;            /* enum kedge_verdict */
+  uint8_t reason;             /* enum kedge_reason */
+  uint8_t application;        /* enum kedge_application */
+  uint8_t end;                /* enum kedge_flow_end */
+  uint8_t tcp_flags;          /* all that were seen, or 0 */
+  uint8_t dscp;               /* of the first packet, as it came */
+  uint8_t name_bytes;         /* 0..KEDGE_FLOW_NAME_BYTES */
+  uint8_t name_cut;           /* 1 = the front of a longer name is missing */
+  uint8_t reserved[7];
+  char name[KEDGE_FLOW_NAME_BYTES]; /* TLS server name, DNS question, HTTP host: [!-~] only, not terminated */
+};
+KEDGE_STATIC_ASSERT(sizeof(struct kedge_flow_record) == 256, "flow record size");
+
+#define KEDGE_FLOW_SLOTS 1024u
+#define KEDGE_FLOW_WORDS (sizeof(struct kedge_flow_record) / 8)
+/* `sequence` is 2n+1 while record n is written and 2n+2 when it is whole. The writer never waits. */
+struct kedge_flow_slot {
+  KEDGE_ATOMIC(uint64_t) sequence;
+  KEDGE_ATOMIC(uint64_t) word[KEDGE_FLOW_WORDS]; /* the bytes of a kedge_flow_record */
+  uint8_t reserved[56];
+};
+KEDGE_STATIC_ASSERT(sizeof(struct kedge_flow_slot) == 320, "flow slots share no cache line");
+
+/* Frames that cannot leave at once wait in one of these, per port; the first is always served first (DP-11). */
+enum kedge_queue { KEDGE_QUEUE_ORDINARY = 0, KEDGE_QUEUE_DEPRIORITISED = 1 };
+#define KEDGE_QUEUES 2u
+struct kedge_queue_counters {
+  KEDGE_ATOMIC(uint64_t) sent;      /* frames of this class that left, at once or later */
+  KEDGE_ATOMIC(uint64_t) waited;    /* of those, how many had to wait */
+  KEDGE_ATOMIC(uint64_t) lost;      /* no room, or no way out any more */
+  KEDGE_ATOMIC(uint64_t) withdrawn; /* taken out again because a tighter level does not let them leave */
+  KEDGE_ATOMIC(uint64_t) waiting;   /* now */
+  uint8_t reserved[24];
+};
+KEDGE_STATIC_ASSERT(sizeof(struct kedge_queue_counters) == 64, "queue counters are one cache line");
+
 /* Counters of one worker; written by it alone, relaxed. */
 struct kedge_worker_counters {
   KEDGE_ATOMIC(uint64_t) reason[KEDGE_REASONS][4];                        /* [reason][verdict] packets */
   KEDGE_ATOMIC(uint64_t) pair[KEDGE_MAX_ZONES][KEDGE_MAX_ZONES][4];       /* [from][to][verdict] packets judged by the pair */
   KEDGE_ATOMIC(uint64_t) hit[KEDGE_MAX_ENTRIES];                          /* packets that matched entry id */
+  KEDGE_ATOMIC(uint64_t) application[KEDGE_APPLICATIONS][2];              /* [application][packets, bytes] looked into */
+  uint8_t reserved[32];
+  struct kedge_queue_counters queue[KEDGE_QUEUES];                        /* by enum kedge_queue, all ports together */
 };
 
 struct kedge_worker {
@@ -475,11 +552,19 @@ struct kedge_worker {
   KEDGE_ATOMIC(uint32_t) tid;
   KEDGE_ATOMIC(uint32_t) live;            /* 1 = takes part in acknowledgements */
   KEDGE_ATOMIC(uint64_t) fail_closed_seen; /* the warden's data-plane line as the worker last obeyed it */
+  /* Third line: its flows. */
+  KEDGE_ATOMIC(uint64_t) flows_written;   /* records ever written to its ring; record n stands in slot n % SLOTS */
+  KEDGE_ATOMIC(uint64_t) flows_begun;
+  KEDGE_ATOMIC(uint64_t) flows_evicted;
+  KEDGE_ATOMIC(uint64_t) flows_live;      /* now */
+  uint8_t reserved[32];
   struct kedge_telemetry telemetry[KEDGE_TELEMETRY_SLOTS];
+  struct kedge_flow_slot flow[KEDGE_FLOW_SLOTS];
   struct kedge_worker_counters counters;
 };
 KEDGE_STATIC_ASSERT(offsetof(struct kedge_worker, generation) == 64, "state is the worker's second line");
-KEDGE_STATIC_ASSERT(offsetof(struct kedge_worker, telemetry) == 128, "telemetry follows the state");
+KEDGE_STATIC_ASSERT(offsetof(struct kedge_worker, flows_written) == 128, "flows are the worker's third line");
+KEDGE_STATIC_ASSERT(offsetof(struct kedge_worker, telemetry) == 192, "telemetry follows the state");
 KEDGE_STATIC_ASSERT(sizeof(struct kedge_worker) % KEDGE_CACHE_LINE == 0, "workers share no cache line");
 
 struct kedge_dataplane_segment {
