@@ -47,7 +47,8 @@ is set. With --json every interval is one object on a line of its own, the first
 did not answer is { "seen": false, code, message }.
 ${examples('kedge top', 'kedge top --interval 0.5 --lab other', 'kedge top --count 1 > now.txt', 'kedge top --json --count 60 | jq .dataplane.value.drops')}\n${WAYS_HELP}\n${EXITS}
 
-Ends with 0 when it was left, with 4 when neither coordinator nor bridge answers at the start.`,
+Ends with 0 when it was left or --count is reached. When neither coordinator nor bridge answers at the start it
+ends as the coordinator's error does: 4 not reachable, 5 no answer in time, 3 not allowed.`,
     )
     .action(act((actions, options: TopOptions) => actions.topRun(options)));
 }

@@ -317,11 +317,6 @@ interface Progress {
   readonly restarted: boolean;
 }
 
-/** What stands under a key in the record itself: keys come from outside, and every object has a "valueOf". */
-function own<T>(record: Readonly<Record<string, T>>, key: string): T | undefined {
-  return Object.hasOwn(record, key) ? record[key] : undefined;
-}
-
 /** Counters that only rise while a worker lives; one that fell tells that it began anew. */
 function risingOf(worker: WorkerReport): bigint[] {
   const { received, sent, dropped, deprioritised, flows } = worker;
@@ -378,8 +373,8 @@ function dataPlaneOf(
       .filter((key) => key.endsWith('-drop'))
       .map((key) => ({
         reason: printable(key.slice(0, -'-drop'.length)),
-        perSecond: rate(({ reasons }) => own(reasons, key) ?? 0n),
-        packets: total(({ reasons }) => own(reasons, key) ?? 0n),
+        perSecond: rate(({ reasons }) => reasons[key] ?? 0n),
+        packets: total(({ reasons }) => reasons[key] ?? 0n),
       }))
       .sort(
         (a, b) =>
@@ -388,8 +383,7 @@ function dataPlaneOf(
           order(a.reason, b.reason),
       ),
     queues: keysOf(({ queues }) => queues).map((key) => {
-      const count = (field: keyof QueueReport) => (worker: WorkerReport) =>
-        own(worker.queues, key)?.[field] ?? 0n;
+      const count = (field: keyof QueueReport) => (worker: WorkerReport) => worker.queues[key]?.[field] ?? 0n;
       return {
         name: printable(key),
         waiting: total(count('waiting')),
@@ -406,9 +400,9 @@ function dataPlaneOf(
     applications: keysOf(({ applications }) => applications)
       .map((key) => ({
         name: printable(key),
-        packetsPerSecond: rate(({ applications }) => own(applications, key)?.packets ?? 0n),
-        bytesPerSecond: rate(({ applications }) => own(applications, key)?.bytes ?? 0n),
-        packets: total(({ applications }) => own(applications, key)?.packets ?? 0n),
+        packetsPerSecond: rate(({ applications }) => applications[key]?.packets ?? 0n),
+        bytesPerSecond: rate(({ applications }) => applications[key]?.bytes ?? 0n),
+        packets: total(({ applications }) => applications[key]?.packets ?? 0n),
       }))
       .sort(
         (a, b) =>

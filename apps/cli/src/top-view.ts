@@ -54,9 +54,9 @@ const SGR: Readonly<Record<Tone, string>> = {
   bad: '1;31',
   dim: '2',
 };
-/** The signs of its own, and what stands for each where there is only ASCII. */
+/** The signs of its own, and what stands for each where there is only ASCII: as wide, so that columns stay columns. */
 const SIGNS: ReadonlyMap<string, string> = new Map([
-  ['→', '->'],
+  ['→', '>'],
   ['…', '~'],
   ['µ', 'u'],
   ['│', '|'],
@@ -189,9 +189,16 @@ function titleOf(top: Top, look: Look): Line {
   return blanks < 2 ? [...left, span('  '), ...right] : [...left, span(' '.repeat(blanks)), ...right];
 }
 
+/** The time of day, as everybody's clock has it who reads logs. */
+function clockText(wallMs: bigint): string {
+  const date = new Date(Number(wallMs));
+  return Number.isNaN(date.getTime()) ? 'no time of a clock' : `${date.toISOString().slice(11, 19)}Z`;
+}
+
 const LEVEL_TONES: Readonly<Record<number, Tone>> = { 5: 'good', 4: 'warn', 3: 'warn', 2: 'bad', 1: 'bad' };
 
 function postureLines({ level, target, epoch, transition, services }: TopPosture, look: Look): Line[] {
+  const brief = look.rows < ROOMY;
   const lines: Line[] = [
     [
       span('level '),
@@ -202,18 +209,21 @@ function postureLines({ level, target, epoch, transition, services }: TopPosture
   ];
   if (transition !== undefined) {
     const { from, to, outcome, principal, reason, decidedAtWallMs, paths } = transition;
-    const at =
-      decidedAtWallMs === 0n ? '' : ` at ${new Date(Number(decidedAtWallMs)).toISOString().slice(11, 19)}Z`;
+    const at = decidedAtWallMs === 0n ? '' : ` at ${clockText(decidedAtWallMs)}`;
     lines.push([
       span(`last ${from} → ${to} `),
       span(outcome, outcome === 'completed' ? 'good' : outcome === 'running' ? 'warn' : 'bad'),
       span(`${at}${principal === '' ? '' : ` by ${principal}: ${reason}`}`),
     ]);
+    const well = (outcome: string): boolean => outcome === 'applied' || outcome === 'unchanged';
+    const told = paths.filter(
+      ({ path, outcome: how, late }) => !brief || path === 'dataplane' || late || !well(how),
+    );
     lines.push(
       ...flow(
-        paths.map(({ path, outcome: how, tookNs, budgetNs, late }) => {
+        told.map(({ path, outcome: how, tookNs, budgetNs, late }) => {
           const took = tookNs === undefined ? '-' : durationText(tookNs);
-          const said = how === 'applied' || how === 'unchanged' ? '' : ` ${late ? 'LATE' : how}`;
+          const said = late ? ' LATE' : well(how) ? '' : ` ${how}`;
           const tone = late || how === 'failed' ? 'bad' : said === '' ? 'good' : 'warn';
           return [span(`${path} `), span(`${took}/${durationText(budgetNs)}${said}`, tone)];
         }),
@@ -221,7 +231,6 @@ function postureLines({ level, target, epoch, transition, services }: TopPosture
       ),
     );
   }
-  const brief = look.rows < ROOMY;
   const well = services.filter((service) => service.state === 'serving');
   const told = brief ? services.filter((service) => service.state !== 'serving') : services;
   const items = told.map(({ name, state, beatAgeNs }): Line => {
@@ -357,19 +366,27 @@ const rateCell = (value: number | undefined, width = RATE): string =>
   cell(amountText(value), width, { right: true });
 
 function pairsPanel({ pairs }: TopDataPlane, sort: Sort, width: number): Panel {
-  const lines = sortedPairs(pairs, sort).map(({ from, to, pass, deprioritise, drop }): Line => {
-    const each = (value: number | undefined, tone: Tone): Span =>
-      span(rateCell(value), (value ?? 0) > 0 ? tone : 'dim');
-    return [
-      span(cell(`${from} → ${to}`, width - 3 * RATE)),
-      each(pass, 'good'),
-      each(deprioritise, 'warn'),
-      each(drop, 'bad'),
-    ];
-  });
+  const each = (value: number | undefined, tone: Tone): Span =>
+    span(rateCell(value), (value ?? 0) > 0 ? tone : 'dim');
+  // Where nothing goes on is told in one line; what goes on needs the room.
+  const [quiet, busy] = [true, false].map((wanted) =>
+    sortedPairs(pairs, sort).filter(
+      ({ pass, deprioritise, drop }) => (pass === 0 && deprioritise === 0 && drop === 0) === wanted,
+    ),
+  );
+  const lines = (busy ?? []).map(({ from, to, pass, deprioritise, drop }): Line => [
+    span(cell(`${from} → ${to}`, width - 3 * RATE)),
+    each(pass, 'good'),
+    each(deprioritise, 'warn'),
+    each(drop, 'bad'),
+  ]);
+  const rest = quiet?.length ?? 0;
   return {
     title: titled('ZONE PAIR/s', width, ['  pass', '   low', '  drop']),
-    lines: lines.length === 0 ? none('nothing was judged by a zone pair yet') : lines,
+    lines:
+      pairs.length === 0
+        ? none('nothing was judged by a zone pair yet')
+        : [...lines, ...(rest === 0 ? [] : none(`${rest} quiet`))],
   };
 }
 

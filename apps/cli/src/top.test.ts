@@ -579,15 +579,16 @@ describe('the screen', () => {
         [
           "kedge top  the lab "lab"  by packets  e~",
           "level 4 watch  epoch 17",
-          "last 5 -> 4 completed at 03:13:00Z by u~",
+          "last 5 > 4 completed at 03:13:00Z by us~",
           "dataplane 41.2 us/1.00 ms",
-          "overlay 12.3 ms/5.00 s",
-          "underlay 10.1 ms/10.0 s",
           "5 of 5 services serve",
           "reference alive  2 workers at epoch 17",
           "gaps events 0 flows 0",
           "in 2000/s  out 1800/s  low 80/s",
           "drop 200/s  flows 14 live  begun 6.0/s",
+          "ZONE PAIR/s             pass   low  drop",
+          "branch > uplink          920    80     0",
+          "guest > servers            0     0   198",
         ]
       `);
   });
@@ -605,75 +606,82 @@ describe('the screen', () => {
     });
     let longest = 0;
     fc.assert(
-      fc.property(look, many, text, ({ columns, rows, ascii, paused, sort }, rows_, foreign) => {
-        const workers = [
-          worker(0, {
-            reasons: Object.fromEntries(rows_.map(([name, , , packets]) => [`${name}-drop`, packets])),
-            applications: Object.fromEntries(
-              rows_.map(([name, , , packets]) => [name, { packets, bytes: packets }]),
-            ),
-            pairs: rows_.map(([, , , packets], at) => ({
-              fromZone: at % 16,
-              toZone: 3,
-              verdict: 'drop',
-              packets,
-            })),
-          }),
-        ];
-        const list = namesAfter(NO_NAMES, {
-          lost: 1n,
-          flows: rows_.map(([name, application, verdict]) => flow({ name, application, verdict })),
-        });
-        const top = after(
-          reading([plane(workers, { name: foreign })], {
-            target: foreign,
-            coordinator: {
-              seen: true,
-              value: state({
-                alarms: rows_.map(([alarm]) => alarm),
-                transition: {
-                  ...state().transition,
-                  paths: [],
-                  source: { channel: '', tier: '', principal: foreign, reason: foreign },
-                } as NonNullable<PostureState['transition']>,
-              }),
-            },
-            bridge: {
-              seen: true,
-              value: show([plane(workers, { name: foreign })], {
-                zones: [{ id: 3, name: foreign }],
-                waiting: foreign,
-              }),
-            },
-            hits: {
-              seen: true,
-              value: {
-                ...plan,
-                rows: rows_.map(([entry, fromZone, toZone, packets]) => ({
-                  fromZone,
-                  toZone,
-                  entry,
-                  verdictNow: 'drop',
-                  verdictThen: 'drop',
-                  effect: 'unchanged',
-                  packets,
-                })),
+      fc.property(
+        look,
+        many,
+        text,
+        count,
+        ({ columns, rows, ascii, paused, sort }, table, foreign, wallMs) => {
+          const workers = [
+            worker(0, {
+              reasons: Object.fromEntries(table.map(([name, , , packets]) => [`${name}-drop`, packets])),
+              applications: Object.fromEntries(
+                table.map(([name, , , packets]) => [name, { packets, bytes: packets }]),
+              ),
+              pairs: table.map(([, , , packets], at) => ({
+                fromZone: at % 16,
+                toZone: 3,
+                verdict: 'drop',
+                packets,
+              })),
+            }),
+          ];
+          const list = namesAfter(NO_NAMES, {
+            lost: 1n,
+            flows: table.map(([name, application, verdict]) => flow({ name, application, verdict })),
+          });
+          const top = after(
+            reading([plane(workers, { name: foreign })], {
+              target: foreign,
+              coordinator: {
+                seen: true,
+                value: state({
+                  alarms: table.map(([alarm]) => alarm),
+                  transition: {
+                    ...state().transition,
+                    paths: [],
+                    decidedAtWallMs: wallMs,
+                    source: { channel: '', tier: '', principal: foreign, reason: foreign },
+                  } as NonNullable<PostureState['transition']>,
+                }),
               },
-            },
-            names: { seen: true, value: list },
-          }),
-        );
-        const plain = screenOf(top, { ...LOOK, columns, rows, ascii, paused, sort });
-        expect(plain.length).toBeLessThanOrEqual(rows);
-        for (const line of plain) {
-          longest = Math.max(longest, line.length);
-          expect(line.length).toBeLessThanOrEqual(columns);
-          expect(line).toMatch(ascii ? /^[\x20-\x7e]*$/ : /^[\x20-\x7e→…µ│]*$/);
-        }
-        const coloured = screenOf(top, { ...LOOK, columns, rows, ascii, paused, sort, colour: true });
-        // Colours are all that differs; blanks at the end of a line may be inside of one.
-        expect(coloured.map((line) => withoutColour(line).trimEnd())).toEqual(plain);
-      }),
+              bridge: {
+                seen: true,
+                value: show([plane(workers, { name: foreign })], {
+                  zones: [{ id: 3, name: foreign }],
+                  waiting: foreign,
+                }),
+              },
+              hits: {
+                seen: true,
+                value: {
+                  ...plan,
+                  rows: table.map(([entry, fromZone, toZone, packets]) => ({
+                    fromZone,
+                    toZone,
+                    entry,
+                    verdictNow: 'drop',
+                    verdictThen: 'drop',
+                    effect: 'unchanged',
+                    packets,
+                  })),
+                },
+              },
+              names: { seen: true, value: list },
+            }),
+          );
+          const plain = screenOf(top, { ...LOOK, columns, rows, ascii, paused, sort });
+          expect(plain.length).toBeLessThanOrEqual(rows);
+          for (const line of plain) {
+            longest = Math.max(longest, line.length);
+            expect(line.length).toBeLessThanOrEqual(columns);
+            expect(line).toMatch(ascii ? /^[\x20-\x7e]*$/ : /^[\x20-\x7e→…µ│]*$/);
+          }
+          const coloured = screenOf(top, { ...LOOK, columns, rows, ascii, paused, sort, colour: true });
+          // Colours are all that differs; blanks at the end of a line may be inside of one.
+          expect(coloured.map((line) => withoutColour(line).trimEnd())).toEqual(plain);
+        },
+      ),
       { numRuns: 300 },
     );
     expect(longest).toBeGreaterThan(100);
