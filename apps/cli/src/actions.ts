@@ -10,6 +10,7 @@ import { dirname, resolve } from 'node:path';
 
 import { EXIT, exitOf } from './exit-status.js';
 import { refusalError } from './failure.js';
+import { leaving } from './leaving.js';
 import {
   governanceText,
   historyText,
@@ -91,17 +92,6 @@ function principal(): string {
   } catch {
     return `user:${process.getuid?.() ?? 'unknown'}`;
   }
-}
-
-/** Ends when the user wants to leave: Ctrl-C, or the terminal goes away. */
-export function leaving(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(name, () => {
-      controller.abort(new KedgeError({ code: 'CLI_STOPPED', message: `stopped by ${name}` }));
-    });
-  }
-  return controller.signal;
 }
 
 export function postureGet(options: CommandOptions): Promise<number> {

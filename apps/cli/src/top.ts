@@ -6,19 +6,22 @@ import type { GovernanceClient, PlanReply, PostureClient } from '@kedge/bus';
 import { KedgeError } from '@kedge/units';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { type CommandOptions, leaving } from './actions.js';
 import { EXIT } from './exit-status.js';
 import type { Sight } from './examination.js';
 import { failureOf } from './failure.js';
+import { leaving } from './leaving.js';
 import { jsonText } from './render.js';
 import { sight } from './sight.js';
-import { withGovernance, withPosture } from './target.js';
+import { type TargetOptions, withGovernance, withPosture } from './target.js';
 import { type Baseline, type Reading, type Sort, SORTS, type Top, topOf } from './top-model.js';
 import { type NameList, namesAfter, NO_NAMES } from './top-names.js';
 import { openTerminal, type Terminal } from './top-terminal.js';
 import { type Look, screenOf } from './top-view.js';
 
-export interface TopOptions extends CommandOptions {
+export interface TopOptions extends TargetOptions {
+  /** Deadline of each call, milliseconds. */
+  readonly timeout: number;
+  readonly json?: boolean;
   /** Seconds between two readings, 0.2 to 60. */
   readonly interval: number;
   /** Ends after so many intervals. */
