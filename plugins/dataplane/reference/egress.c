@@ -54,6 +54,8 @@ unsigned kedge_egress_send(struct kedge_egress *e, unsigned out, enum kedge_queu
   unsigned most = 0, dealt = 0, left = 0;
   bool behind = q->line[KEDGE_QUEUE_ORDINARY].frames != 0 ||
                 (class == KEDGE_QUEUE_DEPRIORITISED && q->line[KEDGE_QUEUE_DEPRIORITISED].frames != 0);
+  if (kedge_queues_waiting(&e->queues, out) == 0)
+    q->refused_since_ns = 0; /* nobody waits for the kernel: our patience is counted anew */
   struct kedge_meter meter = q->meter;
   while (!behind && q->retry_at_ns <= now && most < count && kedge_meter_open(&meter, now)) {
     struct kedge_frame *f = &frame[place[most]];

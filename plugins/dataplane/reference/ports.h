@@ -28,6 +28,8 @@ struct kedge_offload {
   uint16_t header_length, gso_size, checksum_start, checksum_offset;
 };
 
+struct mmsghdr;
+
 struct kedge_frame {
   uint8_t *at; /* destination MAC */
   size_t length;
@@ -69,7 +71,6 @@ int kedge_port_receive(struct kedge_port *port, struct kedge_frame frame[KEDGE_B
  * Sends frames, each one message of its offload state and its bytes. Returns how many were dealt with, `*left` of
  * them left and the others lost; where that is fewer than `count`, the kernel takes no more for the moment.
  */
-struct mmsghdr;
 unsigned kedge_port_send(struct kedge_port *port, struct mmsghdr *message, unsigned count, unsigned *left);
 
 #endif
