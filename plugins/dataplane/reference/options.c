@@ -40,7 +40,7 @@ static const char MANUAL[] =
     "\n"
     "    Frames that cannot leave at once, because the port's rate or the kernel does not let them, wait in two\n"
     "    queues per port: deprioritised ones leave when no other waits. A port holds at most 256 frames (2 MiB),\n"
-    "    all ports together 512 (4 MiB). Where there is no room, an ordinary frame pushes out the youngest\n"
+    "    all ports together 384 (4 MiB). Where there is no room, an ordinary frame pushes out the youngest\n"
     "    deprioritised one, and a deprioritised one is lost; so is what the kernel does not take within a second.\n"
     "\n"
     "    A change is acknowledged in the own segment, dataplane-NAME, when no frame judged before it is left:\n"
