@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RATE_LEAST 64000ul
+#define RATE_MOST 400000000000ul
+
 static const char MANUAL[] =
     "NAME\n"
     "    kedge-forwarder - switch Ethernet frames between zones as the posture allows\n"
@@ -20,7 +23,7 @@ static const char MANUAL[] =
     "SYNOPSIS\n"
     "    kedge-forwarder --board DIR --name NAME\n"
     "        --owner posture=UID --owner warden=UID --owner tables=UID\n"
-    "        --port IFNAME=ZONE --port IFNAME=ZONE ...\n"
+    "        --port IFNAME=ZONE[,rate=BITS] --port IFNAME=ZONE ...\n"
     "        [--cpu N] [--fifo PRIORITY | --poll] [--safe-level LEVEL] [--silence TIME]\n"
     "        [--allow-kernel-forwarding]\n"
     "\n"
@@ -35,14 +38,23 @@ static const char MANUAL[] =
     "    means level 1 (posture, warden), or that only the management minimum passes (tables): from zone 1\n"
     "    TCP 22 and UDP 161, to zone 1 their answers, both ways echo, ARP and neighbour discovery.\n"
     "\n"
-    "    A change is acknowledged in the own segment, dataplane-NAME, when no frame judged before it is left;\n"
-    "    at start before the first frame. Killed, nothing is forwarded any more.\n"
+    "    Frames that cannot leave at once, because the port's rate or the kernel does not let them, wait in two\n"
+    "    queues per port: deprioritised ones leave when no other waits. A port holds at most 256 frames (2 MiB),\n"
+    "    all ports together 384 (4 MiB). Where there is no room, an ordinary frame pushes out the youngest\n"
+    "    deprioritised one, and a deprioritised one is lost; so is what the kernel does not take within a second.\n"
+    "\n"
+    "    A change is acknowledged in the own segment, dataplane-NAME, when no frame judged before it is left:\n"
+    "    what waits is judged again first, and taken out, marked or left. At start before the first frame.\n"
+    "    Killed, nothing is forwarded any more.\n"
     "\n"
     "OPTIONS\n"
     "    --board DIR        directory of the posture board\n"
     "    --name NAME        the own segment is dataplane-NAME; one process per name\n"
     "    --owner FILE=UID   user who must own the board's file posture, warden or tables; all three\n"
-    "    --port IFNAME=ZONE an interface and its zone, 1 to 15; two to 64 of them\n"
+    "    --port IFNAME=ZONE[,rate=BITS]\n"
+    "                       an interface and its zone, 1 to 15; two to 64 of them. With a rate, such as 20M,\n"
+    "                       no more leaves by it: bits per second from 64k to 400G (k, M, G are powers of\n"
+    "                       1,000), each frame counted as on the wire, with 24 bytes beside its own\n"
     "    --cpu N            run worker and waiter on this processor only\n"
     "    --fifo PRIORITY    real-time priority 1 to 99 of the waiter, one more for the worker\n"
     "    --poll             never sleep: sees a change within microseconds and takes a whole processor;\n"
@@ -106,6 +118,27 @@ static bool duration(const char *text, uint64_t *ns)
   return true;
 }
 
+/* "64000", "128k", "20M", "10G". */
+static bool bits_per_second(const char *text, uint64_t *rate)
+{
+  size_t digits = strspn(text, "0123456789");
+  char copy[16];
+  unsigned long value;
+  if (digits == 0 || digits >= sizeof(copy))
+    return false;
+  memcpy(copy, text, digits);
+  copy[digits] = '\0';
+  uint64_t unit = strcmp(text + digits, "") == 0    ? 1
+                  : strcmp(text + digits, "k") == 0 ? UINT64_C(1000)
+                  : strcmp(text + digits, "M") == 0 ? UINT64_C(1000000)
+                  : strcmp(text + digits, "G") == 0 ? UINT64_C(1000000000)
+                                                    : 0;
+  if (unit == 0 || !number(copy, 1, RATE_MOST, &value) || value > RATE_MOST / unit || value * unit < RATE_LEAST)
+    return false;
+  *rate = value * unit;
+  return true;
+}
+
 /* Splits "name=value" at the last '='. */
 static char *split(char *text)
 {
@@ -153,6 +186,13 @@ bool kedge_options_read(struct kedge_forwarder_options *o, int argc, char **argv
       break;
     }
     case PORT: {
+      uint64_t rate = 0;
+      char *more = strrchr(optarg, ',');
+      if (more != NULL) {
+        *more = '\0';
+        if (strncmp(more + 1, "rate=", 5) != 0 || !bits_per_second(more + 6, &rate))
+          return complain(status, "--port expects behind the comma a rate from 64k to 400G, such as rate=20M");
+      }
       right = split(optarg);
       if (right == NULL || strlen(optarg) >= IFNAMSIZ || !number(right, 1, KEDGE_MAX_ZONES - 1, &value))
         return complain(status, "--port expects an interface and a zone from 1 to 15, such as eth1=2");
@@ -164,6 +204,7 @@ bool kedge_options_read(struct kedge_forwarder_options *o, int argc, char **argv
       struct kedge_port *port = &o->port[o->ports++];
       memcpy(port->name, optarg, strlen(optarg) + 1);
       port->zone = (unsigned)value;
+      port->rate = rate;
       port->fd = -1;
       break;
     }

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { buildLevelTable, forwarderPath } from '../src/index.js';
 import { ARP, arp, BROADCAST, ethernet, IP4, ip4, mac, tcp, udp } from './frames.js';
@@ -453,10 +453,213 @@ describe('what is obeyed', () => {
   });
 });
 
+describe('what waits', () => {
+  interface Queue {
+    sent: number;
+    waited: number;
+    lost: number;
+    withdrawn: number;
+    waiting: number;
+  }
+  type Queues = Record<'ordinary' | 'deprioritised', Queue>;
+  const queues = (): Promise<Queues> => world.do<Queues>('queues');
+  const waitingNow = async (): Promise<number> => {
+    const { ordinary, deprioritised } = await queues();
+    return ordinary.waiting + deprioritised.waiting;
+  };
+  const drained = (): Promise<void> => until(async () => (await waitingNow()) === 0, 'empty queues');
+  const gained = (now: Queue, before: Queue): Queue => ({
+    sent: now.sent - before.sent,
+    waited: now.waited - before.waited,
+    lost: now.lost - before.lost,
+    withdrawn: now.withdrawn - before.withdrawn,
+    waiting: now.waiting,
+  });
+  /** Starts with a rate on the port of the servers, who are known: a frame to nobody would be counted at every port. */
+  const startWith = async (rate?: string, extra = ''): Promise<void> => {
+    await start(
+      extra,
+      rate === undefined ? START : START.replace('kp-servers=3', `kp-servers=3,rate=${rate}`),
+    );
+    const speaks = ethernet({ from: mac(3), to: BROADCAST, type: ARP }, arp(1, '10.77.0.98', '10.77.0.99'));
+    expect((await world.do(`raw servers branch ${speaks.toString('hex')}`))['copies']).toBe(1);
+  };
+  const CRITICAL = 'branch servers 5060';
+  const UNAPPROVED = 'guest servers 7777';
+
+  beforeAll(async () => {
+    await start();
+    // Hosts tell of their groups for some seconds after they came up; from then on only the tests send.
+    let [before, now] = [-1, 0];
+    while (before !== now) {
+      await world.do('sleep 1200');
+      [before, now] = [now, (await state()).received];
+    }
+    await world.do('end 9 2000');
+  });
+  beforeEach(async () => {
+    await world.do('listen servers 5060');
+    await world.do('listen servers 7777');
+  });
+  afterEach(async () => {
+    await world.do('listen');
+    await world.do('sh tc qdisc del dev kp-servers root 2>/dev/null; true');
+  });
+
+  it('DP-11 under 2:1 congestion ordinary classes lose nothing, deprioritised ones yield, counted', async () => {
+    // 250 frames a second: 1,042 bytes and 24 on the wire. Offered: 200 and 300 a second.
+    await startWith(`${(1042 + 24) * 8 * 250}`);
+    await decide(3);
+    const before = await queues();
+    expect(await world.do(`offer 2000 1000 ${CRITICAL} 400 ${UNAPPROVED} 600`)).toEqual({ sent: 1000 });
+    await drained();
+    const now = await queues();
+    expect(await world.do('taken servers 5060 50')).toMatchObject({ received: 400, le: 0, overtaken: 0 });
+    const yielding = await world.do('taken servers 7777 50');
+    expect(yielding).toMatchObject({ le: yielding['received'], overtaken: 0 });
+    expect(gained(now.ordinary, before.ordinary)).toMatchObject({ sent: 400, lost: 0, withdrawn: 0 });
+    const lower = gained(now.deprioritised, before.deprioritised);
+    expect(lower).toMatchObject({ sent: yielding['received'], lost: 600 - lower.sent, withdrawn: 0 });
+    expect(lower.lost).toBeGreaterThan(100);
+    expect(lower.waited).toBeGreaterThan(100);
+  });
+
+  it('DP-11 what waits is bounded, and an ordinary frame takes the place of the youngest deprioritised one', async () => {
+    await startWith('2M');
+    await decide(3);
+    const before = await queues();
+    await world.do(`offer 0 1000 ${UNAPPROVED} 400`);
+    await until(async () => (await queues()).deprioritised.waiting >= 250, 'a full queue');
+    await world.do(`offer 0 1000 ${CRITICAL} 100`);
+    await drained();
+    const now = await queues();
+    expect(await world.do('taken servers 5060 50')).toMatchObject({ received: 100, overtaken: 0 });
+    // The first of them left: it was the youngest that yielded, twice.
+    const { received, overtaken } = await world.do('taken servers 7777 50');
+    expect(overtaken).toBe(0);
+    expect(received).toBeGreaterThan(100);
+    expect(received).toBeLessThan(256);
+    expect(gained(now.deprioritised, before.deprioritised).lost).toBe(400 - (received ?? 0));
+    expect(gained(now.ordinary, before.ordinary)).toMatchObject({ sent: 100, lost: 0 });
+  });
+
+  it('DP-3 a tighter word takes waiting frames out before it is acknowledged', async () => {
+    // A frame in ten milliseconds: what the queue still let leave afterwards would be seen.
+    await startWith('100k');
+    await decide(3);
+    const before = await queues();
+    await world.do(`offer 0 100 ${CRITICAL} 120 ${UNAPPROVED} 120`);
+    await until(async () => (await waitingNow()) >= 200, 'waiting frames');
+    // At 1 neither may leave any more.
+    await decide(1);
+    const now = await queues();
+    const early = await world.do('taken servers 5060 0');
+    expect(early['received']).toBeGreaterThan(0);
+    expect((await world.do('taken servers 5060 200'))['received']).toBe(0);
+    expect((await world.do('taken servers 7777 50'))['received']).toBe(0);
+    const ordinary = gained(now.ordinary, before.ordinary);
+    expect(ordinary).toMatchObject({ sent: early['received'], lost: 0, waiting: 0 });
+    expect(ordinary.withdrawn).toBe(120 - ordinary.sent);
+    expect(gained(now.deprioritised, before.deprioritised)).toMatchObject({ withdrawn: 120, waiting: 0 });
+  });
+
+  it('DP-11 waiting frames that a tighter level deprioritises are marked, yield, and do not come back up', async () => {
+    await startWith('200k');
+    await decide(4);
+    const before = await queues();
+    await world.do(`offer 0 100 ${UNAPPROVED} 60`);
+    await until(async () => (await queues()).ordinary.waiting >= 40, 'waiting frames');
+    await decide(3);
+    const { waiting } = (await queues()).deprioritised;
+    expect(waiting).toBeGreaterThan(20);
+    await decide(4);
+    await world.do(`offer 0 100 ${CRITICAL} 10`);
+    await until(async () => (await queues()).ordinary.waiting === 0, 'ordinary frames gone');
+    expect((await queues()).deprioritised.waiting).toBeGreaterThan(10);
+    await drained();
+    expect(await world.do('taken servers 5060 50')).toMatchObject({ received: 10, le: 0 });
+    const seen = await world.do('taken servers 7777 50');
+    expect(seen).toMatchObject({ received: 60, overtaken: 0 });
+    expect(seen['le']).toBeGreaterThanOrEqual(waiting);
+    expect(seen['le']).toBeLessThan(60);
+    const now = await queues();
+    expect(gained(now.deprioritised, before.deprioritised)).toMatchObject({ sent: seen['le'], lost: 0 });
+    expect(gained(now.ordinary, before.ordinary)).toMatchObject({ sent: 70 - (seen['le'] ?? 0), lost: 0 });
+  });
+
+  it('DP-3 other tables under the same word take waiting frames out too', async () => {
+    await startWith('100k');
+    await decide(5);
+    const before = await queues();
+    await world.do(`offer 0 100 ${UNAPPROVED} 60`);
+    await until(async () => (await queues()).ordinary.waiting >= 40, 'waiting frames');
+    // A level without a table that holds passes the management minimum.
+    await publish((level, table) => {
+      if (level === 5) table[5000] = (table[5000] ?? 0) ^ 1;
+    });
+    await until(async () => (await waitingNow()) === 0, 'withdrawn');
+    expect(gained((await queues()).ordinary, before.ordinary).withdrawn).toBeGreaterThan(30);
+    await publish();
+  });
+
+  it('DP-11 what the kernel does not take now waits, and leaves in order', async () => {
+    // The interface's own queue is full (ENOBUFS); the socket's account is full (EAGAIN).
+    for (const [limit, count] of [
+      [6000, 200],
+      [4_000_000, 600],
+    ] as const) {
+      await world.do(`sh tc qdisc replace dev kp-servers root tbf rate 16mbit burst 3000 limit ${limit}`);
+      await startWith();
+      await decide(5);
+      const before = await queues();
+      await world.do(`offer 100 1000 ${CRITICAL} ${count}`);
+      await drained();
+      expect([limit, await world.do('taken servers 5060 100')]).toEqual([
+        limit,
+        expect.objectContaining({ received: count, overtaken: 0 }),
+      ]);
+      const now = gained((await queues()).ordinary, before.ordinary);
+      expect([limit, now.lost]).toEqual([limit, 0]);
+      expect(now.waited).toBeGreaterThan(20);
+      await world.do('listen');
+      await world.do('listen servers 5060');
+      await world.do('end 9 2000');
+    }
+  });
+
+  it('DP-11 what the kernel takes no more at all is lost after a second, and counted', async () => {
+    await world.do('sh tc qdisc replace dev kp-servers root tbf rate 8bit burst 1600 limit 1600');
+    await startWith();
+    await decide(5);
+    const before = await queues();
+    await world.do(`offer 0 1000 ${CRITICAL} 50`);
+    await until(async () => (await waitingNow()) >= 40, 'waiting frames');
+    await drained();
+    const now = gained((await queues()).ordinary, before.ordinary);
+    expect(now.lost).toBeGreaterThanOrEqual(40);
+    expect(now.lost + now.sent).toBe(50);
+    // And the way is free again at once where the kernel takes frames again.
+    await world.do('sh tc qdisc del dev kp-servers root');
+    expect(await fate('critical')).toBe('pass');
+  });
+
+  it('DP-11 keeps to a port’s rate while polling, large frames included', async () => {
+    await startWith('20M', '--poll');
+    await decide(5);
+    const before = await queues();
+    await world.do(`offer 0 1000 ${CRITICAL} 100`);
+    await drained();
+    expect(await world.do('taken servers 5060 50')).toMatchObject({ received: 100, overtaken: 0 });
+    expect(await world.do('stream branch servers 8080 1000000')).toEqual({ received: 1_000_000 });
+    const now = gained((await queues()).ordinary, before.ordinary);
+    expect(now.waited).toBeGreaterThan(60);
+  });
+});
+
 describe('what is refused', () => {
   const POSTURE = {
     'wrong magic': 'poke posture 0 00',
-    'another version': 'poke posture 8 02',
+    'another version': 'poke posture 8 ff',
     'another kind': 'poke posture 12 02',
     'another size in the header': 'poke posture 16 00',
     'another boot': 'poke posture 24 ff',
@@ -541,6 +744,11 @@ describe('what is refused', () => {
       `${ARGUMENTS} --silence 10`,
       `${ARGUMENTS} --port kp-guest=5`,
       `${ARGUMENTS} --port kp-other=16`,
+      `${ARGUMENTS} --port kp-other=4,rate=63k`,
+      `${ARGUMENTS} --port kp-other=4,rate=401G`,
+      `${ARGUMENTS} --port kp-other=4,rate=1T`,
+      `${ARGUMENTS} --port kp-other=4,rate=`,
+      `${ARGUMENTS} --port kp-other=4,speed=1M`,
       `${ARGUMENTS} --owner overlay=1`,
       `${ARGUMENTS} --unknown`,
       `--board /run/kedge/board --name reference --owner posture=0 --owner warden=0 ${PORTS}`,

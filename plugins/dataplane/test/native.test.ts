@@ -19,6 +19,7 @@ const PROGRAMS = [
   'telemetry_ring',
   'governor_threads',
   'governor_memory',
+  'queues',
 ];
 
 let scratch: string;
@@ -93,6 +94,15 @@ for (const [sanitizer, program] of [
     expect(seen).toMatchObject({ rounds: 3, good: true, loose: 0 });
     expect(status).toBe(0);
   });
+
+it('DP-11 queues keep order, bytes, bounds and counters over random steps, under AddressSanitizer', () => {
+  const { status, seen, errors } = run('queues', '60000', '20261128');
+  expect(errors).toBe('');
+  expect(status).toBe(0);
+  // All of the meter's rules held, and the steps went everywhere.
+  expect(seen).toMatchObject({ steps: 60_000, meters: 8, fullest: 384 });
+  for (const what of ['pushed', 'moved', 'withdrawn', 'refused']) expect(seen[what]).toBeGreaterThan(500);
+});
 
 it('DP-4 survives a million random and mutated frames and damaged tables under AddressSanitizer', () => {
   const { status, seen, errors } = run('fuzz_packets', '1000000', '20261122');
