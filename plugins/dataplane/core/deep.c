@@ -276,10 +276,10 @@ static enum kedge_deep_result tls_read(struct kedge_deep_stream *s, struct input
       case 3:
         if (c > TLS_RECORD_MOST >> 8)
           return refuted(s, name);
-        s->reserved = c;
+        s->high = c;
         break;
       default:
-        s->record = (uint16_t)((unsigned)s->reserved << 8 | c);
+        s->record = (uint16_t)((unsigned)s->high << 8 | c);
         s->words = 0;
         if (s->record == 0 || s->record > TLS_RECORD_MOST)
           return refuted(s, name);

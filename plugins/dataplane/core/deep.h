@@ -41,9 +41,9 @@ struct kedge_deep_stream {
   uint32_t message;    /* bytes left of a TLS handshake message; bytes taken of an HTTP head; records of DNS */
   uint16_t record;     /* bytes left of a TLS record or a DNS message */
   uint16_t item;       /* bytes left of what is skipped or copied */
-  uint16_t words;      /* words that the beginning may still be; flags of a DNS message */
-  uint8_t total;       /* bytes of a DNS name so far */
-  uint8_t reserved;
+  uint16_t words;      /* words that the beginning may still be; flags of a DNS message; bytes of a TLS record's head */
+  uint8_t total;       /* bytes of a DNS name so far; kind of a TLS hello or extension */
+  uint8_t high;        /* upper byte of a TLS record's length */
 };
 KEDGE_STATIC_ASSERT(sizeof(struct kedge_deep_stream) == 20, "a stream's state is small");
 
