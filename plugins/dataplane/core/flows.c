@@ -124,19 +124,22 @@ static void end_side(struct kedge_flows *f, size_t at, unsigned number, enum ked
   struct kedge_flow_side *side = &f->flow[at].side[number];
   if (side->packets == 0)
     return;
-  struct kedge_flow_record r = {.first_at_ns = side->first_at_ns,
-                                .last_at_ns = side->last_at_ns,
-                                .packets = side->packets,
-                                .bytes = side->bytes,
-                                .epoch = side->epoch,
-                                .entry = side->entry,
-                                .level = side->level,
-                                .verdict = side->verdict,
-                                .reason = side->reason,
-                                .application = flow->application,
-                                .end = (uint8_t)why,
-                                .tcp_flags = side->tcp_flags,
-                                .dscp = side->dscp};
+  struct kedge_flow_record r;
+  /* With what lies between and behind its fields: a record leaves the process. */
+  memset(&r, 0, sizeof(r));
+  r.first_at_ns = side->first_at_ns;
+  r.last_at_ns = side->last_at_ns;
+  r.packets = side->packets;
+  r.bytes = side->bytes;
+  r.epoch = side->epoch;
+  r.entry = side->entry;
+  r.level = side->level;
+  r.verdict = side->verdict;
+  r.reason = side->reason;
+  r.application = flow->application;
+  r.end = (uint8_t)why;
+  r.tcp_flags = side->tcp_flags;
+  r.dscp = side->dscp;
   memcpy(r.key.source, number == 0 ? flow->low : flow->high, sizeof(r.key.source));
   memcpy(r.key.destination, number == 0 ? flow->high : flow->low, sizeof(r.key.destination));
   r.key.source_port = number == 0 ? flow->low_port : flow->high_port;

@@ -175,7 +175,7 @@ struct forwarder {
   struct kedge_stations stations;
   struct kedge_frame frame[KEDGE_BATCH];
   struct kedge_packet packet[KEDGE_BATCH];
-  struct kedge_judgement spoken; /* the judgement that speaks for the frame: the first that lets it pass, else the first */
+  struct kedge_judgement spoken; /* what speaks for the frame: the first judgement that lets it pass, else the first */
   /* Per leaving port the places of its frames in the batch: first what passes, then what is deprioritised. */
   uint8_t pass[KEDGE_MAX_PORTS][KEDGE_BATCH], later[KEDGE_MAX_PORTS][KEDGE_BATCH];
   unsigned passes[KEDGE_MAX_PORTS], laters[KEDGE_MAX_PORTS];
@@ -195,7 +195,8 @@ static bool judge_for(struct forwarder *f, unsigned place, unsigned in, unsigned
 {
   struct kedge_judgement j;
   kedge_governor_judge(f->worker, &f->packet[place], f->options.port[in].zone, f->options.port[out].zone, &j);
-  if (f->spoken.verdict == KEDGE_VERDICT_NONE || (f->spoken.verdict == KEDGE_VERDICT_DROP && j.verdict != KEDGE_VERDICT_DROP))
+  bool spoken = f->spoken.verdict != KEDGE_VERDICT_NONE;
+  if (!spoken || (f->spoken.verdict == KEDGE_VERDICT_DROP && j.verdict != KEDGE_VERDICT_DROP))
     f->spoken = j;
   if (j.verdict == KEDGE_VERDICT_PASS)
     f->pass[out][f->passes[out]++] = (uint8_t)place;

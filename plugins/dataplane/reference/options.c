@@ -193,7 +193,8 @@ bool kedge_options_read(struct kedge_forwarder_options *o, int argc, char **argv
       break;
     case FLOWS:
       if (!number(optarg, 0, KEDGE_FLOWS_MOST, &value) || (value != 0 && kedge_flows_bytes((unsigned)value) == 0))
-        return complain(status, "--flows expects 0, or a power of two from %u to %u", KEDGE_FLOWS_LEAST, KEDGE_FLOWS_MOST);
+        return complain(status, "--flows expects 0, or a power of two from %u to %u", KEDGE_FLOWS_LEAST,
+                        KEDGE_FLOWS_MOST);
       o->governor.flows = (unsigned)value;
       break;
     case ALLOW: o->allow_kernel_forwarding = true; break;

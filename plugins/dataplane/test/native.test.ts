@@ -29,7 +29,7 @@ let scratch: string;
 beforeAll(() => {
   scratch = mkdtempSync(join(tmpdir(), 'kedge-dataplane-'));
   make(...PROGRAMS.map((name) => `build/test/${name}`));
-}, 120_000);
+}, 240_000);
 
 afterAll(() => {
   rmSync(scratch, { recursive: true, force: true });
