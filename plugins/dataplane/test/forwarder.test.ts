@@ -458,7 +458,7 @@ describe('what is obeyed', () => {
 describe('what is refused', () => {
   const POSTURE = {
     'wrong magic': 'poke posture 0 00',
-    'another version': 'poke posture 8 02',
+    'another version': 'poke posture 8 ff',
     'another kind': 'poke posture 12 02',
     'another size in the header': 'poke posture 16 00',
     'another boot': 'poke posture 24 ff',
