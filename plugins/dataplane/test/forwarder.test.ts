@@ -641,10 +641,19 @@ describe('what is seen', () => {
     await within('branch', 'ssh -o BatchMode=yes -o ConnectTimeout=2 -p 7022 10.77.0.30');
     const ask = `const r=new(require("dns").Resolver)({timeout:2000,tries:1});r.setServers(["10.77.0.30:7053"]);r.resolve4("deep.question.example",()=>0)`;
     await within('branch', `${NODE} -e '${ask}'`);
+    // Segments too small for the hello: its name is cut in two.
+    const long = `${'front-'.repeat(10)}.${'middle-'.repeat(8)}.example`;
+    await world.do('sh ip netns exec kz-branch ethtool -K eth0 tso off gso off > /dev/null');
+    await world.do('sh ip -n kz-servers route change 10.77.0.0/24 dev eth0 advmss 256');
+    await within('branch', `openssl s_client -connect 10.77.0.30:7443 -servername ${long} < /dev/null`);
+    await world.do('sh ip -n kz-servers route change 10.77.0.0/24 dev eth0');
+    await world.do('sh ip netns exec kz-branch ethtool -K eth0 tso on gso on > /dev/null');
     const records = await recordsSince(next);
+    const cut = records.find((r) => r.name === long && r.destinationPort === 7443);
+    expect(cut).toMatchObject({ application: 'TLS', zones: [2, 3] });
     const told = (port: number): (readonly [application: string, name: string, zones: string])[] =>
       records
-        .filter((r) => r.destinationPort === port || r.sourcePort === port)
+        .filter((r) => r.name !== long && (r.destinationPort === port || r.sourcePort === port))
         .map((r) => [r.application, r.name, r.zones.join('>')] as const)
         .sort((a, b) => a[2].localeCompare(b[2]));
     // Both directions of each conversation, each with its zones.
