@@ -637,7 +637,8 @@ describe('what is seen', () => {
       'branch',
       'openssl s_client -connect 10.77.0.30:7443 -servername inside.example < /dev/null',
     );
-    await within('branch', 'curl -s -m 5 --resolve web.example:7080:10.77.0.30 http://web.example:7080/');
+    const get = `require("http").get({host:"10.77.0.30",port:7080,headers:{host:"web.example:7080"}},(r)=>r.resume())`;
+    await within('branch', `${NODE} -e '${get}'`);
     await within('branch', 'ssh -o BatchMode=yes -o ConnectTimeout=2 -p 7022 10.77.0.30');
     const ask = `const r=new(require("dns").Resolver)({timeout:2000,tries:1});r.setServers(["10.77.0.30:7053"]);r.resolve4("deep.question.example",()=>0)`;
     await within('branch', `${NODE} -e '${ask}'`);
