@@ -44,7 +44,7 @@ static const char MANUAL[] =
     "    --owner FILE=UID   user who must own the board's file posture, warden or tables; all three\n"
     "    --port IFNAME=ZONE an interface and its zone, 1 to 15; two to 64 of them\n"
     "    --cpu N            run worker and waiter on this processor only\n"
-    "    --fifo PRIORITY    real-time priority 1 to 99 for worker and waiter, where allowed\n"
+    "    --fifo PRIORITY    real-time priority 1 to 99 of the waiter, one more for the worker\n"
     "    --poll             never sleep: sees a change within microseconds and takes a whole processor;\n"
     "                       not with --fifo, because the kernel throttles a real-time thread that spins\n"
     "    --safe-level LEVEL level 1 to 5 not exceeded while coordinator and warden are both silent (2)\n"
