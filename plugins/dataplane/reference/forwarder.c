@@ -183,6 +183,7 @@ struct forwarder {
   uint64_t generation;
   struct kedge_frame frame[KEDGE_BATCH];
   struct kedge_packet packet[KEDGE_BATCH];
+  struct kedge_judgement spoken; /* what speaks for the frame: the first judgement that lets it pass, else the first */
   /* Per leaving port the places of its frames in the batch: first what passes, then what is deprioritised. */
   uint8_t pass[KEDGE_MAX_PORTS][KEDGE_BATCH], later[KEDGE_MAX_PORTS][KEDGE_BATCH];
   unsigned passes[KEDGE_MAX_PORTS], laters[KEDGE_MAX_PORTS];
@@ -225,6 +226,9 @@ static bool judge_for(struct forwarder *f, unsigned place, unsigned in, unsigned
 {
   struct kedge_judgement j;
   kedge_governor_judge(f->worker, &f->packet[place], f->options.port[in].zone, f->options.port[out].zone, &j);
+  bool spoken = f->spoken.verdict != KEDGE_VERDICT_NONE;
+  if (!spoken || (f->spoken.verdict == KEDGE_VERDICT_DROP && j.verdict != KEDGE_VERDICT_DROP))
+    f->spoken = j;
   if (j.verdict == KEDGE_VERDICT_PASS)
     f->pass[out][f->passes[out]++] = (uint8_t)place;
   else if (j.verdict == KEDGE_VERDICT_DEPRIORITISE)
@@ -246,6 +250,7 @@ static void forward_frame(struct forwarder *f, unsigned place, unsigned in, uint
   bool group = frame->length >= 14 && (frame->at[0] & 1u) != 0;
   int known = frame->length < 14 || group ? -1 : kedge_stations_find(&f->stations, frame->at, packet->vlan, now);
   bool left = false;
+  f->spoken.verdict = KEDGE_VERDICT_NONE;
   if (known >= 0) {
     if ((unsigned)known == in)
       return; /* both stations stand behind the same port */
@@ -255,6 +260,8 @@ static void forward_frame(struct forwarder *f, unsigned place, unsigned in, uint
       if (out != in)
         left |= judge_for(f, place, in, out);
   }
+  if (f->spoken.verdict != KEDGE_VERDICT_NONE)
+    kedge_governor_observe(f->worker, frame->at, packet, &f->spoken, now);
   /* Who may not speak cannot draw others' frames to its port either. */
   if (left)
     kedge_stations_learn(&f->stations, frame->at + 6, packet->vlan, in, f->options.port[in].zone, now);

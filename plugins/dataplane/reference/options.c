@@ -25,7 +25,7 @@ static const char MANUAL[] =
     "        --owner posture=UID --owner warden=UID --owner tables=UID\n"
     "        --port IFNAME=ZONE[,rate=BITS] --port IFNAME=ZONE ...\n"
     "        [--cpu N] [--fifo PRIORITY | --poll] [--safe-level LEVEL] [--silence TIME]\n"
-    "        [--allow-kernel-forwarding]\n"
+    "        [--flows N] [--allow-kernel-forwarding]\n"
     "\n"
     "DESCRIPTION\n"
     "    The reference data plane. Every frame that comes in by a port is judged, for each port that it\n"
@@ -61,6 +61,8 @@ static const char MANUAL[] =
     "                       not with --fifo, because the kernel throttles a real-time thread that spins\n"
     "    --safe-level LEVEL level 1 to 5 not exceeded while coordinator and warden are both silent (2)\n"
     "    --silence TIME     for how long both must be silent, such as 500ms or 10s (10s)\n"
+    "    --flows N          conversations remembered, a power of two from 64 to 1048576 (16384), 392 bytes each;\n"
+    "                       0: no flow records, nothing is recognised\n"
     "    --allow-kernel-forwarding\n"
     "                       start although the kernel of this network namespace forwards, or a port has an\n"
     "                       address or belongs to a bridge: packets may then go round the rules\n"
@@ -152,13 +154,14 @@ static char *split(char *text)
 bool kedge_options_read(struct kedge_forwarder_options *o, int argc, char **argv, int *status)
 {
   static const char *const SOURCE[KEDGE_SOURCES] = {"posture", "warden", "tables"};
-  enum { BOARD = 256, NAME, OWNER, PORT, CPU, FIFO, POLL, SAFE_LEVEL, SILENCE, ALLOW, HELP };
+  enum { BOARD = 256, NAME, OWNER, PORT, CPU, FIFO, POLL, SAFE_LEVEL, SILENCE, FLOWS, ALLOW, HELP };
   static const struct option LONG[] = {
       {"board", required_argument, NULL, BOARD},   {"name", required_argument, NULL, NAME},
       {"owner", required_argument, NULL, OWNER},   {"port", required_argument, NULL, PORT},
       {"cpu", required_argument, NULL, CPU},       {"fifo", required_argument, NULL, FIFO},
       {"poll", no_argument, NULL, POLL},           {"safe-level", required_argument, NULL, SAFE_LEVEL},
-      {"silence", required_argument, NULL, SILENCE}, {"allow-kernel-forwarding", no_argument, NULL, ALLOW},
+      {"silence", required_argument, NULL, SILENCE}, {"flows", required_argument, NULL, FLOWS},
+      {"allow-kernel-forwarding", no_argument, NULL, ALLOW},
       {"help", no_argument, NULL, HELP},           {NULL, 0, NULL, 0}};
   bool owned[KEDGE_SOURCES] = {false};
   memset(o, 0, sizeof(*o));
@@ -166,6 +169,7 @@ bool kedge_options_read(struct kedge_forwarder_options *o, int argc, char **argv
   o->governor.workers = 1;
   o->governor.safe_level = KEDGE_DEFAULT_SAFE_LEVEL;
   o->governor.silence_ns = KEDGE_DEFAULT_SILENCE_NS;
+  o->governor.flows = KEDGE_FLOWS_DEFAULT;
   opterr = 0;
   int option;
   while ((option = getopt_long(argc, argv, "+:", LONG, NULL)) != -1) {
@@ -227,6 +231,12 @@ bool kedge_options_read(struct kedge_forwarder_options *o, int argc, char **argv
     case SILENCE:
       if (!duration(optarg, &o->governor.silence_ns))
         return complain(status, "--silence expects a time such as 500ms or 10s");
+      break;
+    case FLOWS:
+      if (!number(optarg, 0, KEDGE_FLOWS_MOST, &value) || (value != 0 && kedge_flows_bytes((unsigned)value) == 0))
+        return complain(status, "--flows expects 0, or a power of two from %u to %u", KEDGE_FLOWS_LEAST,
+                        KEDGE_FLOWS_MOST);
+      o->governor.flows = (unsigned)value;
       break;
     case ALLOW: o->allow_kernel_forwarding = true; break;
     case HELP:

@@ -2,13 +2,15 @@
  * The reference forwarder on real packets: zones in namespaces, a board written by the scenario program,
  * packets counted where they arrive.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { buildLevelTable, forwarderPath } from '../src/index.js';
+import { applicationCounts, type FlowRecord, flowRecords, flowsWritten } from './flow-records.js';
 import { ARP, arp, BROADCAST, ethernet, IP4, ip4, mac, tcp, udp } from './frames.js';
 import { levelSpec } from './rules.js';
 import { make, Scenario } from './scenario.js';
@@ -797,5 +799,136 @@ describe('what is told', () => {
     expect(told.events).toHaveLength(1024);
     expect(told.gaps).toBe(told.next - next - 1024);
     expect(told.gaps).toBeGreaterThanOrEqual(76);
+  });
+});
+
+describe('what is seen', () => {
+  const NODE = process.execPath;
+
+  /** The forwarder's segment as it is now. */
+  async function segment(): Promise<Buffer> {
+    const copy = join(scratch, 'segment');
+    await world.do(`sh cp /run/kedge/board/dataplane-reference ${copy}`);
+    return readFileSync(copy);
+  }
+
+  /** Ends the forwarder as its supervisor would, and reads the records since number `next`. */
+  async function recordsSince(next: number): Promise<FlowRecord[]> {
+    await world.do('end 15 2000');
+    return flowRecords(await segment(), next);
+  }
+
+  /** Makes where the stations of these zones stand known, so that frames to them leave by one port. */
+  async function introduce(...zones: string[]): Promise<void> {
+    for (const zone of zones) await world.do(`send ${zone} branch 4 9 9 1`);
+  }
+
+  const within = (zone: string, command: string): Promise<unknown> =>
+    world.do(`sh ip netns exec kz-${zone} ${command} > /dev/null 2>&1; true`);
+
+  it('DP-10 finds server names, questions and hosts of real peers in the flow records, whatever the ports', async () => {
+    const [certificate, key, ready] = ['certificate', 'key', 'ready'].map((name) => join(scratch, name));
+    await world.do(
+      `sh openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=lab -days 1 -keyout ${key} -out ${certificate} 2> /dev/null`,
+    );
+    const peers = fileURLToPath(new URL('peers.mjs', import.meta.url));
+    await world.do(
+      `sh ip netns exec kz-servers ${NODE} ${peers} ${certificate} ${key} ${ready} > /dev/null 2>&1 &`,
+    );
+    await start();
+    await decide(4);
+    await until(() => Promise.resolve(existsSync(ready ?? '')), 'the peers listen');
+    await introduce('servers');
+    const before = await segment();
+    const next = flowsWritten(before);
+    await within(
+      'branch',
+      'openssl s_client -connect 10.77.0.30:7443 -servername inside.example < /dev/null',
+    );
+    const get = `require("http").get({host:"10.77.0.30",port:7080,headers:{host:"web.example:7080"}},(r)=>r.resume())`;
+    await within('branch', `${NODE} -e '${get}'`);
+    await within('branch', 'ssh -o BatchMode=yes -o ConnectTimeout=2 -p 7022 10.77.0.30');
+    const ask = `const r=new(require("dns").Resolver)({timeout:2000,tries:1});r.setServers(["10.77.0.30:7053"]);r.resolve4("deep.question.example",()=>0)`;
+    await within('branch', `${NODE} -e '${ask}'`);
+    // Segments too small for the hello: its name is cut in two.
+    const long = `${'front-'.repeat(10)}.${'middle-'.repeat(8)}.example`;
+    await world.do('sh ip netns exec kz-branch ethtool -K eth0 tso off gso off > /dev/null');
+    await world.do('sh ip -n kz-servers route change 10.77.0.0/24 dev eth0 advmss 256');
+    await within('branch', `openssl s_client -connect 10.77.0.30:7443 -servername ${long} < /dev/null`);
+    await world.do('sh ip -n kz-servers route change 10.77.0.0/24 dev eth0');
+    await world.do('sh ip netns exec kz-branch ethtool -K eth0 tso on gso on > /dev/null');
+    const records = await recordsSince(next);
+    const cut = records.find((r) => r.name === long && r.destinationPort === 7443);
+    expect(cut).toMatchObject({ application: 'TLS', zones: [2, 3] });
+    const told = (port: number): (readonly [application: string, name: string, zones: string])[] =>
+      records
+        .filter((r) => r.name !== long && (r.destinationPort === port || r.sourcePort === port))
+        .map((r) => [r.application, r.name, r.zones.join('>')] as const)
+        .sort((a, b) => a[2].localeCompare(b[2]));
+    // Both directions of each conversation, each with its zones.
+    for (const [port, application, name] of [
+      [7443, 'TLS', 'inside.example'],
+      [7080, 'HTTP', 'web.example:7080'],
+      [7022, 'SSH', ''],
+      [7053, 'DNS', 'deep.question.example'],
+    ] as const)
+      // prettier-ignore
+      expect([port, told(port)]).toEqual([port, [[application, name, '2>3'], [application, name, '3>2']]]);
+    for (const record of records) expect(record).toMatchObject({ epoch, level: 4, verdict: 3 });
+    const counted = applicationCounts(await segment());
+    const countedBefore = applicationCounts(before);
+    for (const application of ['TLS', 'HTTP', 'SSH', 'DNS']) {
+      const was = countedBefore[application] ?? { packets: 0, bytes: 0 };
+      const is = counted[application] ?? was;
+      expect([application, is.packets > was.packets, is.bytes > was.bytes]).toEqual([
+        application,
+        true,
+        true,
+      ]);
+    }
+  });
+
+  it('DP-12 writes each direction’s packets under the epoch, level and verdict that they were judged by', async () => {
+    await start();
+    await decide(5);
+    await introduce('servers', 'uplink');
+    const next = flowsWritten(await segment());
+    expect(await fate('ordinary')).toBe('pass');
+    expect(await fate('management')).toBe('pass');
+    const loose = epoch;
+    await decide(2);
+    expect(await fate('ordinary')).toBe('drop');
+    expect(await fate('management')).toBe('pass');
+    const records = await recordsSince(next);
+    const of = (port: number): unknown[] =>
+      records
+        .filter((r) => r.destinationPort === port && r.protocol === 17)
+        .map(({ packets, bytes, epoch: under, level, verdict, entry, zones, application }) => ({
+          ...{ packets, bytes, under, level, verdict, entry, zones, application },
+        }));
+    const none = 0xffff_ffff;
+    // 16 bytes in each datagram; no level looked deeper.
+    const each = { packets: 40, bytes: 40 * 44, application: 'UNKNOWN' };
+    expect(of(443)).toEqual([
+      { ...each, under: loose, level: 5, verdict: 3, entry: none, zones: [2, 4] },
+      { ...each, under: epoch, level: 2, verdict: 1, entry: none, zones: [2, 4] },
+    ]);
+    expect(of(161)).toEqual([
+      { ...each, under: loose, level: 5, verdict: 3, entry: 1, zones: [1, 3] },
+      { ...each, under: epoch, level: 2, verdict: 3, entry: 1, zones: [1, 3] },
+    ]);
+  });
+
+  it('DP-10 recognises nothing and writes no records with flows off, and refuses what is no number of them', async () => {
+    await start('--flows 0');
+    await decide(4);
+    const before = await segment();
+    expect(await fate('ordinary')).toBe('pass');
+    expect(await recordsSince(flowsWritten(before))).toEqual([]);
+    expect(applicationCounts(await segment())).toEqual(applicationCounts(before));
+    for (const wrong of ['1000', '32', '2097152', 'many'])
+      expect(await world.do(`sh ${forwarderPath} ${ARGUMENTS} --flows ${wrong} 2> /dev/null`)).toEqual({
+        status: 2 << 8,
+      });
   });
 });
