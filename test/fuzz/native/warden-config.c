@@ -18,7 +18,8 @@ static void unit_is_in_range(const struct kedge_unit *unit)
   HOLDS(unit->exec.count == 0 || (unit->exec.word[0][0] == '/' && unit->exec.word[unit->exec.count] == NULL));
   HOLDS(unit->output == NULL || unit->output[0] == '/');
   HOLDS(unit->segment == NULL || kedge_config_kind(unit->segment) != 0);
-  HOLDS(unit->restart_min_ns <= unit->restart_max_ns);
+  HOLDS(unit->restart_min_ns <= unit->restart_max_ns && unit->restart_max_ns <= CONFIG_DURATION_MAX_NS);
+  HOLDS(unit->stale_ns <= CONFIG_DURATION_MAX_NS && unit->start_grace_ns <= CONFIG_DURATION_MAX_NS);
 }
 
 static void config_is_in_range(const struct kedge_config *config)
@@ -26,6 +27,8 @@ static void config_is_in_range(const struct kedge_config *config)
   uid_t uid;
   HOLDS(config->board != NULL && config->board[0] == '/');
   HOLDS(config->dataplanes.count <= CONFIG_MAX_DATAPLANES && config->owners <= CONFIG_MAX_OWNERS);
+  HOLDS(config->silence_kill_ns >= CONFIG_DURATION_MIN_NS && config->silence_kill_ns <= CONFIG_DURATION_MAX_NS);
+  HOLDS(config->stale_ns >= CONFIG_DURATION_MIN_NS && config->stale_ns <= CONFIG_DURATION_MAX_NS);
   HOLDS(config->oneshots <= CONFIG_MAX_UNITS && config->services <= CONFIG_MAX_UNITS);
   for (unsigned path = 0; path < KEDGE_PATHS; path++) {
     HOLDS(config->participants[path].count <= CONFIG_MAX_PARTICIPANTS);
