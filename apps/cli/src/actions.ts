@@ -44,6 +44,16 @@ export interface WatchOptions extends CommandOptions {
   readonly count?: number;
 }
 
+export interface FlowsOptions extends CommandOptions {
+  readonly follow?: boolean;
+  /** How long is listened without `follow`, seconds. */
+  readonly seconds: number;
+  readonly count?: number;
+  readonly ipfix?: { readonly host: string; readonly port: number };
+  readonly observationDomain: number;
+  readonly enterprise: number;
+}
+
 export interface HistoryOptions extends CommandOptions {
   readonly limit: number;
   readonly before?: bigint;
@@ -235,6 +245,12 @@ export function governanceShow(options: CommandOptions): Promise<number> {
     show(reply, governanceText(reply), options.json);
     return EXIT.ok;
   });
+}
+
+export async function governanceFlows(options: FlowsOptions): Promise<number> {
+  const { flowsRun } = await import('./flows.js');
+  await flowsRun(options, leaving());
+  return EXIT.ok;
 }
 
 export function accordsReload(options: ReloadOptions): Promise<number> {
