@@ -158,11 +158,17 @@ async function exported(
 /** Watches until `leave` aborts, the time is over or there are enough. */
 export function flowsRun(options: FlowsOptions, leave: AbortSignal): Promise<void> {
   return withGovernance(options, async (client) => {
-    const enough = options.follow === true ? leave : AbortSignal.any([leave, AbortSignal.timeout(options.seconds * 1_000)]);
+    const enough =
+      options.follow === true
+        ? leave
+        : AbortSignal.any([leave, AbortSignal.timeout(options.seconds * 1_000)]);
     const outlet = options.ipfix === undefined ? shown(options) : await exported(options, client);
     let left = options.count ?? Number.POSITIVE_INFINITY;
     try {
-      for await (const { flows, lost } of client.watchFlows({}, { deadlineMs: options.timeout, signal: enough })) {
+      for await (const { flows, lost } of client.watchFlows(
+        {},
+        { deadlineMs: options.timeout, signal: enough },
+      )) {
         if (lost > 0n) process.stderr.write(`${lost} flows were missed\n`);
         outlet.take(flows.slice(0, left));
         left -= flows.length;

@@ -184,7 +184,7 @@ given. Records follow RFC 7011 over UDP. Zones are interfaces with their names; 
 interface 0; what a flow was recognised as is an application with a name, as RFC 6759 has it. Posture, epoch, entry
 and verdict are elements of the enterprise number 32473, which RFC 5612 keeps for documentation; --enterprise takes
 another. The bridge exports by itself when its configuration names collectors (ipfix).
-${examples('kedge governance flows', 'kedge governance flows --follow --json', 'kedge governance flows --ipfix 10.0.0.5:4739', "nfcapd -p 4739 -w /var/flows & kedge governance flows --ipfix 127.0.0.1:4739 --seconds 60", "nfdump -R /var/flows -o 'fmt:%ts %pr %sap %dap %pkt %byt %inam %onam %nbnam'")}\n${EXITS}`,
+${examples('kedge governance flows', 'kedge governance flows --follow --json', 'kedge governance flows --ipfix 10.0.0.5:4739', 'nfcapd -p 4739 -w /var/flows & kedge governance flows --ipfix 127.0.0.1:4739 --seconds 60', "nfdump -R /var/flows -o 'fmt:%ts %pr %sap %dap %pkt %byt %inam %onam %nbnam'")}\n${EXITS}`,
     )
     .action(
       act((actions, options: FlowsOptions, command: Command) =>

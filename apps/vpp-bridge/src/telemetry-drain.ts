@@ -47,10 +47,7 @@ export function readRing(reader: SegmentReader, worker: number, from: bigint): R
   );
 }
 
-function readEvent(
-  reader: SegmentReader,
-  slot: number,
-): Omit<TelemetryEvent, 'number' | 'gap'> | undefined {
+function readEvent(reader: SegmentReader, slot: number): Omit<TelemetryEvent, 'number' | 'gap'> | undefined {
   const place = layout.telemetry;
   const kind = DATAPLANE_EVENT_KINDS[reader.load32(slot + place.kind) - 1];
   // Two 16-bit fields in one word; read together.
@@ -120,11 +117,7 @@ export class TelemetryDrain {
   #read({ name, reader, header }: OpenDataPlane): DataplaneEvent[] {
     const records: DataplaneEvent[] = [];
     for (let worker = 0; worker < layout.limits.maxWorkers; worker++) {
-      const {
-        records: events,
-        next,
-        gaps,
-      } = readRing(reader, worker, this.#positions.next(reader, worker));
+      const { records: events, next, gaps } = readRing(reader, worker, this.#positions.next(reader, worker));
       this.#positions.goOn(reader, worker, next);
       this.#gaps.add(name, gaps);
       const ring = `${header.bootId.slice(0, 8)}/${name}.${String(worker)}`;

@@ -74,7 +74,10 @@ export class IpfixEncoder {
 
   constructor(options: IpfixOptions) {
     this.#options = options;
-    this.#messageBytes = Math.max(LEAST_MESSAGE_BYTES, Math.min(65_507, options.messageBytes ?? MESSAGE_BYTES));
+    this.#messageBytes = Math.max(
+      LEAST_MESSAGE_BYTES,
+      Math.min(65_507, options.messageBytes ?? MESSAGE_BYTES),
+    );
   }
 
   /**
@@ -88,9 +91,9 @@ export class IpfixEncoder {
         TEMPLATE_SET,
         Object.values(FLOW_TEMPLATES).map((template) => this.#template(template)),
       ),
-      this.#set(
-        OPTIONS_TEMPLATE_SET,
-        Object.values(OPTION_TEMPLATES).map((template) => this.#template(template)),
+      // A set for each: there are collectors that read no further than the first (nfdump 1.7.1).
+      ...Object.values(OPTION_TEMPLATES).map((template) =>
+        this.#set(OPTIONS_TEMPLATE_SET, [this.#template(template)]),
       ),
     ]);
   }
@@ -175,7 +178,10 @@ export class IpfixEncoder {
     const key = `${application}\0${name}`;
     const id = applicationId(this.#selector(key));
     const values = [id, id, application, textBytes(name, ELEMENTS.applicationDescription.length - 1)];
-    return { id, announcement: this.#announcement(`application ${key}`, OPTION_TEMPLATES.application, values) };
+    return {
+      id,
+      announcement: this.#announcement(`application ${key}`, OPTION_TEMPLATES.application, values),
+    };
   }
 
   #selector(key: string): number {
@@ -230,7 +236,9 @@ function needed(
   template: Template,
   record: Uint8Array,
 ): number {
-  const fresh = new Map(announcements.filter(({ key }) => !draft.announced.has(key)).map((a) => [a.key, a.set]));
+  const fresh = new Map(
+    announcements.filter(({ key }) => !draft.announced.has(key)).map((a) => [a.key, a.set]),
+  );
   const sets = [...fresh.values()].reduce((sum, { length }) => sum + length, 0);
   return sets + (draft.records.has(template.id) ? 0 : SET_HEADER_BYTES) + record.length;
 }
