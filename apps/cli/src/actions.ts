@@ -10,6 +10,7 @@ import { dirname, resolve } from 'node:path';
 
 import { EXIT, exitOf } from './exit-status.js';
 import { refusalError } from './failure.js';
+import type { FlowsOptions } from './flows.js';
 import { leaving } from './leaving.js';
 import {
   governanceText,
@@ -44,16 +45,6 @@ export interface ReloadOptions extends CommandOptions {
 
 export interface WatchOptions extends CommandOptions {
   readonly count?: number;
-}
-
-export interface FlowsOptions extends CommandOptions {
-  readonly follow?: boolean;
-  /** How long is listened without `follow`, seconds. */
-  readonly seconds: number;
-  readonly count?: number;
-  readonly ipfix?: { readonly host: string; readonly port: number };
-  readonly observationDomain: number;
-  readonly enterprise: number;
 }
 
 export interface HistoryOptions extends CommandOptions {

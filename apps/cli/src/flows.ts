@@ -4,9 +4,20 @@
  */
 import type { FlowReport, GovernanceClient } from '@kedge/bus';
 
-import type { FlowsOptions } from './actions.js';
 import { durationText, jsonText, plain, table } from './render.js';
-import { withGovernance } from './target.js';
+import { type TargetOptions, withGovernance } from './target.js';
+
+export interface FlowsOptions extends TargetOptions {
+  readonly timeout: number;
+  readonly json?: boolean;
+  readonly follow?: boolean;
+  /** How long is listened without `follow`, seconds. */
+  readonly seconds: number;
+  readonly count?: number;
+  readonly ipfix?: { readonly host: string; readonly port: number };
+  readonly observationDomain: number;
+  readonly enterprise: number;
+}
 
 const PROTOCOLS: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmp6' };
 const ICMP = [1, 58];

@@ -9,7 +9,6 @@ import { Command, CommanderError } from 'commander';
 import type {
   CommandOptions,
   DrillCommandOptions,
-  FlowsOptions,
   HistoryOptions,
   LabCommandOptions,
   SetOptions,
@@ -31,6 +30,7 @@ import {
   WAYS_HELP,
   whole,
 } from './command-line.js';
+import type { FlowsOptions } from './flows.js';
 import { accordsCommands } from './program-accords.js';
 import { examinationCommands } from './program-examination.js';
 import { topCommand } from './program-top.js';
