@@ -46,6 +46,7 @@ const SYSTEM = [
   { probe: 'nft', packages: ['nftables'], why: 'tests of established flows', test: true },
   { probe: 'openssl', packages: ['openssl'], why: 'tests of flows', test: true },
   { probe: 'ssh', packages: ['openssh-client'], why: 'tests of flows', test: true },
+  { probe: 'nfcapd', packages: ['nfdump'], why: 'tests of flow export', test: true },
   { probe: 'ps', packages: ['procps'], why: 'tests', test: true },
   { probe: 'clang', packages: ['clang'], why: 'tests of native code', test: true },
   { probe: clangRuntime, packages: ['libclang-rt-dev'], why: 'tests of native code', test: true },
