@@ -22,7 +22,7 @@ struct kedge_judgement {
   uint8_t source_zone; /* the zone pair that was judged; 0 where a zone was out of range */
   uint8_t destination_zone;
   uint32_t entry;      /* id of the entry that decided, or KEDGE_NO_ENTRY */
-  uint32_t probes;     /* slots looked at; at most KEDGE_MAX_SHAPES * KEDGE_MAX_PROBES */
+  uint32_t probes;     /* slots looked at, for the shapes that the sieves left; at most KEDGE_MAX_SHAPES * KEDGE_MAX_PROBES */
 };
 
 /*
@@ -43,13 +43,31 @@ void kedge_classify(const struct kedge_level_table *table, const struct kedge_pa
 
 /*
  * The parts that the builder shares with the lookup. `key->reserved` carries the family in stored entries
- * and in masked keys, so that an IPv4 entry and an IPv6 entry with equal bytes stay apart.
+ * and in packed keys, so that an IPv4 entry and an IPv6 entry with equal bytes stay apart.
  */
+struct kedge_packed_key {
+  uint64_t word[KEDGE_KEY_WORDS];
+};
+void kedge_key_packed(const struct kedge_flow_key *key, unsigned family, struct kedge_packed_key *packed);
+/* `key` as its shape sees it: what it leaves open is 0. */
 void kedge_key_masked(const struct kedge_flow_key *key, const struct kedge_shape *shape, unsigned family,
                       struct kedge_flow_key *masked);
-uint32_t kedge_key_hash(const struct kedge_flow_key *masked, unsigned shape, uint32_t seed);
-/* True where `a` goes before `b`, both matching the same packet. */
-bool kedge_entry_before(const struct kedge_entry *a, const struct kedge_entry *b);
+/* A shape's mask over packed keys; the family always counts. */
+void kedge_shape_mask(const struct kedge_shape *shape, unsigned family, uint64_t mask[KEDGE_KEY_WORDS]);
+/* A sieve's byte of a packed key; `at` below 8 * KEDGE_KEY_WORDS. */
+static inline unsigned kedge_packed_byte(const uint64_t *word, unsigned at)
+{
+  return (unsigned)(word[at / 8] >> at % 8 * 8) & 0xffu;
+}
+/* Over the masked words of a packed key: the slot's place comes from its low bits, the slot's mark from its high ones. */
+uint64_t kedge_key_hash(const uint64_t *word, const uint64_t *mask, unsigned family, unsigned shape, uint32_t seed);
+/* What a slot holds above the index; never 0 in a slot that is taken because index + 1 is not. */
+#define KEDGE_SLOT_MARK(hash) ((uint32_t)((hash) >> 32) & ~((1u << KEDGE_SLOT_INDEX_BITS) - 1))
+/* Of entries that match the same packet the one of greater weight decides. Never 0. */
+static inline uint64_t kedge_entry_weight(uint16_t rank, uint8_t verdict, uint32_t id)
+{
+  return (uint64_t)rank << 48 | (uint64_t)(uint8_t)~verdict << 32 | (uint32_t)~id;
+}
 
 #ifdef __cplusplus
 }
