@@ -151,67 +151,54 @@ static void order_shapes(struct kedge_level_table *table, unsigned family, uint3
 
 /* ------------------------------------------------------------------- sieves */
 
-/* The values of one byte of the packed key that a masked byte matches: `value` with the open bits in any way. */
-static void each_value(unsigned value, unsigned open, void (*with)(void *, unsigned), void *of)
-{
-  unsigned bits = open;
-  for (;;) {
-    with(of, value | bits);
-    if (bits == 0)
-      return;
-    bits = (bits - 1) & open;
-  }
-}
+#define PIECES (1u << KEDGE_SIEVE_BITS)
+#define MOST_OPEN_BITS 4 /* of a piece; a shape that leaves more open stands everywhere, which bounds the work */
 
-/* One byte's sieve, and how often entries that name the byte match each value. */
+/* One piece's sieve, and how often entries that are not open to it match each place. */
 struct sifting {
   struct kedge_sieve sieve;
-  uint64_t count[256];
-  uint16_t bit;
-  uint64_t share;
+  uint32_t count[PIECES];
 };
 
-static void sift(void *of, unsigned value)
-{
-  struct sifting *sifting = of;
-  sifting->sieve.shapes[value] |= sifting->bit;
-  sifting->count[value] += sifting->share;
-}
-
 /* Over all entries of a family. What the lookup may not miss follows from this alone, in builder and check. */
-static void sift_byte(const struct kedge_level_table *table, unsigned family, unsigned at, struct sifting *sifting)
+static void sift(const struct kedge_level_table *table, unsigned family, unsigned at, struct sifting *sifting)
 {
   const struct kedge_family_table *own = &table->family[family];
+  unsigned open[KEDGE_MAX_SHAPES] = {0};
+  uint16_t everywhere = 0;
   memset(sifting, 0, sizeof(*sifting));
   for (uint32_t s = 0; s < own->shapes; s++) {
-    sifting->bit = (uint16_t)(1u << s);
-    sifting->share = 0;
-    if (kedge_packed_byte(own->mask[s], at) == 0)
-      each_value(0, 0xff, sift, sifting);
+    open[s] = 0xffffu & ~kedge_piece(own->mask[s], at);
+    if (__builtin_popcount(open[s]) > MOST_OPEN_BITS)
+      everywhere |= (uint16_t)(1u << s);
   }
+  for (unsigned v = 0; v < PIECES; v++)
+    sifting->sieve.shapes[v] = everywhere;
   for (uint32_t i = 0; i < table->entries; i++) {
     const struct kedge_entry *e = &table->entry[i];
-    if (e->key.reserved != family)
-      continue;
-    unsigned open = 0xffu & ~kedge_packed_byte(own->mask[e->shape], at);
-    if (open == 0xff)
+    if (e->key.reserved != family || (everywhere >> e->shape & 1u) != 0)
       continue;
     struct kedge_packed_key packed;
     kedge_key_packed(&e->key, family, &packed);
-    sifting->bit = (uint16_t)(1u << e->shape);
-    sifting->share = UINT64_C(256) >> __builtin_popcount(open);
-    each_value(kedge_packed_byte(packed.word, at), open, sift, sifting);
+    unsigned piece = kedge_piece(packed.word, at), share = 1u << MOST_OPEN_BITS >> __builtin_popcount(open[e->shape]);
+    for (unsigned bits = open[e->shape];; bits = (bits - 1) & open[e->shape]) {
+      unsigned v = kedge_piece_folded(piece | bits);
+      sifting->sieve.shapes[v] |= (uint16_t)(1u << e->shape);
+      sifting->count[v] += share;
+      if (bits == 0)
+        break;
+    }
   }
 }
 
 #define KEY_BYTES (8u * KEDGE_KEY_WORDS)
 #define WHOLE 65536u
 
-/* Of WHOLE packets how many the byte leaves to shape `s`: half drawn like the entries, half of any value. */
+/* Of WHOLE packets how many the piece leaves to shape `s`: half drawn like the entries, half of any value. */
 static uint32_t left_to(const struct sifting *sifting, unsigned s, bool any_value)
 {
   uint64_t like = 0, all = 0, values = 0;
-  for (unsigned v = 0; v < 256; v++) {
+  for (unsigned v = 0; v < PIECES; v++) {
     all += sifting->count[v];
     if ((sifting->sieve.shapes[v] >> s & 1u) != 0) {
       like += sifting->count[v];
@@ -219,25 +206,28 @@ static uint32_t left_to(const struct sifting *sifting, unsigned s, bool any_valu
     }
   }
   uint64_t alike = all == 0 ? WHOLE : like * WHOLE / all;
-  return (uint32_t)(any_value ? (alike + values * (WHOLE / 256)) / 2 : alike);
+  return (uint32_t)(any_value ? (alike + values * (WHOLE / PIECES)) / 2 : alike);
 }
 
 /*
- * Takes one after the other the byte that leaves the fewest shapes to look at. Of protocol and zones packets carry
+ * Takes one after the other the piece that leaves the fewest shapes to look at. Of protocol and zones packets carry
  * few values, so what no entry names counts for nothing there; in addresses and ports a stranger may have any.
  */
 static bool choose_sieves(struct kedge_level_table *table, unsigned family)
 {
   struct kedge_family_table *own = &table->family[family];
   unsigned bytes = 8 * KEDGE_KEY_WORDS_OF(family);
+  unsigned last_open = bytes - 6; /* the destination port */
   struct sifting *sifting = calloc(bytes, sizeof(*sifting));
   if (sifting == NULL)
     return false;
   uint32_t left[KEY_BYTES][KEDGE_MAX_SHAPES], so_far[KEDGE_MAX_SHAPES];
   for (unsigned at = 0; at < bytes; at++) {
-    sift_byte(table, family, at, &sifting[at]);
+    if (!kedge_piece_is_good(at, family))
+      continue;
+    sift(table, family, at, &sifting[at]);
     for (unsigned s = 0; s < own->shapes; s++)
-      left[at][s] = left_to(&sifting[at], s, at < bytes - 4);
+      left[at][s] = left_to(&sifting[at], s, at <= last_open);
   }
   for (unsigned s = 0; s < own->shapes; s++)
     so_far[s] = WHOLE;
@@ -246,6 +236,8 @@ static bool choose_sieves(struct kedge_level_table *table, unsigned family)
     uint64_t fewest = UINT64_MAX;
     for (unsigned at = 0; at < bytes; at++) {
       uint64_t sum = 0;
+      if (!kedge_piece_is_good(at, family))
+        continue;
       for (unsigned s = 0; s < own->shapes; s++)
         sum += (uint64_t)so_far[s] * left[at][s];
       if (sum < fewest) {
@@ -406,9 +398,9 @@ static bool sieves_hold(const struct kedge_level_table *table)
   for (unsigned f = 0; f < KEDGE_FAMILIES; f++)
     for (unsigned i = 0; i < KEDGE_SIEVES; i++) {
       const struct kedge_family_table *own = &table->family[f];
-      if (own->sieved[i] >= 8 * KEDGE_KEY_WORDS_OF(f))
+      if (!kedge_piece_is_good(own->sieved[i], f))
         return false;
-      sift_byte(table, f, own->sieved[i], &sifting);
+      sift(table, f, own->sieved[i], &sifting);
       if (memcmp(&sifting.sieve, &own->sieve[i], sizeof(sifting.sieve)) != 0)
         return false;
     }
@@ -423,7 +415,7 @@ static bool slots_hold(const struct kedge_level_table *table)
     return false;
   for (uint32_t i = 0; i < KEDGE_SLOTS; i++)
     taken += table->slot[i] != 0;
-  if (taken != table->entries || taken > slots / 2)
+  if (taken != table->entries || taken > slots / 4)
     return false;
   for (uint32_t i = 0; i < table->entries; i++) {
     uint64_t hash = entry_hash(table, &table->entry[i], table->seed);

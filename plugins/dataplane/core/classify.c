@@ -141,7 +141,7 @@ static inline __attribute__((always_inline)) uint64_t lookup(const struct kedge_
   uint32_t last_slot = (table->slots - 1) & (KEDGE_SLOTS - 1);
   uint32_t left = (1u << shapes) - 1;
   for (unsigned i = 0; i < KEDGE_SIEVES; i++)
-    left &= own->sieve[i].shapes[kedge_packed_byte(word, own->sieved[i] % (words * 8))];
+    left &= own->sieve[i].shapes[kedge_piece_folded(kedge_piece(word, own->sieved[i] % (words * 8)))];
   uint64_t best = 0;
   for (; left != 0; left &= left - 1) {
     unsigned s = (unsigned)__builtin_ctz(left);

@@ -7,6 +7,8 @@
 #ifndef KEDGE_CLASSIFY_H
 #define KEDGE_CLASSIFY_H
 
+#include <stdbool.h>
+
 #include "kedge/layout.h"
 #include "packet.h"
 
@@ -54,10 +56,20 @@ void kedge_key_masked(const struct kedge_flow_key *key, const struct kedge_shape
                       struct kedge_flow_key *masked);
 /* A shape's mask over packed keys; the family always counts. */
 void kedge_shape_mask(const struct kedge_shape *shape, unsigned family, uint64_t mask[KEDGE_KEY_WORDS]);
-/* A sieve's byte of a packed key; `at` below 8 * KEDGE_KEY_WORDS. */
-static inline unsigned kedge_packed_byte(const uint64_t *word, unsigned at)
+/* Whether a sieve's piece may begin at byte `at` of a packed key of that family: it must not leave its word. */
+static inline bool kedge_piece_is_good(unsigned at, unsigned family)
 {
-  return (unsigned)(word[at / 8] >> at % 8 * 8) & 0xffu;
+  return at < 8 * KEDGE_KEY_WORDS_OF(family) && at % 8 != 7;
+}
+/* The 16 bits of a packed key from byte `at` on; `at` below 8 * KEDGE_KEY_WORDS. */
+static inline unsigned kedge_piece(const uint64_t *word, unsigned at)
+{
+  return (unsigned)(word[at / 8] >> at % 8 * 8) & 0xffffu;
+}
+/* Where a piece stands in a sieve. */
+static inline unsigned kedge_piece_folded(unsigned piece)
+{
+  return (piece * 0x9e35u & 0xffffu) >> (16 - KEDGE_SIEVE_BITS);
 }
 /* Over the masked words of a packed key: the slot's place comes from its low bits, the slot's mark from its high ones. */
 uint64_t kedge_key_hash(const uint64_t *word, const uint64_t *mask, unsigned family, unsigned shape, uint32_t seed);

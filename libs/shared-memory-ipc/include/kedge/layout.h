@@ -370,9 +370,9 @@ KEDGE_STATIC_ASSERT(sizeof(struct kedge_entry) == 48, "entry size");
 
 /*
  * Open addressing, linear probing; a slot holds a mark of its entry's hash above entry index + 1, 0 = free.
- * At most half full. A key whose mark is another's needs no look at the entry.
+ * At most a quarter full. A key whose mark is another's needs no look at the entry.
  */
-#define KEDGE_SLOTS (KEDGE_MAX_ENTRIES * 2u)
+#define KEDGE_SLOTS (KEDGE_MAX_ENTRIES * 4u)
 #define KEDGE_SLOT_INDEX_BITS 15u
 #define KEDGE_MAX_PROBES 64u /* the builder guarantees it, readers stop there */
 
@@ -384,12 +384,13 @@ KEDGE_STATIC_ASSERT(sizeof(struct kedge_entry) == 48, "entry size");
 #define KEDGE_KEY_WORDS_OF(family) ((family) == KEDGE_FAMILY_IP6 ? KEDGE_KEY_WORDS : 2u)
 
 /*
- * A sieve: for every value of one byte of the packed key, which shapes can match at all (bit s = shape s). A shape
- * that leaves the byte open stands under every value.
+ * A sieve: by a piece of the packed key, 16 bits folded to fewer (classify.h), which shapes can match at all (bit s =
+ * shape s). A shape that leaves much of the piece open stands everywhere.
  */
 #define KEDGE_SIEVES 8u
+#define KEDGE_SIEVE_BITS 10u
 struct kedge_sieve {
-  uint16_t shapes[256];
+  uint16_t shapes[1u << KEDGE_SIEVE_BITS];
 };
 
 /* Shapes stand in falling order of `highest`: after a match of higher rank none behind can win. */
@@ -399,7 +400,7 @@ struct kedge_family_table {
   struct kedge_shape shape[KEDGE_MAX_SHAPES];
   uint64_t mask[KEDGE_MAX_SHAPES][KEDGE_KEY_WORDS]; /* of the packed key, as the shape says */
   uint16_t highest[KEDGE_MAX_SHAPES];               /* rank of the shape's highest entry */
-  uint8_t sieved[KEDGE_SIEVES];                     /* the byte of the packed key that each sieve looks at */
+  uint8_t sieved[KEDGE_SIEVES];                     /* the byte of the packed key where each sieve's piece begins */
   struct kedge_sieve sieve[KEDGE_SIEVES];
 };
 

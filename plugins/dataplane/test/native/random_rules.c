@@ -121,7 +121,7 @@ static bool turn(struct kedge_level_table *table, enum part part)
   case MASK: family->mask[s][below(KEDGE_KEY_WORDS)] ^= UINT64_C(1) << below(64); return true;
   case HIGHEST: family->highest[s] ^= (uint16_t)(1u << below(16)); return true;
   case SIEVED: family->sieved[below(KEDGE_SIEVES)] = (uint8_t)(8 * KEDGE_KEY_WORDS_OF(f) + below(200)); return true;
-  case SIEVE: family->sieve[below(KEDGE_SIEVES)].shapes[below(256)] ^= (uint16_t)(1u << below(16)); return true;
+  case SIEVE: family->sieve[below(KEDGE_SIEVES)].shapes[below(1u << KEDGE_SIEVE_BITS)] ^= (uint16_t)(1u << below(16)); return true;
   case SLOTS: table->slots ^= 1u << below(32); return true;
   case SLOT: table->slot[below(table->slots)] ^= 1u << below(32); return true;
   case ENTRY_KEY: {
