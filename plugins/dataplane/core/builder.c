@@ -90,7 +90,7 @@ static uint64_t entry_hash(const struct kedge_level_table *table, const struct k
   return kedge_key_hash(packed.word, table->family[family].mask[e->shape], family, e->shape, seed);
 }
 
-/* A quarter of them taken where there is room; few for few entries, so that these stay in the cache. */
+/* At most a quarter of them taken; few for few entries, so that these stay in the cache. */
 static uint32_t slots_for(uint32_t entries)
 {
   uint32_t slots = 64;

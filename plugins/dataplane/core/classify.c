@@ -1,8 +1,8 @@
 /*
  * The implementation of classify.h.
  *
- * It must look at no more than KEDGE_MAX_SHAPES times KEDGE_MAX_PROBES slots for a packet, whatever the
- * table says.
+ * It must look at no more than KEDGE_MAX_SHAPES times KEDGE_MAX_PROBES slots for a packet, and at nothing outside
+ * the table, whatever the table says.
  */
 #include "classify.h"
 
@@ -115,12 +115,12 @@ _Static_assert((KEDGE_SLOTS & (KEDGE_SLOTS - 1)) == 0, "slots are masked, not di
 static bool verdict_is_good(unsigned verdict) { return verdict >= KEDGE_VERDICT_DROP && verdict <= KEDGE_VERDICT_PASS; }
 
 /* Whether the entry is the masked key; `words` says how much of both counts. */
-static inline bool entry_is(const struct kedge_entry *entry, const uint64_t *word, const uint64_t *mask, unsigned family,
-                            unsigned words)
+static inline bool entry_is(const struct kedge_entry *entry, const uint64_t *word, const uint64_t *mask,
+                            unsigned family, unsigned words)
 {
-  uint64_t stored[KEDGE_KEY_WORDS], differs = 0;
-  packed(&entry->key, entry->key.source_zone, entry->key.destination_zone, entry->key.reserved == family ? family : 0xffu,
-         stored);
+  const struct kedge_flow_key *key = &entry->key;
+  uint64_t stored[KEDGE_KEY_WORDS], differs = key->reserved ^ family;
+  packed(key, key->source_zone, key->destination_zone, family, stored);
   for (unsigned i = 0; i < words; i++)
     differs |= stored[i] ^ (word[i] & mask[i]);
   return differs == 0;

@@ -24,7 +24,7 @@ struct kedge_judgement {
   uint8_t source_zone; /* the zone pair that was judged; 0 where a zone was out of range */
   uint8_t destination_zone;
   uint32_t entry;      /* id of the entry that decided, or KEDGE_NO_ENTRY */
-  uint32_t probes;     /* slots looked at, for the shapes that the sieves left; at most KEDGE_MAX_SHAPES * KEDGE_MAX_PROBES */
+  uint32_t probes;     /* slots looked at for the shapes that the sieves left; at most MAX_SHAPES * MAX_PROBES */
 };
 
 /*
@@ -71,9 +71,9 @@ static inline unsigned kedge_piece_folded(unsigned piece)
 {
   return (piece * 0x9e35u & 0xffffu) >> (16 - KEDGE_SIEVE_BITS);
 }
-/* Over the masked words of a packed key: the slot's place comes from its low bits, the slot's mark from its high ones. */
+/* Over the masked words of a packed key; the low bits are the place of its slot, the high ones the slot's mark. */
 uint64_t kedge_key_hash(const uint64_t *word, const uint64_t *mask, unsigned family, unsigned shape, uint32_t seed);
-/* What a slot holds above the index; never 0 in a slot that is taken because index + 1 is not. */
+/* What a slot holds above index + 1, which alone says that the slot is taken. */
 #define KEDGE_SLOT_MARK(hash) ((uint32_t)((hash) >> 32) & ~((1u << KEDGE_SLOT_INDEX_BITS) - 1))
 /* Of entries that match the same packet the one of greater weight decides. Never 0. */
 static inline uint64_t kedge_entry_weight(uint16_t rank, uint8_t verdict, uint32_t id)

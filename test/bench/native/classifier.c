@@ -6,8 +6,8 @@
  *
  *   classifier [--cpu N] [--rounds N]
  *
- * Prints JSON: per allowlist one figure per round, in picoseconds per packet. A round takes all allowlists in
- * turn, so that whatever disturbs the machine disturbs them alike.
+ * Prints JSON: per allowlist one figure per round, the best of its passes in picoseconds per packet. A round takes
+ * all allowlists in turn, so that whatever disturbs the machine disturbs them alike.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -18,6 +18,8 @@
 
 #include "../../../plugins/dataplane/core/classify.h"
 #include "flows.h"
+
+#define BEST_OF 5 /* passes of one round */
 
 struct row {
   uint32_t entries;
@@ -62,7 +64,8 @@ static uint32_t pass(const struct row *row, uint64_t *probes)
 int main(int argc, char **argv)
 {
   int cpu = 1, rounds = 100;
-  static const struct option options[] = {{"cpu", required_argument, 0, 'c'}, {"rounds", required_argument, 0, 'r'}, {0, 0, 0, 0}};
+  static const struct option options[] = {
+    {"cpu", required_argument, 0, 'c'}, {"rounds", required_argument, 0, 'r'}, {0, 0, 0, 0}};
   for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     switch (c) {
     case 'c': cpu = atoi(optarg); break;
@@ -95,10 +98,16 @@ int main(int argc, char **argv)
   for (int round = 0; round < rounds; round++)
     for (size_t r = 0; r < ROWS; r++) {
       uint64_t probes = 0;
-      wrong += pass(&rows[r], &probes) != rows[r].traffic.hits; /* its frames are in the cache as after a receive */
-      uint64_t begun = now_ns();
-      wrong += pass(&rows[r], &probes) != rows[r].traffic.hits;
-      rows[r].took[round] = (now_ns() - begun) * 1000 / FLOWS;
+      uint64_t best = UINT64_MAX;
+      /* The first brings the frames into the cache, as receiving them would. */
+      for (int n = 0; n <= BEST_OF; n++) {
+        uint64_t begun = now_ns();
+        wrong += pass(&rows[r], &probes) != rows[r].traffic.hits;
+        uint64_t took = now_ns() - begun;
+        if (n > 0 && took < best)
+          best = took;
+      }
+      rows[r].took[round] = best * 1000 / FLOWS;
     }
   if (wrong != 0) {
     fputs("classifier: two passes over one allowlist differ\n", stderr);

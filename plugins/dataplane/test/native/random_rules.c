@@ -89,8 +89,8 @@ static bool rule_matches(const struct kedge_rule *r, const struct kedge_packet *
 }
 
 /* Highest rank, then tighter verdict, then lower id; NULL where none matches. */
-static const struct kedge_rule *best_of(const struct kedge_rules *rules, const struct kedge_packet *packet, unsigned from,
-                                        unsigned to, unsigned *matching)
+static const struct kedge_rule *best_of(const struct kedge_rules *rules, const struct kedge_packet *packet,
+                                        unsigned from, unsigned to, unsigned *matching)
 {
   const struct kedge_rule *best = NULL;
   for (uint32_t i = 0; i < rules->rules; i++) {
@@ -121,7 +121,11 @@ static bool turn(struct kedge_level_table *table, enum part part)
   case MASK: family->mask[s][below(KEDGE_KEY_WORDS)] ^= UINT64_C(1) << below(64); return true;
   case HIGHEST: family->highest[s] ^= (uint16_t)(1u << below(16)); return true;
   case SIEVED: family->sieved[below(KEDGE_SIEVES)] = (uint8_t)(8 * KEDGE_KEY_WORDS_OF(f) + below(200)); return true;
-  case SIEVE: family->sieve[below(KEDGE_SIEVES)].shapes[below(1u << KEDGE_SIEVE_BITS)] ^= (uint16_t)(1u << below(16)); return true;
+  case SIEVE: {
+    struct kedge_sieve *sieve = &family->sieve[below(KEDGE_SIEVES)];
+    sieve->shapes[below(1u << KEDGE_SIEVE_BITS)] ^= (uint16_t)(1u << below(16));
+    return true;
+  }
   case SLOTS: table->slots ^= 1u << below(32); return true;
   case SLOT: table->slot[below(table->slots)] ^= 1u << below(32); return true;
   case ENTRY_KEY: {
@@ -198,8 +202,8 @@ int main(int argc, char **argv)
                                                  : rules.pair[from][to];
       if (j.verdict != verdict || j.entry != (best == NULL ? KEDGE_NO_ENTRY : best->id) ||
           j.probes > KEDGE_MAX_SHAPES * KEDGE_MAX_PROBES) {
-        fprintf(stderr, "set %lu packet %u: verdict %u by entry %u, read as %u by %u\n", set, n, j.verdict, j.entry, verdict,
-                best == NULL ? KEDGE_NO_ENTRY : best->id);
+        fprintf(stderr, "set %lu packet %u: verdict %u by entry %u, read as %u by %u\n", set, n, j.verdict, j.entry,
+                verdict, best == NULL ? KEDGE_NO_ENTRY : best->id);
         return 1;
       }
       judged++;
@@ -218,8 +222,8 @@ int main(int argc, char **argv)
       turned[part]++;
     }
   }
-  printf("{\"judged\":%lu,\"by_entry\":%lu,\"several\":%lu,\"fragments\":%lu,\"full_families\":%lu,\"turned\":[", judged,
-         by_entry, several, fragments, full_families);
+  printf("{\"judged\":%lu,\"by_entry\":%lu,\"several\":%lu,\"fragments\":%lu,\"full_families\":%lu,\"turned\":[",
+         judged, by_entry, several, fragments, full_families);
   for (unsigned part = 0; part < PARTS; part++)
     printf("%s%lu", part == 0 ? "" : ",", turned[part]);
   printf("]}\n");
