@@ -13,6 +13,7 @@ const ROUNDS = 60;
 const CPU = 1;
 const MIN_VERDICTS_PER_S = 10_000_000;
 const SHORT = 32;
+const LONG = 4_096;
 const MORE_NS = 15;
 const MORE_SHARE = 0.2;
 
@@ -83,16 +84,16 @@ export const classifier: Bench = async ({ samples = ROUNDS, progress }) => {
         Math.round(1e9 / medianOf(nanosecondsOf(run))),
       ),
     );
-  for (const [short, long, shapes] of [
-    [16, 4096, 1],
-    [SHORT, 4096, 16],
+  for (const [short, shapes] of [
+    [16, 1],
+    [SHORT, 16],
   ] as const) {
     const few = costOf(runs, short, shapes);
     goals.push(
       goalOf(
-        `what 4,096 entries cost more than ${String(short)}, shapes per family ${String(shapes)}, ns`,
+        `what ${String(LONG)} entries cost more than ${String(short)}, shapes per family ${String(shapes)}, ns`,
         tenths(Math.max(MORE_NS, few * MORE_SHARE)),
-        tenths(costOf(runs, 4096, shapes) - few),
+        tenths(costOf(runs, LONG, shapes) - few),
       ),
     );
   }
