@@ -44,6 +44,8 @@ const SYSTEM = [
   { probe: 'ethtool', packages: ['ethtool'], why: 'the lab' },
   { probe: 'unshare', packages: ['util-linux'], why: 'the lab' },
   { probe: 'nft', packages: ['nftables'], why: 'tests of established flows', test: true },
+  { probe: 'openssl', packages: ['openssl'], why: 'tests of flows', test: true },
+  { probe: 'ssh', packages: ['openssh-client'], why: 'tests of flows', test: true },
   { probe: 'ps', packages: ['procps'], why: 'tests', test: true },
   { probe: 'clang', packages: ['clang'], why: 'tests of native code', test: true },
   { probe: clangRuntime, packages: ['libclang-rt-dev'], why: 'tests of native code', test: true },

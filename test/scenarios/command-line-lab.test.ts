@@ -22,6 +22,7 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { atTerminal, screenOf } from './pseudo-terminal.js';
 import { kedge, kedgeError, kedgeJson } from './run-command.js';
 
 const NAME = 'looked-over';
@@ -68,6 +69,19 @@ interface HistoryJson {
     readonly to: number;
     readonly source: { readonly principal: string };
   }[];
+}
+interface TopJson {
+  readonly posture: { readonly value: { readonly level: number } };
+  readonly dataplane: {
+    readonly value: {
+      readonly received: number;
+      readonly pairs: readonly { from: string; to: string; pass: number; drop: number }[];
+      readonly drops: readonly { reason: string; perSecond: number; packets: string }[];
+    };
+  };
+  readonly entries: {
+    readonly value: { readonly rows: readonly { entry: string; verdict: string; packets: string }[] };
+  };
 }
 
 let lab: Lab;
@@ -139,6 +153,61 @@ describe('an appliance that is looked over', () => {
     expect(out).toMatch(/\ndataplane +\+[\d.]+ [nµm]?s +\+[\d.]+ µs +[\d.]+ µs +1\.00 ms {2}applied\n/);
     expect(out).toMatch(/\n +reference\/0 +\+.* applied +\d+\n/);
     for (const path of ['overlay', 'underlay']) expect(out).toMatch(new RegExp(`\n${path} `));
+  });
+
+  it('kedge top shows every class of the lab as it flows and as it is dropped, on a screen that fits', async () => {
+    const top = async (): Promise<readonly TopJson[]> => {
+      const { status, out } = await kedge(['top', '--json', '--count', '2', ...LAB]);
+      expect(status).toBe(0);
+      return out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as TopJson);
+    };
+    /** The classes: what has an entry of its own by its name, what has none by its zone pair. */
+    const classes = ({ dataplane, entries }: TopJson) => {
+      const verdictOf = (name: string): string | undefined =>
+        entries.value.rows.find(({ entry, packets }) => entry === name && packets !== '0')?.verdict;
+      const { pass, drop } =
+        dataplane.value.pairs.find(({ from, to }) => from === 'guest' && to === 'servers') ?? {};
+      return {
+        management: verdictOf('management-snmp'),
+        critical: verdictOf('critical-voice'),
+        ordinary: verdictOf('ordinary-web'),
+        unapproved:
+          drop === 0 && (pass ?? 0) > 0 ? 'pass' : pass === 0 && (drop ?? 0) > 0 ? 'drop' : undefined,
+      };
+    };
+    const open = await top();
+    expect(open).toHaveLength(2);
+    const flows = { management: 'pass', critical: 'pass', ordinary: 'pass', unapproved: 'pass' };
+    expect(open.map(classes)).toEqual([flows, flows]);
+    expect(open.every(({ dataplane }) => dataplane.value.received > 0)).toBe(true);
+
+    await change(2, '--reason', 'to see what is dropped');
+    try {
+      const [, shut] = await top();
+      expect(shut?.posture.value.level).toBe(2);
+      expect(shut === undefined ? {} : classes(shut)).toEqual({
+        ...flows,
+        ordinary: 'drop',
+        unapproved: 'drop',
+      });
+      const dropped = shut?.dataplane.value.drops.filter(({ perSecond }) => perSecond > 0);
+      expect(dropped?.map(({ reason }) => reason)).toEqual(expect.arrayContaining(['entry', 'pair']));
+
+      const size = { columns: 80, rows: 24 };
+      const at = atTerminal(['top', '--count', '2', ...LAB], size);
+      expect(await at.ended).toBe(0);
+      const screen = screenOf(at.output(), size);
+      expect(screen).toMatchObject({ beyond: [], givenBack: true });
+      const text = screen.lines.join('\n');
+      expect(text).toMatch(/^level 2 emergency {2}epoch \d+$/m);
+      expect(text).toMatch(/^guest → servers +0 +0 +\d+ │/m);
+      expect(text).toMatch(/^ordinary-web .* drop +\d/m);
+    } finally {
+      await change(5, '--reason', 'seen');
+    }
   });
 
   it('PO-13 PO-19 the doctor tells what the warden saw, also where no line was set, and ends with 6', async () => {

@@ -10,6 +10,7 @@ import { dirname, resolve } from 'node:path';
 
 import { EXIT, exitOf } from './exit-status.js';
 import { refusalError } from './failure.js';
+import { leaving } from './leaving.js';
 import {
   governanceText,
   historyText,
@@ -20,6 +21,7 @@ import {
 } from './posture-text.js';
 import { jsonText, levelText } from './render.js';
 import { type TargetOptions, withGovernance, withPosture } from './target.js';
+import type { TopOptions } from './top.js';
 
 export interface CommandOptions extends TargetOptions {
   readonly timeout: number;
@@ -90,17 +92,6 @@ function principal(): string {
   } catch {
     return `user:${process.getuid?.() ?? 'unknown'}`;
   }
-}
-
-/** Ends when the user wants to leave: Ctrl-C, or the terminal goes away. */
-export function leaving(): AbortSignal {
-  const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(name, () => {
-      controller.abort(new KedgeError({ code: 'CLI_STOPPED', message: `stopped by ${name}` }));
-    });
-  }
-  return controller.signal;
 }
 
 export function postureGet(options: CommandOptions): Promise<number> {
@@ -179,7 +170,7 @@ export function postureWatch(options: WatchOptions): Promise<number> {
     let count = 0;
     try {
       for await (const state of client.watch({}, { deadlineMs: options.timeout, signal })) {
-        const line = options.json === true ? JSON.stringify(JSON.parse(jsonText(state))) : stateLine(state);
+        const line = options.json === true ? jsonText(state, 0) : stateLine(state);
         process.stdout.write(`${line}\n`);
         count += 1;
         if (count === options.count) break;
@@ -272,6 +263,10 @@ export async function accordsCheck(
   const check = checkAccords(accords, zones);
   show(check, accordsCheckText(check), options.json);
   return check.valid ? EXIT.ok : EXIT.failedCheck;
+}
+
+export async function topRun(options: TopOptions): Promise<number> {
+  return (await import('./top.js')).topRun(options);
 }
 
 export async function doctorRun(options: CommandOptions): Promise<number> {

@@ -66,6 +66,17 @@ export function whole(low: number, high: number): (text: string) => number {
   };
 }
 
+/** Seconds, with a fraction where one is wanted. */
+export function seconds(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+(\.\d{1,3})?$/.test(text) || value < low || value > high) {
+      throw new InvalidArgumentError(`expected a number of seconds, ${low} to ${high}.`);
+    }
+    return value;
+  };
+}
+
 export function epoch(text: string): bigint {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('expected an epoch, a whole number.');
   return BigInt(text);
@@ -78,12 +89,12 @@ export function reason(text: string): string {
 }
 
 /** Options that every command has which talks to an appliance. */
-export function target(command: Command): Command {
+export function target(command: Command, { timeoutMs = 5_000 } = {}): Command {
   return command
     .option('--socket <dir>', 'talk to the sockets under DIR (it holds console/ and local/)')
     .option('--lab <name>', 'talk to the lab of this name; without it the lab "lab", when it is up')
     .addOption(new Option('--as <way>', `the way in: ${WAYS_IN.join(', ')}`))
-    .option('--timeout <ms>', 'deadline of each call, milliseconds', whole(1, 600_000), 5_000)
+    .option('--timeout <ms>', 'deadline of each call, milliseconds', whole(1, 600_000), timeoutMs)
     .option('--json', 'one JSON object instead of text');
 }
 

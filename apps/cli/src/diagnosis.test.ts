@@ -111,7 +111,9 @@ const HEALTHY: Examination = {
       builtAtNs: 1n,
       accordsHash: new Uint8Array(32),
       levels: [{ level: 2, valid: true, entries: 1, shapesIp4: 1, shapesIp6: 1, classify: false }],
-      dataplanes: [{ name: 'reference', alive: true, safeLevel: 0, workers: [], telemetryGaps: 0n }],
+      dataplanes: [
+        { name: 'reference', alive: true, safeLevel: 0, workers: [], telemetryGaps: 0n, flowGaps: 0n },
+      ],
       zones: [],
       waiting: '',
       alarms: [],
@@ -293,7 +295,9 @@ const CASES: readonly (readonly [id: FindingId, wrong: Partial<Examination>, sai
   [
     'telemetry-gaps',
     bridge({
-      dataplanes: [{ name: 'reference', alive: true, safeLevel: 0, workers: [], telemetryGaps: 5n }],
+      dataplanes: [
+        { name: 'reference', alive: true, safeLevel: 0, workers: [], telemetryGaps: 5n, flowGaps: 0n },
+      ],
     }),
     /5 events/,
   ],

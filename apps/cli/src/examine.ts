@@ -16,9 +16,9 @@ import { readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
-import type { DiskSight, Examination, JournalSight, SchedulingSight, Sight } from './examination.js';
-import { failureOf } from './failure.js';
+import type { DiskSight, Examination, JournalSight, SchedulingSight } from './examination.js';
 import { type Places, placesOf } from './places.js';
+import { sight } from './sight.js';
 import { namedWay, targetOf, type TargetOptions, wayInOf } from './target.js';
 
 export interface ExamineOptions extends TargetOptions {
@@ -35,23 +35,6 @@ const BOARD_FILE = /^(posture|warden|tables|participant-[a-z0-9-]+|dataplane-[a-
 const DEADLINE_HOLDERS = /^(kedge-warden|kedge-forwarder|vpp)$/;
 /** Policies of the kernel: SCHED_FIFO and SCHED_RR. */
 const REALTIME = new Set(['1', '2']);
-
-async function sight<T>(look: () => T | Promise<T>): Promise<Sight<T>> {
-  try {
-    return { seen: true, value: await look() };
-  } catch (error) {
-    if (
-      error instanceof Error &&
-      'code' in error &&
-      typeof error.code === 'string' &&
-      !/_/.test(error.code)
-    ) {
-      return { seen: false, code: error.code, message: error.message };
-    }
-    const { code, message } = failureOf(error);
-    return { seen: false, code, message };
-  }
-}
 
 /** What was examined and where; the places are for those who collect more. */
 export interface Examined {

@@ -19,6 +19,7 @@ export function labPlacesText(lab: Lab): string {
 export function tryText(name: string, foreground: boolean): string {
   const option = name === 'lab' ? '' : ` --lab ${name}`;
   const rows = [
+    [`npx kedge top${option}`, 'what goes on, on one screen, live; q leaves it'],
     [`npx kedge posture get${option}`, 'level, services, alarms'],
     [`npx kedge posture plan 2${option}`, 'what going to 2 would cut, by what was seen lately'],
     [`npx kedge posture set 2${option} --reason "trying it out"`, 'ordinary and unapproved traffic stops'],

@@ -4,8 +4,8 @@
  */
 import { isLevel, LEVEL_NAMES } from '@kedge/units';
 
-/** JSON with 64-bit numbers as strings and bytes as hexadecimal. */
-export function jsonText(value: unknown): string {
+/** JSON with 64-bit numbers as strings and bytes as hexadecimal; indented, or on one line with `indent` 0. */
+export function jsonText(value: unknown, indent = 2): string {
   return JSON.stringify(
     value,
     (_key, item: unknown) => {
@@ -15,7 +15,7 @@ export function jsonText(value: unknown): string {
       if (isBufferJson(item)) return Buffer.from(item.data).toString('hex');
       return item;
     },
-    2,
+    indent,
   );
 }
 
