@@ -12,6 +12,7 @@ import { make, ROOT } from './scenario.js';
 
 const PROGRAMS = [
   'fuzz_packets',
+  'random_rules',
   'banks_threads',
   'banks_threads_mutant',
   'banks_processes',
@@ -182,6 +183,18 @@ it('DP-4 survives a million random and mutated frames and damaged tables under A
   const kinds = seen['kinds'] as number[];
   expect(kinds).toHaveLength(6);
   for (const count of kinds) expect(count).toBeGreaterThan(100);
+});
+
+it('DP-9 finds for every packet what a plain reading of all rules finds, and refuses a table of which any part differs', () => {
+  const { status, seen, errors } = run('random_rules', '200', '20261128');
+  expect(errors).toBe('');
+  expect(status).toBe(0);
+  expect(seen['judged']).toBe(80_000);
+  for (const what of ['by_entry', 'several', 'fragments']) expect(seen[what], what).toBeGreaterThan(10_000);
+  expect(seen['full_families']).toBeGreaterThan(50);
+  const turned = seen['turned'] as number[];
+  expect(turned).toHaveLength(8);
+  for (const count of turned) expect(count).toBeGreaterThan(150);
 });
 
 it('DP-4 passes the front door’s tests under AddressSanitizer and UndefinedBehaviorSanitizer in Node', async () => {
