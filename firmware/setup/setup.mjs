@@ -43,7 +43,7 @@ const SYSTEM = [
   { probe: 'conntrack', packages: ['conntrack'], why: 'ending established flows' },
   { probe: 'ethtool', packages: ['ethtool'], why: 'the lab' },
   { probe: 'unshare', packages: ['util-linux'], why: 'the lab' },
-  { probe: 'nft', packages: ['nftables'], why: 'tests of established flows', test: true },
+  { probe: 'nft', packages: ['nftables'], why: 'tests of routes, and a bench', test: true },
   { probe: 'openssl', packages: ['openssl'], why: 'tests of flows', test: true },
   { probe: 'ssh', packages: ['openssh-client'], why: 'tests of flows', test: true },
   { probe: 'nfcapd', packages: ['nfdump'], why: 'tests of flow export', test: true },

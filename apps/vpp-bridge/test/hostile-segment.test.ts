@@ -70,7 +70,7 @@ it('DP-8 reads of any bytes in a ring only whole events, in order, and counts al
             writer.store32(offset + layout.telemetry.kind, (bytes[48] ?? 0) % 6);
           }
         }
-        const { events, next, gaps } = readRing(reader, 0, from);
+        const { records: events, next, gaps } = readRing(reader, 0, from);
         whole += events.length;
         expect(next).toBe(written);
         expect(BigInt(events.length) + gaps).toBe(written - (from > written ? 0n : from));
