@@ -105,6 +105,8 @@ export class Underlay {
   readonly #proposals: Proposals;
   readonly #host: HostedParticipant;
   readonly #answers = new Map<string, Answered>();
+  /** The mutations that were let in so far, done or taken back; never rejects. No longer than there are permits. */
+  #before: Promise<unknown> = Promise.resolve();
   readonly #settle: () => void;
 
   constructor(parts: UnderlayParts) {
@@ -305,10 +307,20 @@ export class Underlay {
       return { outcome: 'refusal', refusal: refusalOf(answer) };
     }
     try {
-      return await this.#write(mutation, change, answer, proposal);
+      return await this.#inTurn(() => this.#write(mutation, change, answer, proposal));
     } finally {
       answer.release();
     }
+  }
+
+  /**
+   * One mutation after the other: what is taken back is what stood before it, which nobody else may be changing. Who
+   * waits while the posture changes is told so when its turn comes; those before it are then stopped as well.
+   */
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#before.then(work);
+    this.#before = turn.catch(() => undefined);
+    return await turn;
   }
 
   /** The writes of a mutation: the desired set, then the kernel. The permit is looked at before each (UN-14). */

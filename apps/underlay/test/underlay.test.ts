@@ -177,6 +177,24 @@ async function stand() {
 const viaOf = (items: readonly RouteSpec[]): (string | undefined)[] => items.map(({ via }) => via);
 
 describe('mutations that a tightening overtakes', () => {
+  it('UN-14 of two of the same route nothing is kept, whichever is taken back first', async () => {
+    const { underlay, routes, hold, release, tighten, execute } = await stand();
+    hold();
+    const replies = Promise.all([execute('mutation-a', '10.7.0.2'), execute('mutation-b', '10.7.0.3')]);
+    // The first one stands in the file and waits for the kernel.
+    await expect.poll(() => routes.durable.items.length, { timeout: 10_000 }).toBe(1);
+    expect(underlay.status().permits).toBe(2);
+    tighten(2n, 5, 2);
+    for (const reply of await replies)
+      expect(reply).toMatchObject({ outcome: 'refusal', refusal: { code: 'GATE_SHUT' } });
+    release();
+    await expect
+      .poll(() => underlay.status(), { timeout: 10_000 })
+      .toMatchObject({ appliedEpoch: 2n, permits: 0 });
+    expect(viaOf(routes.durable.items)).toEqual([]);
+    expect(inKernel()).not.toContain(DESTINATION);
+  });
+
   it('UN-14 whose taking back the disk refuses are told so, and reach the kernel all the same not', async () => {
     const { underlay, routes, file, hold, release, tighten, execute } = await stand();
     hold();
