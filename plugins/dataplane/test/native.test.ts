@@ -19,6 +19,7 @@ const PROGRAMS = [
   'telemetry_ring',
   'governor_threads',
   'governor_memory',
+  'governor_restart',
 ];
 
 let scratch: string;
@@ -93,6 +94,19 @@ for (const [sanitizer, program] of [
     expect(seen).toMatchObject({ rounds: 3, good: true, loose: 0 });
     expect(status).toBe(0);
   });
+
+it('DP-7 stays at the safe level over processes killed at any moment, until a newer epoch is stored', () => {
+  const { status, seen, errors } = run('governor_restart', mkdtempSync(join(scratch, 'board-')));
+  expect(errors).toBe('');
+  expect(status).toBe(0);
+  // What the first one obeys in the silence, what the last one obeys when all are heard again, and what at a newer epoch.
+  expect(seen).toEqual({
+    acknowledged: [2, 2, 5],
+    'never acknowledged': [2, 2, 5],
+    torn: [2, 2, 5],
+    'one of two': [2, 2, 5],
+  });
+});
 
 it('DP-4 survives a million random and mutated frames and damaged tables under AddressSanitizer', () => {
   const { status, seen, errors } = run('fuzz_packets', '1000000', '20261122');
