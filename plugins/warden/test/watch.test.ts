@@ -140,6 +140,21 @@ describe('the data plane', () => {
     expect(stage.show().failClosed[0].level).toBe(0);
   });
 
+  it('PO-12 DP-7 a data plane that stays silent is killed when its first miss says so, however many decisions follow', async () => {
+    const { posture, plane } = await settled({}, 1);
+    await plane.stop();
+    const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    // More misses than one path has places for, before the first one's time is over.
+    for (let epoch = 8; plane.status === undefined && epoch < 1_000; epoch++) {
+      await posture.tell('tighten', epoch, 2, 2, 0);
+      await sleep(10);
+    }
+    expect(plane.status).toBe('SIGKILL');
+    const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
+    expect(killed).toMatchObject({ subject: 'a', epoch: 7n, level: 2, outcome: 0 });
+    expect(killed?.actedAtNs).toBeGreaterThanOrEqual(decided + 320n * MS);
+  });
+
   it('PO-12 a coordinator that is stopped right after the store changes nothing', async () => {
     const { posture, plane } = await settled();
     await plane.stop();
@@ -629,16 +644,27 @@ describe('hostile segments', () => {
     const plane = await stage.actorAs(64703, 'dataplane', 'a', 1);
     const victim = await stage.actor('participant', 'o', 1);
     await stage.seen();
-    const stat = readFileSync(`/proc/${victim.pid}/stat`, 'utf8');
-    await plane.tell('pose', victim.pid, stat.slice(stat.lastIndexOf(')')).split(' ')[20] ?? '0');
+    const startOf = (pid: number): string => {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      return stat.slice(stat.lastIndexOf(')')).split(' ')[20] ?? '0';
+    };
+    await plane.tell('pose', victim.pid, startOf(victim.pid));
     await stage.seen();
     await plane.tell('mute', 1);
     await posture.tell('tighten', 7, 5, 2, 0);
     const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
     expect(killed).toMatchObject({ subject: 'a', outcome: NO_SUCH_PROCESS });
+    // Tried again without a word for each time.
+    await sleep(500);
+    expect(stage.show().violations.filter((v) => v.kind === KIND.DATAPLANE_KILLED)).toHaveLength(1);
     expect(warden.log).toContain('it cannot be killed through it');
     expect(await victim.tell('beat', 1)).toBeGreaterThan(0n);
     expect(plane.status).toBeUndefined();
     expect(stage.show().failClosed[0].level).toBe(2);
+    // As soon as it is known by what process it runs, the kill that is due is done.
+    await plane.tell('pose', plane.pid, startOf(plane.pid));
+    expect(await plane.end()).toBe('SIGKILL');
+    const [, done] = await stage.violations(KIND.DATAPLANE_KILLED, 2);
+    expect(done).toMatchObject({ subject: 'a', epoch: 7n, outcome: 0 });
   });
 });
