@@ -97,14 +97,13 @@ describe('services', () => {
           name: 'stopped',
           exec: [ACTOR, 'participant', stage.board, 'o', '1'],
           segment: 'participant-o',
-          beatStale: millisOf(300),
-          startGrace: millisOf(100),
+          beatStale: millisOf(2_000),
+          startGrace: millisOf(5_000),
           output: join(stage.board, 'out'),
         },
       ],
     });
     await until('its pid', () => lines('out').length >= 1);
-    await sleep(600);
     process.kill(Number(lines('out')[0]), 'SIGSTOP');
     await until('the verdict on the stopped one', () =>
       stage.show().violations.find((v) => v.kind === KIND.STALE_SERVICE && v.subject === 'stopped'),
@@ -204,6 +203,24 @@ describe('services', () => {
     expect(await missing.end()).toBe(1);
     expect(missing.log).toContain('cannot start service none: /nonexistent: exec: No such file or directory');
   });
+});
+
+it('PO-12 a oneshot that fails ends the start though nobody reads what the warden says', async () => {
+  const fifo = join(stage.board, 'full');
+  const config = stage.write(
+    'warden.conf',
+    wardenConfigText(
+      baseConfig(stage.board, { oneshots: [{ name: 'fails', exec: shell('echo no; exit 9') }] }),
+    ),
+  );
+  // Standard error is a pipe that is full, and that is never read.
+  const full = `mkfifo ${fifo}; exec 3<>${fifo}; dd if=/dev/zero of=${fifo} bs=4096 oflag=nonblock 2>/dev/null`;
+  const warden = stage.run('/bin/sh', [
+    '-c',
+    `${full}; exec "$0" --config ${config} 2>&3 3>&-`,
+    WARDEN_BINARY,
+  ]);
+  expect(await warden.end()).toBe(1);
 });
 
 /* Needs root, and a kernel with namespaces: what the lab needs anyway. */
