@@ -36,6 +36,7 @@ import {
   type RouteChange,
   type RouteEdit,
   RouteSet,
+  type RouteSetOptions,
   settledWithin,
   statusOf,
 } from '@kedge/route-set';
@@ -64,6 +65,8 @@ export interface UnderlayParts {
   readonly authoriser: Authoriser;
   readonly clock: Clock;
   readonly log: UnderlayLog;
+  /** How `ip` is run; default: in the network namespace of this process. */
+  readonly tools?: RouteSetOptions['tools'];
 }
 
 /** What is known of a caller by the socket that it came in by. */
@@ -102,13 +105,21 @@ export class Underlay {
   readonly #proposals: Proposals;
   readonly #host: HostedParticipant;
   readonly #answers = new Map<string, Answered>();
+  /** The mutations that were let in so far, done or taken back; never rejects. No longer than there are permits. */
+  #before: Promise<unknown> = Promise.resolve();
   readonly #settle: () => void;
 
   constructor(parts: UnderlayParts) {
-    const { config, board, slot, accords, clock, log } = parts;
+    const { config, board, slot, accords, clock, log, tools } = parts;
     this.#parts = parts;
     this.#proposals = new Proposals(parts.proposals);
-    this.#routes = new RouteSet({ mode: 'underlay', store: parts.routes, accords, log });
+    this.#routes = new RouteSet({
+      mode: 'underlay',
+      store: parts.routes,
+      accords,
+      log,
+      ...(tools === undefined ? {} : { tools }),
+    });
     this.#gate = new PostureGate({
       view: () => gateViewOf(board.snapshot(), 'underlay'),
       ruleOf: (level) => this.#ruleOf(level),
@@ -296,10 +307,20 @@ export class Underlay {
       return { outcome: 'refusal', refusal: refusalOf(answer) };
     }
     try {
-      return await this.#write(mutation, change, answer, proposal);
+      return await this.#inTurn(() => this.#write(mutation, change, answer, proposal));
     } finally {
       answer.release();
     }
+  }
+
+  /**
+   * One mutation after the other: what is taken back is what stood before it, which nobody else may be changing. Who
+   * waits while the posture changes is told so when its turn comes; those before it are then stopped as well.
+   */
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#before.then(work);
+    this.#before = turn.catch(() => undefined);
+    return await turn;
   }
 
   /** The writes of a mutation: the desired set, then the kernel. The permit is looked at before each (UN-14). */
@@ -319,15 +340,38 @@ export class Underlay {
       (permit.check() && (await settledWithin(this.#host.reconcileNow(), APPLY_WITHIN_MS, permit.signal)));
     if (!applied && !permit.check()) {
       // The posture changed in between: what was not brought about is taken back, whole.
-      await this.#routes.edit(undo, level);
-      log.warn({ mutation: mutation.id }, 'a change was taken back, the posture changed under it');
-      return refused(shut(mutation));
+      return refused(await this.#takeBack(mutation, undo, level));
     }
-    if (proposal !== undefined) await this.#proposals.remove(proposal.id);
+    if (proposal !== undefined) await this.#forget(proposal);
     const { changed, withheld } = edit;
     const { id, principal, tier } = mutation;
     log.info({ mutation: id, principal, tier, epoch: permit.epoch, changed }, 'a change was executed');
     return { outcome: 'done', done: { changed, withheld, epoch: permit.epoch, applied } };
+  }
+
+  /** Takes a change back whose permit has ended; what is to be answered. */
+  async #takeBack(mutation: Mutation, undo: RouteChange, level: Level): Promise<Said> {
+    const { log } = this.#parts;
+    try {
+      await this.#routes.takeBack(undo, level);
+    } catch (error) {
+      log.error({ err: error, mutation: mutation.id }, 'a change was taken back in memory alone');
+      return notTakenBack(mutation);
+    } finally {
+      // A round may have brought some of it about meanwhile. Not waited for: it waits for this permit.
+      this.#host.reconcileNow().catch(() => undefined);
+    }
+    log.warn({ mutation: mutation.id }, 'a change was taken back, the posture changed under it');
+    return shut(mutation);
+  }
+
+  /** A proposal that was executed waits no more. The change stands, whether that can be written or not. */
+  async #forget({ id }: KeptProposal): Promise<void> {
+    try {
+      await this.#proposals.remove(id);
+    } catch (error) {
+      this.#parts.log.error({ err: error, proposal: id }, 'a proposal was executed and waits all the same');
+    }
   }
 
   #ruleOf(level: Level): GateRule {
@@ -435,6 +479,15 @@ function shut({ id }: Mutation): Said {
     code: 'GATE_SHUT',
     message: `cannot go on with ${id}: the posture changed, nothing of it was kept`,
     help: 'ask again under the new posture',
+    rule: 'one-epoch-per-permit',
+  };
+}
+
+function notTakenBack({ id }: Mutation): Said {
+  return {
+    code: 'UNDERLAY_NOT_TAKEN_BACK',
+    message: `cannot go on with ${id}: the posture changed, it is not in force, but its file could not be written`,
+    help: 'mend the disk: until it can be written a start of the service would bring the change back',
     rule: 'one-epoch-per-permit',
   };
 }

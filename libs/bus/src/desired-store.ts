@@ -18,8 +18,10 @@ export interface DesiredStoreOptions<Item> {
 
 /** A desired set in memory and in its file. */
 export interface DesiredStore<Item> {
-  /** The set as it is meant now; {@link save} makes it durable. */
+  /** The set as it is meant now; {@link save} makes it durable. The next change builds on it. */
   readonly current: DesiredSet<Item>;
+  /** The set that stands in the file: what goes into the world goes by it, as a start would. */
+  readonly durable: DesiredSet<Item>;
   /**
    * Why the file that was found could not be taken (`RECONCILE_DESIRED_DAMAGED`); the set is empty then, which is the
    * strictest there is. Ends with the next good {@link save}; the damaged file is kept aside as PATH.damaged.
@@ -29,10 +31,11 @@ export interface DesiredStore<Item> {
   readonly absent: boolean;
   /**
    * Takes a set at once into memory and resolves when it is durable. Saves that come while one is written share the
-   * next write: the newest set wins, and all of them resolve with it.
+   * next write: the newest set wins, and all of them resolve with it. Where one fails, those that came meanwhile fail
+   * with it, for they were made from it.
    *
-   * @throws KedgeError `BUS_DESIRED_FAILED` (storage failed; memory has the new set, the file the old one),
-   *   `RECONCILE_DESIRED_INVALID`; nothing is taken then.
+   * @throws KedgeError `BUS_DESIRED_FAILED` (storage failed; memory has the durable set again, and so has the file
+   *   wherever it could be written at all), `RECONCILE_DESIRED_INVALID`; nothing is taken then.
    */
   save(set: DesiredSet<Item>): Promise<void>;
   /** Waits for what is under way. */
@@ -78,10 +81,13 @@ export async function openDesiredStore<Item>({
 class OpenStore<Item> implements DesiredStore<Item> {
   readonly absent: boolean;
   current: DesiredSet<Item>;
+  durable: DesiredSet<Item>;
   damage: KedgeError | undefined;
   readonly #path: string;
   readonly #encode: (set: DesiredSet<Item>) => string;
-  #next: { readonly text: string; readonly done: PromiseWithResolvers<void> } | undefined;
+  #next:
+    | { readonly set: DesiredSet<Item>; readonly text: string; readonly done: PromiseWithResolvers<void> }
+    | undefined;
   #writing: Promise<void> | undefined;
 
   constructor(
@@ -94,6 +100,7 @@ class OpenStore<Item> implements DesiredStore<Item> {
     this.#path = path;
     this.#encode = encode;
     this.current = current;
+    this.durable = current;
     this.damage = damage;
     this.absent = absent;
   }
@@ -102,7 +109,7 @@ class OpenStore<Item> implements DesiredStore<Item> {
     const text = this.#encode(set);
     this.current = set;
     const done = this.#next?.done ?? withResolvers();
-    this.#next = { text, done };
+    this.#next = { set, text, done };
     this.#writing ??= this.#write();
     await done.promise;
   }
@@ -115,18 +122,42 @@ class OpenStore<Item> implements DesiredStore<Item> {
   async #write(): Promise<void> {
     // Saves of one turn of the event loop are one write.
     await Promise.resolve();
-    for (let next = this.#next; next !== undefined; next = this.#next) {
-      this.#next = undefined;
+    for (let next = this.#takeNext(); next !== undefined; next = this.#takeNext()) {
+      let named = false;
       try {
         if (this.damage !== undefined) await keepAside(this.#path);
-        await replaceFile(this.#path, next.text);
+        await replaceFile(this.#path, next.text, () => {
+          named = true;
+        });
         this.damage = undefined;
+        this.durable = next.set;
         next.done.resolve();
       } catch (cause) {
-        next.done.reject(failed(this.#path, 'write', cause));
+        await this.#putBack(named);
+        const error = failed(this.#path, 'write', cause);
+        next.done.reject(error);
+        // What came meanwhile was made from what has just failed.
+        this.#takeNext()?.done.reject(error);
       }
     }
     this.#writing = undefined;
+  }
+
+  /**
+   * What could not be made durable is in force nowhere: memory goes back, and so does the file where only the flush of
+   * its name failed. Tried once; a disk that fails twice keeps what it has.
+   */
+  async #putBack(named: boolean): Promise<void> {
+    if (named && this.damage === undefined) {
+      await replaceFile(this.#path, this.#encode(this.durable)).catch(() => undefined);
+    }
+    this.current = this.durable;
+  }
+
+  #takeNext() {
+    const next = this.#next;
+    this.#next = undefined;
+    return next;
   }
 }
 
@@ -150,8 +181,10 @@ function withResolvers(): PromiseWithResolvers<void> {
  * The new content under the old name. The file is whole and on stable storage before it gets the name, and the name is
  * on stable storage before this resolves. A failed fsync is never tried again on the same file: the next write makes
  * a new one.
+ *
+ * @param onNamed called once the name stands for the new content, durably or not.
  */
-async function replaceFile(path: string, text: string): Promise<void> {
+async function replaceFile(path: string, text: string, onNamed?: () => void): Promise<void> {
   const temporary = `${path}.new`;
   // What an earlier write left there was never the file.
   const handle = await open(
@@ -164,6 +197,7 @@ async function replaceFile(path: string, text: string): Promise<void> {
     await handle.sync();
     await handle.close();
     await rename(temporary, path);
+    onNamed?.();
     await syncDirectory(dirname(path));
   } catch (cause) {
     await handle.close().catch(() => undefined);

@@ -6,7 +6,7 @@
 import type { DesiredStore, ListedRoute, ListRoutesReply, ListRoutesRequest, OwnLimit } from '@kedge/bus';
 import type { Applied, Participant, Plan, Verification } from '@kedge/contracts';
 import { allowsRoute, type PathsAccord } from '@kedge/posture';
-import { type Edit, editedSet, isFirstEscalation } from '@kedge/reconcile';
+import { type DesiredSet, type Edit, editedSet, isFirstEscalation } from '@kedge/reconcile';
 import {
   applyPlan,
   carryOut,
@@ -54,6 +54,11 @@ export class RouteSet {
   readonly #kind;
   /** The level that was verified last. */
   #verifiedAt: Level | undefined;
+  /** By key what a change that was taken back has to leave, undefined = nothing, where the file says otherwise still. */
+  readonly #owed = new Map<string, RouteSpec | undefined>();
+  #paying = false;
+  /** What the file says, less what is owed to it. */
+  #inForce: { readonly of: readonly RouteSpec[]; readonly items: readonly RouteSpec[] } | undefined;
   /** What a level leaves of the set, by the level's accord: a pure filter, asked for several times a transition. */
   #worlds: { readonly of: readonly RouteSpec[]; readonly at: WeakMap<PathsAccord, RouteWorld> } | undefined;
 
@@ -62,9 +67,15 @@ export class RouteSet {
     this.#kind = routeKind(options.mode);
   }
 
-  /** Everything that is wanted, at whatever level. */
+  /** Everything that is wanted, at whatever level. What is not durable yet is not wanted yet: it may come to nothing. */
   get desired(): readonly RouteSpec[] {
-    return this.#options.store.current.items;
+    const { durable } = this.#options.store;
+    if (this.#owed.size === 0) return durable.items;
+    if (this.#inForce?.of !== durable.items) {
+      const { items } = editedSet(this.#kind, durable, this.#owedEdits());
+      this.#inForce = { of: durable.items, items };
+    }
+    return this.#inForce.items;
   }
 
   /** The epoch at which the set was last reconciled with the world before an escalation (PO-18). */
@@ -80,6 +91,11 @@ export class RouteSet {
       ...(accords.refusal === undefined
         ? []
         : [`no accords, nothing is allowed: ${accords.refusal.code}: ${accords.refusal.message}`]),
+      ...(this.#owed.size === 0
+        ? []
+        : [
+            `what was taken back still stands in the file, and a start would bring it about: routes ${this.#owed.size}`,
+          ]),
     ];
   }
 
@@ -93,8 +109,8 @@ export class RouteSet {
   }
 
   /**
-   * Takes a change as a whole: all of it is durable when this resolves, and nothing of it when it throws before the
-   * disk was tried. The kernel is not touched.
+   * Takes a change as a whole: all of it is durable when this resolves, and nothing of it is in force when it throws.
+   * The kernel is not touched.
    *
    * @throws KedgeError `ROUTE_SET_DAMAGED`, `ROUTE_SET_FULL`, `BUS_DESIRED_FAILED`
    */
@@ -108,14 +124,16 @@ export class RouteSet {
         cause: store.damage,
       });
     }
-    const before = new Map(this.desired.map((route) => [this.#kind.keyOf(route), JSON.stringify(route)]));
+    const paid = [...this.#owed];
+    const base = this.#base();
+    const before = new Map(base.items.map((route) => [this.#kind.keyOf(route), JSON.stringify(route)]));
     const put = change.add.filter((route) => before.get(this.#kind.keyOf(route)) !== JSON.stringify(route));
     const gone = change.remove.filter((key) => before.has(key));
     const edits: Edit<RouteSpec>[] = [
       ...gone.map((key): Edit<RouteSpec> => ({ do: 'remove', key })),
       ...put.map((item): Edit<RouteSpec> => ({ do: 'put', item })),
     ];
-    const set = editedSet(this.#kind, store.current, edits);
+    const set = editedSet(this.#kind, base, edits);
     if (set.items.length > MAX_ROUTES) {
       throw new KedgeError({
         code: 'ROUTE_SET_FULL',
@@ -124,7 +142,9 @@ export class RouteSet {
       });
     }
     const changed = edits.length;
-    if (changed > 0) await store.save(set);
+    if (changed > 0 || paid.length > 0) await store.save(set);
+    for (const [key, route] of paid) if (this.#owed.get(key) === route) this.#owed.delete(key);
+    this.#inForce = undefined;
     return {
       changed,
       unchanged: change.add.length + change.remove.length - changed,
@@ -134,12 +154,25 @@ export class RouteSet {
 
   /** The change that takes another one back, as the set stands now. */
   inverse({ add, remove }: RouteChange): RouteChange {
-    const now = new Map(this.desired.map((route) => [this.#kind.keyOf(route), route]));
+    const now = new Map(this.#base().items.map((route) => [this.#kind.keyOf(route), route]));
     const keys = [...add.map((route) => this.#kind.keyOf(route)), ...remove];
     return {
       add: keys.flatMap((key) => now.get(key) ?? []),
       remove: keys.filter((key) => !now.has(key)),
     };
+  }
+
+  /**
+   * Takes a change back by its {@link inverse}: from now on it is in force nowhere, and when this resolves the file says
+   * so too. Where it throws the file keeps the change until the disk can be written; a start before that brings it back.
+   *
+   * @throws KedgeError as {@link edit}
+   */
+  async takeBack({ add, remove }: RouteChange, level: Level): Promise<void> {
+    for (const route of add) this.#owed.set(this.#kind.keyOf(route), route);
+    for (const key of remove) this.#owed.set(key, undefined);
+    this.#inForce = undefined;
+    await this.edit({ add: [], remove: [] }, level);
   }
 
   /** @throws KedgeError `ROUTE_SET_REQUEST` */
@@ -185,7 +218,7 @@ export class RouteSet {
     const allows = (route: RouteSpec, level: Level): boolean => this.allowed(route, level);
     if (!isFirstEscalation(store.current, move, allows)) return;
     // No escalation waits for a disk, nor for ten thousand routes to be written down (PO-22): that is done while the
-    // kernel is at work. What is not written then comes with the next edit or escalation.
+    // kernel is at work. What is not written then comes with the next escalation.
     setImmediate(() => {
       store.save({ ...store.current, epochTaken: move.epoch }).catch((error: unknown) => {
         log.warn({ err: error, mode }, 'the epoch of the desired set could not be written');
@@ -214,6 +247,7 @@ export class RouteSet {
         // Every run goes by the accords that are in force at its beginning.
         accords.follow();
         takeReadBack();
+        this.#pay();
         return readRoutes(mode, { ...tools, signal });
       },
       plan: (actual, level, epoch) => planOf(actual, this.#worldAt(level), epoch),
@@ -248,6 +282,31 @@ export class RouteSet {
         }
       },
     };
+  }
+
+  /** What the next change is made from. */
+  #base(): DesiredSet<RouteSpec> {
+    return editedSet(this.#kind, this.#options.store.current, this.#owedEdits());
+  }
+
+  #owedEdits(): Edit<RouteSpec>[] {
+    return [...this.#owed].map(([key, item]) =>
+      item === undefined ? { do: 'remove', key } : { do: 'put', item },
+    );
+  }
+
+  /** Tries to write what is owed to the file; nobody waits for it. */
+  #pay(): void {
+    const { mode, log } = this.#options;
+    if (this.#owed.size === 0 || this.#paying) return;
+    this.#paying = true;
+    this.edit({ add: [], remove: [] }, LOCKDOWN)
+      .catch((error: unknown) => {
+        log.warn({ err: error, mode }, 'a change that was taken back still stands in the file');
+      })
+      .finally(() => {
+        this.#paying = false;
+      });
   }
 
   /** What the kernel is to hold at a level. */

@@ -23,6 +23,12 @@
 /* Heard again: a heartbeat no older than a service may be silent before it counts as stale. */
 #define FRESH_NS UINT64_C(1000000000)
 
+/*
+ * The safe level was taken over, and not every worker of the predecessor says at which epoch: it was killed before it
+ * acknowledged, or in the middle of it. The decision that is found first stands for it then, which is no older.
+ */
+#define SINCE_UNKNOWN UINT64_MAX
+
 /* What is obeyed in place of a fail-closed line that cannot be read: level 1. */
 #define LINE_REFUSED kedge_word_of(0, 0, KEDGE_LEVEL_LOCKDOWN)
 
@@ -144,13 +150,16 @@ enum kedge_refusal kedge_governor_open(struct kedge_governor *g, const struct ke
    * Counters and rings go on, so that their readers see no step back; and so does the safe level, which ends
    * with a newer epoch and not with a new process (DP-7). */
   atomic_store_explicit(&g->shared->beat.serving, 0, memory_order_release);
-  bool safe = atomic_load_explicit(&g->shared->safe_level, memory_order_relaxed) != 0;
+  bool safe = atomic_load_explicit(&g->shared->safe_level, memory_order_relaxed) != 0, known = true;
+  unsigned workers = atomic_load_explicit(&g->shared->workers, memory_order_relaxed);
   uint64_t epoch = 0;
   for (unsigned i = 0; i < KEDGE_MAX_WORKERS; i++) {
     struct kedge_worker *shared = &g->shared->worker[i];
     struct kedge_ack_view none = {0}, left;
-    if (kedge_ack_read(&shared->ack, &left) && left.epoch > epoch)
+    bool told = kedge_ack_read(&shared->ack, &left) && left.level != 0;
+    if (told && left.epoch > epoch)
       epoch = left.epoch;
+    known = known && (told || i >= workers);
     kedge_ack_write(&shared->ack, &none);
     atomic_store_explicit(&shared->generation, 0, memory_order_seq_cst);
     atomic_store_explicit(&shared->fail_closed_seen, 0, memory_order_release);
@@ -159,7 +168,7 @@ enum kedge_refusal kedge_governor_open(struct kedge_governor *g, const struct ke
   }
   atomic_store_explicit(&g->shared->workers, options->workers, memory_order_release);
   atomic_store_explicit(&g->shared->safe_level, safe ? options->safe_level : 0, memory_order_release);
-  atomic_store_explicit(&g->silent_since_epoch, safe ? epoch + 1 : 0, memory_order_release);
+  atomic_store_explicit(&g->silent_since_epoch, !safe ? 0 : known ? epoch + 1 : SINCE_UNKNOWN, memory_order_release);
   g->memory_locked = kedge_segment_lock_memory(&g->own);
   g->opened_at_ns = kedge_now_ns();
   kedge_beat(&g->shared->beat, g->opened_at_ns);
@@ -242,6 +251,11 @@ static bool safe_now(struct kedge_governor *g, const struct kedge_posture_segmen
     atomic_store_explicit(&g->silent_since_epoch, epoch + 1, memory_order_release);
     atomic_store_explicit(&g->shared->safe_level, g->options.safe_level, memory_order_release);
     return true;
+  }
+  if (noticed == SINCE_UNKNOWN) {
+    /* Of several workers the first one says it; without a decision it stays unknown. */
+    if (epoch == 0 || atomic_compare_exchange_strong(&g->silent_since_epoch, &noticed, epoch + 1))
+      return true;
   }
   if (epoch + 1 > noticed && is_fresh(g, coordinator, now) && is_fresh(g, keeper, now)) {
     atomic_store_explicit(&g->silent_since_epoch, 0, memory_order_release);

@@ -100,7 +100,7 @@ struct kedge_governor {
   KEDGE_ATOMIC(uint64_t) turn;                      /* +1 each time a mapping is taken away */
   KEDGE_ATOMIC(struct kedge_mapping *) mapping[KEDGE_SOURCES]; /* NULL = refused */
   KEDGE_ATOMIC(uint32_t) refusal[KEDGE_SOURCES];    /* enum kedge_refusal */
-  KEDGE_ATOMIC(uint64_t) silent_since_epoch;        /* 0 = heard; otherwise epoch + 1 when the silence was noticed */
+  KEDGE_ATOMIC(uint64_t) silent_since_epoch;        /* 0 = heard; otherwise 1 + its epoch; all ones = not known which */
   KEDGE_ATOMIC(uint32_t) loaded;                    /* private bell: mappings or findings changed */
   struct kedge_reader watch;                        /* of loader.h's kedge_watch */
   struct kedge_mapping *retired;

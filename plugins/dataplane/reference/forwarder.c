@@ -89,44 +89,55 @@ static void stop(int signal)
 
 /* ---------------------------------------------------------------- refusals */
 
-static bool file_says_one(const char *path)
+/* A switch of the kernel. One that is not there is no where `may_lack` says that the kernel may be built without it. */
+static enum kedge_answer switched_on(const char *path, bool may_lack)
 {
-  char c = '0';
+  char c = 0;
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0)
-    return false;
-  if (read(fd, &c, 1) != 1)
-    c = '0';
+    return may_lack && errno == ENOENT ? KEDGE_ANSWER_NO : KEDGE_ANSWER_UNKNOWN;
+  ssize_t n = read(fd, &c, 1);
   close(fd);
-  return c == '1';
+  if (n != 1 || (c != '0' && c != '1'))
+    return KEDGE_ANSWER_UNKNOWN;
+  return c == '1' ? KEDGE_ANSWER_YES : KEDGE_ANSWER_NO;
 }
 
-/* The kernel must not carry packets round us: no forwarding, no bridge, no address on a port (DP-6, DP-7). */
+static bool forwards_not(const char *path, bool may_lack)
+{
+  enum kedge_answer on = switched_on(path, may_lack);
+  if (on == KEDGE_ANSWER_YES)
+    say("refused: %s is 1, the kernel would forward round the rules", path);
+  else if (on == KEDGE_ANSWER_UNKNOWN)
+    say("refused: %s does not say whether the kernel would forward round the rules", path);
+  return on == KEDGE_ANSWER_NO;
+}
+
+/*
+ * The kernel must not carry packets round us: no forwarding, no bridge, no address on a port (DP-6, DP-7). What the
+ * kernel does not tell is refused like what it tells.
+ */
 static bool kernel_stays_out(const struct kedge_forwarder_options *o)
 {
-  bool good = true;
-  static const char *const FORWARDING[] = {"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"};
-  for (unsigned i = 0; i < 2; i++)
-    if (file_says_one(FORWARDING[i])) {
-      say("refused: %s is 1, the kernel would forward round the rules", FORWARDING[i]);
-      good = false;
-    }
+  bool good = forwards_not("/proc/sys/net/ipv4/ip_forward", false);
+  good = forwards_not("/proc/sys/net/ipv6/conf/all/forwarding", true) && good;
   for (unsigned p = 0; p < o->ports; p++) {
     /* What counts for IPv4 is the flag of the interface that a packet comes in by, not the one of all. */
     char path[96];
     snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/forwarding", o->port[p].name);
-    if (file_says_one(path)) {
-      say("refused: %s is 1, the kernel would forward round the rules", path);
-      good = false;
-    }
-    if (kedge_port_is_enslaved(o->port[p].name)) {
+    good = forwards_not(path, false) && good;
+    enum kedge_answer enslaved = kedge_port_enslaved(o->port[p].name);
+    if (enslaved == KEDGE_ANSWER_YES)
       say("refused: port %s belongs to a bridge or a bond, which would carry its frames too", o->port[p].name);
-      good = false;
-    }
+    else if (enslaved == KEDGE_ANSWER_UNKNOWN)
+      say("refused: it cannot be told whether port %s belongs to a bridge or a bond", o->port[p].name);
+    good = good && enslaved == KEDGE_ANSWER_NO;
   }
   struct ifaddrs *list = NULL;
-  if (getifaddrs(&list) != 0)
-    return good;
+  if (getifaddrs(&list) != 0) {
+    say("refused: it cannot be told which addresses the ports have: %s", strerror(errno));
+    return false;
+  }
   for (struct ifaddrs *a = list; a != NULL; a = a->ifa_next) {
     if (a->ifa_addr == NULL)
       continue;

@@ -65,7 +65,7 @@ fail:;
   return false;
 }
 
-bool kedge_port_is_enslaved(const char *name)
+enum kedge_answer kedge_port_enslaved(const char *name)
 {
   struct {
     struct nlmsghdr header;
@@ -75,16 +75,21 @@ bool kedge_port_is_enslaved(const char *name)
     struct nlmsghdr header;
     uint8_t bytes[16384];
   } answer;
-  bool enslaved = false;
+  enum kedge_answer enslaved = KEDGE_ANSWER_UNKNOWN;
   if (ask.link.ifi_index == 0)
-    return false;
+    return enslaved;
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-  ssize_t n = fd < 0 || send(fd, &ask, sizeof(ask), 0) < 0 ? -1 : recv(fd, &answer, sizeof(answer), 0);
-  if (n > 0 && NLMSG_OK(&answer.header, (size_t)n) && answer.header.nlmsg_type == RTM_NEWLINK) {
+  /* MSG_TRUNC: the length that it has, also when it was cut. */
+  ssize_t n = fd < 0 || send(fd, &ask, sizeof(ask), 0) < 0 ? -1 : recv(fd, &answer, sizeof(answer), MSG_TRUNC);
+  if (n > 0 && n <= (ssize_t)sizeof(answer) && NLMSG_OK(&answer.header, (size_t)n) &&
+      answer.header.nlmsg_type == RTM_NEWLINK && answer.header.nlmsg_len >= NLMSG_LENGTH(sizeof(struct ifinfomsg))) {
     struct ifinfomsg *link = NLMSG_DATA(&answer.header);
     int left = (int)IFLA_PAYLOAD(&answer.header);
+    if (link->ifi_index == ask.link.ifi_index)
+      enslaved = KEDGE_ANSWER_NO;
     for (struct rtattr *a = IFLA_RTA(link); RTA_OK(a, left); a = RTA_NEXT(a, left))
-      enslaved |= a->rta_type == IFLA_MASTER;
+      if (enslaved == KEDGE_ANSWER_NO && a->rta_type == IFLA_MASTER)
+        enslaved = KEDGE_ANSWER_YES;
   }
   if (fd >= 0)
     close(fd);

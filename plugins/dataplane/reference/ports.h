@@ -58,8 +58,14 @@ bool kedge_frame_offload_holds(const struct kedge_frame *frame, const struct ked
 bool kedge_port_open(struct kedge_port *port, const char **what);
 void kedge_port_close(struct kedge_port *port);
 
-/* True where the interface belongs to a bridge, a bond or the like, which would take its frames too. */
-bool kedge_port_is_enslaved(const char *name);
+/* What was found out about the kernel. What cannot be told is never taken for no. */
+enum kedge_answer { KEDGE_ANSWER_NO, KEDGE_ANSWER_YES, KEDGE_ANSWER_UNKNOWN };
+
+/*
+ * Whether the interface belongs to a bridge, a bond or the like, which would take its frames too. UNKNOWN where there
+ * is no such interface or the kernel does not say.
+ */
+enum kedge_answer kedge_port_enslaved(const char *name);
 
 /*
  * Takes up to KEDGE_BATCH waiting frames into `frame`, VLAN tags put back where the kernel took them off.

@@ -13,7 +13,7 @@ import { buildLevelTable, forwarderPath } from '../src/index.js';
 import { applicationCounts, type FlowRecord, flowRecords, flowsWritten } from './flow-records.js';
 import { ARP, arp, BROADCAST, ethernet, IP4, ip4, mac, tcp, udp } from './frames.js';
 import { levelSpec } from './rules.js';
-import { make, Scenario } from './scenario.js';
+import { make, ROOT, Scenario } from './scenario.js';
 
 const ZONES = ['management', 'branch', 'servers', 'uplink', 'guest'] as const;
 const OWN = '--owner posture=0 --owner warden=0 --owner tables=0';
@@ -110,7 +110,7 @@ async function fate(name: Class): Promise<string> {
 
 beforeAll(async () => {
   scratch = mkdtempSync(join(tmpdir(), 'kedge-forwarder-'));
-  make('build/test/scenario', 'build/kedge-forwarder');
+  make('build/test/scenario', 'build/test/kernel_says_nothing.so', 'build/kedge-forwarder');
   world = await Scenario.start();
   for (const name of ['posture', 'warden', 'tables']) await world.do(`create ${name}`);
   // Every test finds tables in force and starts a forwarder of its own.
@@ -350,11 +350,15 @@ describe('what is obeyed', () => {
     for (const name of ['posture', 'tables']) {
       await world.do(`storm ${name}`);
       expect(await fate('ordinary')).toBe('pass');
-      // Process 1 is who rings; what it gets is the measure of a machine that may be busy.
+      // Process 1 is who rings; what it gets is the measure of a machine that may be busy. A second in which it got
+      // less than half a processor says nothing; who listened to every ring would cost as much in each of them.
       const ticks = (of: number): string => `$(awk '{print $14+$15}' /proc/${of}/stat)`;
-      const { status } = await world.do(
-        `sh r=${ticks(1)}; f=${ticks(pid)}; sleep 1; test $((2 * (${ticks(pid)} - f))) -lt $((${ticks(1)} - r))`,
-      );
+      let status: number | undefined = 1;
+      for (let second = 0; second < 10 && status !== 0; second++) {
+        ({ status } = await world.do(
+          `sh r=${ticks(1)}; f=${ticks(pid)}; sleep 1; r=$((${ticks(1)} - r)); test $r -ge 50 -a $((2 * (${ticks(pid)} - f))) -lt $r`,
+        ));
+      }
       expect((await world.do('calm'))['done']).toBeGreaterThan(10_000);
       expect([name, status]).toEqual([name, 0]);
     }
@@ -449,7 +453,8 @@ describe('what is obeyed', () => {
   it('DP-7 beats while idle and shows itself gone after SIGTERM', async () => {
     await start();
     await world.do('sleep 1500');
-    expect((await state()).beatAgeMs).toBeLessThan(1000);
+    // Its age would only grow.
+    await until(async () => (await state()).beatAgeMs < 1000, 'a beat');
     expect(await world.do('end 15 2000')).toMatchObject({ ended: true, code: 0 });
     expect(await state()).toMatchObject({ live: 0, serving: 0, generation: 0 });
   });
@@ -718,11 +723,39 @@ describe('what is refused', () => {
     expect(await fate('critical')).toBe('pass');
   });
 
+  const code = async (args: string, before = ''): Promise<unknown> => {
+    await world.do(`start ${before}${forwarderPath} ${args}`);
+    return (await world.do('end 0 1500'))['code'];
+  };
+
+  it('DP-7 refuses to start where it cannot be told whether the kernel carries packets round it', async () => {
+    const conf = '/proc/sys/net/ipv4/conf/kp-guest';
+    for (const [over, place] of [
+      ['-t tmpfs none', '/proc/sys/net'],
+      ['-t tmpfs none', conf],
+      ['--bind /dev/null', `${conf}/forwarding`],
+      ['--bind /dev/zero', '/proc/sys/net/ipv6/conf/all/forwarding'],
+    ] as const) {
+      await world.do(`sh mount ${over} ${place}`);
+      const answer = await code(ARGUMENTS);
+      await world.do(`sh umount ${place}`);
+      expect([place, answer]).toEqual([place, 3]);
+    }
+    const preload = join(ROOT, 'build/test/kernel_says_nothing.so');
+    for (const silent of ['links', 'addresses']) {
+      const answer = await code(ARGUMENTS, `/usr/bin/env LD_PRELOAD=${preload} SILENT=${silent} `);
+      expect([silent, answer]).toEqual([silent, 3]);
+    }
+    expect(
+      await code(`--board /run/kedge/board --name reference ${OWN} --port kp-branch=2 --port kp-none=3`),
+    ).toBe(3);
+    // A kernel without IPv6 forwards none of it.
+    await world.do('sh mount -t tmpfs none /proc/sys/net/ipv6');
+    await start();
+    await world.do('sh umount /proc/sys/net/ipv6');
+  });
+
   it('refuses to start beside kernel forwarding, a bridge, an address on a port, another process of its name, a wrong command line', async () => {
-    const code = async (args: string): Promise<unknown> => {
-      await world.do(`start ${forwarderPath} ${args}`);
-      return (await world.do('end 0 1500'))['code'];
-    };
     await world.do('sh echo 1 > /proc/sys/net/ipv4/ip_forward');
     expect(await code(ARGUMENTS)).toBe(3);
     await world.do('sh echo 0 > /proc/sys/net/ipv4/ip_forward');
@@ -736,9 +769,6 @@ describe('what is refused', () => {
     expect(await code(ARGUMENTS)).toBe(3);
     await world.do('sh ip addr del 10.77.0.9/24 dev kp-guest');
     expect(await code(`--board /run/none --name reference ${OWN} ${PORTS}`)).toBe(3);
-    expect(
-      await code(`--board /run/kedge/board --name reference ${OWN} --port kp-branch=2 --port kp-none=3`),
-    ).toBe(1);
     for (const args of [
       '',
       `${ARGUMENTS} --poll --fifo 3`,

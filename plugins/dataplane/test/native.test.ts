@@ -24,6 +24,7 @@ const PROGRAMS = [
   'deep_vectors',
   'flows_table',
   'flow_ring',
+  'governor_restart',
 ];
 
 let scratch: string;
@@ -174,6 +175,19 @@ it('DP-11 queues keep order, bytes, bounds and counters over random steps, under
   // All of the meter's rules held, and the steps went everywhere.
   expect(seen).toMatchObject({ steps: 60_000, meters: 8, fullest: 384 });
   for (const what of ['pushed', 'moved', 'withdrawn', 'refused']) expect(seen[what]).toBeGreaterThan(500);
+});
+
+it('DP-7 stays at the safe level over processes killed at any moment, until a newer epoch is stored', () => {
+  const { status, seen, errors } = run('governor_restart', mkdtempSync(join(scratch, 'board-')));
+  expect(errors).toBe('');
+  expect(status).toBe(0);
+  // What the first one obeys in the silence, what the last one obeys when all are heard again, and what at a newer epoch.
+  expect(seen).toEqual({
+    acknowledged: [2, 2, 5],
+    'never acknowledged': [2, 2, 5],
+    torn: [2, 2, 5],
+    'one of two': [2, 2, 5],
+  });
 });
 
 it('DP-4 survives a million random and mutated frames and damaged tables under AddressSanitizer', () => {

@@ -328,8 +328,13 @@ static bool refresh_slot(struct board *board, struct board_slot *slot)
       return exchange(board, slot, NULL, WRITER_DEAD, -1, 0);
     return false;
   }
-  if (!find_writer(slot, &next, &writer, &pidfd, &incarnation) ||
-      !exchange(board, slot, &next, writer, pidfd, incarnation)) {
+  if (!find_writer(slot, &next, &writer, &pidfd, &incarnation)) {
+    kedge_segment_close(&next);
+    return false;
+  }
+  if (!exchange(board, slot, &next, writer, pidfd, incarnation)) {
+    if (pidfd >= 0)
+      close(pidfd);
     kedge_segment_close(&next);
     return false;
   }

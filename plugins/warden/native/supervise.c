@@ -213,9 +213,9 @@ static void tell_output(const struct kedge_unit *u, int fd, off_t from)
   if (end - from > TAIL_BYTES)
     from = end - TAIL_BYTES;
   ssize_t n = pread(fd, text, sizeof(text), from);
-  if (n > 0 && write(STDERR_FILENO, text, (size_t)n) == n && text[n - 1] != '\n')
-    n = write(STDERR_FILENO, "\n", 1);
-  if (n <= 0)
+  if (n > 0)
+    log_text(text, (size_t)n);
+  else
     log_line("oneshot %s said nothing", u->name);
 }
 

@@ -32,6 +32,8 @@ _Static_assert(MAX_BELLS <= KEDGE_MAX_BELLS, "all bells fit into one wait");
 #define PACE_NS UINT64_C(10000000)
 #define PACE_SLEEP_NS UINT64_C(200000)
 #define STALL_NS UINT64_C(500000000)      /* a pass this late: the warden itself was stopped */
+#define KILL_RETRY_NS UINT64_C(100000000) /* a kill that failed is tried again: whose process it is may be known by then */
+#define KILL_TRIES 100u
 #define STACK_BYTES (256u * 1024u)
 
 #define GET(field) atomic_load_explicit(&(field), memory_order_acquire)
@@ -44,7 +46,9 @@ struct pending {
   unsigned level;       /* to be applied at least */
   uint64_t deadline_ns;
   uint64_t kill_at_ns;  /* once missed: silent data planes are killed then */
-  uint32_t killed;      /* bit n = data plane n was dealt with */
+  uint32_t killed;      /* bit n = data plane n was dealt with: killed, or tried often enough */
+  uint8_t tries[CONFIG_MAX_DATAPLANES]; /* kills of it that failed */
+  uint64_t retry_at_ns; /* not before */
 };
 
 static struct watch {
@@ -56,6 +60,7 @@ static struct watch {
   size_t dataplanes;
 
   struct pending pending[KEDGE_PATHS][MAX_PENDING];
+  struct pending silent[CONFIG_MAX_DATAPLANES]; /* the oldest miss of each that lost its place to newer ones */
   uint64_t first_sight_ns;                   /* when the board was first seen; 0 = not yet */
   uint64_t word_epoch, line_epoch;           /* newest seen */
   unsigned word_level, line_level;
@@ -222,6 +227,17 @@ static uint32_t late_on(unsigned path, const struct pending *p)
 
 /* ---------------------------------------------------------------- deadlines */
 
+/* A data plane that goes without an answer is killed when the oldest miss says so, however many follow. */
+static void keep_silent(const struct pending *p)
+{
+  for (unsigned i = 0; i < watch.dataplanes; i++) {
+    if (watch.silent[i].used || (p->killed & (1u << i)) != 0 || late_workers((int)i, p, false) == 0)
+      continue;
+    watch.silent[i] = *p;
+    watch.silent[i].killed = ~(1u << i);
+  }
+}
+
 static struct pending *pending_place(unsigned path)
 {
   struct pending *list = watch.pending[path], *oldest = NULL;
@@ -231,6 +247,8 @@ static struct pending *pending_place(unsigned path)
   for (unsigned i = 0; i < MAX_PENDING; i++)
     if ((list[i].missed || list[i].loosening) && (oldest == NULL || list[i].epoch < oldest->epoch))
       oldest = &list[i];
+  if (oldest != NULL && oldest->missed && path == KEDGE_PATH_DATAPLANE)
+    keep_silent(oldest);
   return oldest;
 }
 
@@ -454,31 +472,65 @@ static void miss(unsigned path, struct pending *p, uint32_t late)
     p->used = false;
 }
 
-/* 50 ms later: what neither acknowledged nor obeys the fail-closed line must not forward any more. */
-static void kill_silent(struct pending *p)
+/* Kills a data plane by every process that it is known to be; 0 or errno. */
+static int kill_dataplane(unsigned i)
 {
+  const struct board_slot *slot = slot_at(watch.dataplane[i]);
+  int outcome = ESRCH;
+  if (board_writer(slot) == WRITER_ALIVE)
+    outcome = act_kill(slot->pidfd);
+  for (size_t s = 0; s < watch.w->config->services; s++) {
+    struct service_state *service = &watch.w->service[s];
+    if (service->slot != watch.dataplane[i] || !service->running)
+      continue;
+    /* Always: the process that the segment names may be another one of the same user. */
+    int why = act_kill(service->pidfd);
+    outcome = why == 0 ? 0 : outcome;
+    service->killed = why == 0;
+  }
+  return outcome;
+}
+
+/*
+ * 50 ms later: what neither acknowledged nor obeys the fail-closed line must not forward any more. Told are the first
+ * try that fails and how it ends. Returns when to try again.
+ */
+static uint64_t kill_silent(struct pending *p, uint64_t now)
+{
+  uint64_t next = UINT64_MAX;
+  if (now < p->retry_at_ns)
+    return p->retry_at_ns;
   for (unsigned i = 0; i < watch.dataplanes; i++) {
     if ((p->killed & (1u << i)) != 0 || late_workers((int)i, p, true) == 0)
       continue;
-    const struct board_slot *slot = slot_at(watch.dataplane[i]);
-    int outcome = ESRCH;
-    if (board_writer(slot) == WRITER_ALIVE)
-      outcome = act_kill(slot->pidfd);
-    for (size_t s = 0; s < watch.w->config->services; s++) {
-      struct service_state *service = &watch.w->service[s];
-      if (service->slot != watch.dataplane[i] || !service->running)
-        continue;
-      /* Always: the process that the segment names may be another one of the same user. */
-      int why = act_kill(service->pidfd);
-      outcome = why == 0 ? 0 : outcome;
-      service->killed = why == 0;
-    }
-    p->killed |= 1u << i;
-    act_record(watch.w, &(struct violation){.kind = KEDGE_VIOLATION_DATAPLANE_KILLED, .path = KEDGE_PATH_DATAPLANE,
-                                            .epoch = p->epoch, .deadline_ns = p->kill_at_ns, .level = p->level,
-                                            .outcome = outcome, .acted_at_ns = kedge_now_ns()},
-               act_short_name(slot->name), NULL);
+    int outcome = kill_dataplane(i);
+    bool first = p->tries[i] == 0;
+    if (outcome != 0)
+      p->tries[i]++;
+    if (outcome == 0 || p->tries[i] == KILL_TRIES)
+      p->killed |= 1u << i;
+    else
+      next = p->retry_at_ns = now + KILL_RETRY_NS;
+    if (first || (p->killed & (1u << i)) != 0)
+      act_record(watch.w, &(struct violation){.kind = KEDGE_VIOLATION_DATAPLANE_KILLED, .path = KEDGE_PATH_DATAPLANE,
+                                              .epoch = p->epoch, .deadline_ns = p->kill_at_ns, .level = p->level,
+                                              .outcome = outcome, .acted_at_ns = kedge_now_ns()},
+                 act_short_name(slot_at(watch.dataplane[i])->name), NULL);
   }
+  return next;
+}
+
+/* The misses that lost their place; returns when to look again. */
+static uint64_t settle_silent(uint64_t now)
+{
+  uint64_t next = UINT64_MAX;
+  for (unsigned i = 0; i < watch.dataplanes; i++) {
+    struct pending *p = &watch.silent[i];
+    p->used = p->used && late_workers((int)i, p, false) != 0;
+    if (p->used)
+      next = earlier(next, now < p->kill_at_ns ? p->kill_at_ns : kill_silent(p, now));
+  }
+  return next;
 }
 
 /*
@@ -523,11 +575,8 @@ static uint64_t settle(unsigned path, struct pending *p, uint64_t now)
     return UINT64_MAX;
   if (!p->missed)
     return p->deadline_ns;
-  if (now >= p->kill_at_ns) {
-    kill_silent(p);
-    return UINT64_MAX; /* the next beat's pass looks whether it is gone */
-  }
-  return p->kill_at_ns;
+  /* Once killed, the next beat's pass looks whether it is gone. */
+  return now < p->kill_at_ns ? p->kill_at_ns : kill_silent(p, now);
 }
 
 /* ------------------------------------------------ the end of a fail-closed line */
@@ -686,6 +735,7 @@ static uint64_t pass(uint64_t now)
     for (unsigned i = 0; i < MAX_PENDING; i++)
       if (watch.pending[path][i].used)
         next = earlier(next, settle(path, &watch.pending[path][i], kedge_now_ns()));
+  next = earlier(next, settle_silent(kedge_now_ns()));
   clear_lines(now);
   next = earlier(next, watch_beats(now));
   for (unsigned i = 0; i < w->board.slots; i++)

@@ -1,6 +1,6 @@
 /**
  * The deadlines of the three paths, driven by real segments: what is set, killed, recorded and cleared.
- * It must not assert speed: stamps are compared with deadlines, with room for a busy machine.
+ * It must not assert speed: nothing is done before its deadline; how soon after it is what the benches measure.
  */
 import {
   chmodSync,
@@ -29,6 +29,7 @@ import {
   until,
   type Actor,
   type Line,
+  type Shown,
   type Violation,
 } from './stage.js';
 
@@ -37,7 +38,9 @@ const MS = 1_000_000n;
 const NO_SUCH_PROCESS = 3;
 /** errno ETIMEDOUT. */
 const TIMED_OUT = 110;
-const WIDE = { dataplane: millisOf(500), overlay: millisOf(500), underlay: millisOf(500) };
+/** Enough for an actor of ordinary priority on a busy machine. */
+const WIDE_MS = 2_000;
+const WIDE = { dataplane: millisOf(WIDE_MS), overlay: millisOf(WIDE_MS), underlay: millisOf(WIDE_MS) };
 
 let stage: Stage;
 beforeAll(() => buildTests(), 120_000);
@@ -70,11 +73,20 @@ async function settled(
   return { posture, plane, warden };
 }
 
-function onTime(v: Violation, deadline: bigint): void {
+/** The warden beats: five times more, which it would not do by standing still. */
+async function beatsOn(): Promise<Shown> {
+  const { beats } = stage.show();
+  return await until('its beats', () => {
+    const now = stage.show();
+    return now.beats >= beats + 5n ? now : undefined;
+  });
+}
+
+/** Acted and told at the deadline, not before it. */
+function atDeadline(v: Violation, deadline: bigint): void {
   expect(v.whole).toBe(true);
   expect(v.deadlineNs).toBe(deadline);
   expect(v.actedAtNs).toBeGreaterThanOrEqual(deadline);
-  expect(v.actedAtNs).toBeLessThan(deadline + 50n * MS);
   expect(v.atNs).toBeGreaterThanOrEqual(deadline);
 }
 
@@ -82,7 +94,7 @@ describe('the data plane', () => {
   it('PO-12 a tightening that every live worker acknowledges in time leaves no trace', async () => {
     const { posture } = await settled({ budgets: WIDE });
     await posture.tell('tighten', 2, 5, 2, 0);
-    await sleep(600);
+    await sleep(WIDE_MS + 100);
     const { failClosed, violations } = stage.show();
     expect(violations).toEqual([]);
     expect(failClosed[0].level).toBe(0);
@@ -97,7 +109,7 @@ describe('the data plane', () => {
     const { failClosed, violations } = stage.show();
     expect(failClosed[0]).toMatchObject({ level: 2, epoch: 7n, count: 1n });
     expect(late).toMatchObject({ subject: 'a/1', epoch: 7n, path: 0, level: 2, outcome: 0 });
-    onTime(late as Violation, decided + 20n * MS);
+    atDeadline(late as Violation, decided + 20n * MS);
     // The line is set before it is told.
     expect(failClosed[0].setAtNs).toBeLessThanOrEqual((late as Violation).atNs);
     expect(failClosed[0].setAtNs).toBeGreaterThanOrEqual(decided + 20n * MS);
@@ -131,7 +143,6 @@ describe('the data plane', () => {
     const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
     expect(killed).toMatchObject({ subject: 'a', epoch: 7n, path: 0, level: 1, outcome: 0 });
     expect((killed as Violation).actedAtNs).toBeGreaterThanOrEqual(decided + 320n * MS);
-    expect((killed as Violation).actedAtNs).toBeLessThan(decided + 420n * MS);
     await sleep(150);
     expect(stage.show().failClosed[0]).toMatchObject({ level: 1, epoch: 7n });
     // A new process on the same board acknowledges before anything ends.
@@ -140,13 +151,28 @@ describe('the data plane', () => {
     expect(stage.show().failClosed[0].level).toBe(0);
   });
 
+  it('PO-12 DP-7 a data plane that stays silent is killed when its first miss says so, however many decisions follow', async () => {
+    const { posture, plane } = await settled({}, 1);
+    await plane.stop();
+    const decided = await posture.tell('tighten', 7, 5, 2, 0);
+    // More misses than one path has places for, before the first one's time is over.
+    for (let epoch = 8; plane.status === undefined && epoch < 1_000; epoch++) {
+      await posture.tell('tighten', epoch, 2, 2, 0);
+      await sleep(10);
+    }
+    expect(plane.status).toBe('SIGKILL');
+    const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
+    expect(killed).toMatchObject({ subject: 'a', epoch: 7n, level: 2, outcome: 0 });
+    expect(killed?.actedAtNs).toBeGreaterThanOrEqual(decided + 320n * MS);
+  });
+
   it('PO-12 a coordinator that is stopped right after the store changes nothing', async () => {
     const { posture, plane } = await settled();
     await plane.stop();
     const decided = await posture.tell('tighten', 7, 5, 2, 0);
     await posture.stop();
     const late = await stage.violations(KIND.BUDGET, 2);
-    onTime(late[0] as Violation, decided + 20n * MS);
+    atDeadline(late[0] as Violation, decided + 20n * MS);
     expect(stage.show().failClosed[0]).toMatchObject({ level: 2, epoch: 7n });
     expect(await plane.end()).toBe('SIGKILL');
   });
@@ -218,19 +244,19 @@ describe('the data plane', () => {
   });
 
   it('PO-12 a late loosening is recorded and nothing else', async () => {
-    const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(400) } });
+    const { posture, plane } = await settled({ budgets: { ...WIDE, dataplane: millisOf(1_000) } });
     await posture.tell('tighten', 2, 5, 2, 0);
     while ((await plane.tell('acked', 1)) < 2n) await sleep(2);
-    await sleep(450);
+    await sleep(1_100);
     await plane.tell('mute', 0b11);
     await posture.tell('line', 3, 2, 5, STAGE.DECIDED, 0);
     await posture.tell('line', 3, 2, 5, STAGE.PATHS, 0);
-    await sleep(450);
+    await sleep(1_100);
     expect(stage.show().violations).toEqual([]);
     const released = await posture.tell('line', 3, 2, 5, STAGE.DATAPLANE, 0);
     await posture.tell('word', 3, 5);
     const late = await stage.violations(KIND.LATE_LOOSENING, 2);
-    expect(late[0]).toMatchObject({ epoch: 3n, level: 0, actedAtNs: 0n, deadlineNs: released + 400n * MS });
+    expect(late[0]).toMatchObject({ epoch: 3n, level: 0, actedAtNs: 0n, deadlineNs: released + 1_000n * MS });
     await sleep(400);
     expect(plane.status).toBeUndefined();
     expect(stage.show().failClosed[0].count).toBe(0n);
@@ -306,13 +332,13 @@ describe('the data plane', () => {
     const starting = await stage.actor('dataplane', 'b', 0);
     await stage.seen();
     await posture.tell('tighten', 7, 5, 2, 0);
-    await sleep(600);
+    await sleep(WIDE_MS + 100);
     expect(starting.status).toBeUndefined();
     expect(stage.show().violations).toEqual([]);
     plane.kill('SIGKILL');
     await plane.end();
     await posture.tell('tighten', 8, 2, 1, 0);
-    await sleep(600);
+    await sleep(WIDE_MS + 100);
     expect(stage.show().violations).toEqual([]);
   });
 
@@ -366,9 +392,9 @@ describe('the data plane', () => {
     const storm = plane.tell('storm', 600);
     const decided = await posture.tell('tighten', 7, 5, 2, 0);
     const [late] = await stage.violations(KIND.BUDGET, 2);
-    onTime(late as Violation, decided + 20n * MS);
+    atDeadline(late as Violation, decided + 20n * MS);
     await storm;
-    expect(stage.show().beatAgeNs).toBeLessThan(500n * MS);
+    await beatsOn();
   });
 });
 
@@ -397,7 +423,7 @@ describe('overlay and underlay', () => {
     );
     const decided = await posture.tell('tighten', 7, 5, 2, 0);
     const [late, done] = await stage.violations(KIND.BUDGET, 2);
-    onTime(late as Violation, decided + 100n * MS);
+    atDeadline(late as Violation, decided + 100n * MS);
     expect(late).toMatchObject({ subject: 'o', path: 1, epoch: 7n, level: 2, outcome: IN_PROGRESS });
     expect(done).toMatchObject({ subject: 'o', path: 1, epoch: 7n, level: 2, outcome: 42 });
     expect((done as Violation).actedAtNs).toBeGreaterThanOrEqual((late as Violation).actedAtNs);
@@ -415,9 +441,7 @@ describe('overlay and underlay', () => {
     const { posture } = await withOverlay('echo begun > MARK; sleep 30');
     await posture.tell('tighten', 7, 5, 2, 0);
     await until('the fail-closed line', () => stage.show().failClosed[1].level === 2);
-    const { beats } = stage.show();
-    await sleep(300);
-    expect(stage.show().beats).toBeGreaterThan(beats + 2n);
+    await beatsOn();
   });
 
   it('PO-12 a command whose output nobody reads runs to its end', async () => {
@@ -482,21 +506,21 @@ describe('overlay and underlay', () => {
     const recorded = await until('the second miss', () =>
       stage.show().violations.find((v) => v.epoch === 8n && v.path === 0),
     );
-    onTime(recorded, later + 20n * MS);
+    atDeadline(recorded, later + 20n * MS);
   });
 });
 
 describe('the warden’s own segment', () => {
   it('PO-12 publishes the budgets in force and beats', async () => {
     await stage.warden();
+    const began = process.hrtime.bigint();
     const first = stage.show();
     expect(first.budgetNs).toEqual([20n * MS, 100n * MS, 200n * MS]);
     expect(first).toMatchObject({ silenceKillNs: 300n * MS, staleNs: 1000n * MS, serving: 1 });
     await sleep(400);
-    const second = stage.show();
-    expect(second.beats).toBeGreaterThanOrEqual(first.beats + 4n);
-    expect(second.beats).toBeLessThan(first.beats + 40n); // it does not spin
-    expect(second.beatAgeNs).toBeLessThan(100n * MS);
+    const second = await beatsOn();
+    // It does not spin: by itself it looks every 50 ms.
+    expect((second.beats - first.beats) * 10n * MS).toBeLessThan(process.hrtime.bigint() - began);
   });
 
   it('PO-12 a fail-closed line outlives the warden', async () => {
@@ -529,7 +553,7 @@ describe('the warden’s own segment', () => {
     await sleep(1000);
     await stage.warden({ budgets: WIDE });
     const [late] = await stage.violations(KIND.BUDGET);
-    expect(late?.deadlineNs).toBeGreaterThanOrEqual(decided + 1500n * MS);
+    expect(late?.deadlineNs).toBeGreaterThanOrEqual(decided + BigInt(1_000 + WIDE_MS) * MS);
   });
 
   it('PO-16 a second warden on the same board is refused', async () => {
@@ -592,7 +616,7 @@ describe('hostile segments', () => {
     truncateSync(join(stage.board, 'posture'), 100);
     await sleep(300);
     expect(warden.status).toBeUndefined();
-    expect(stage.show().beatAgeNs).toBeLessThan(500n * MS);
+    await beatsOn();
   });
 
   it('PO-16 numbers out of range and torn acknowledgements are no acknowledgement', async () => {
@@ -629,16 +653,27 @@ describe('hostile segments', () => {
     const plane = await stage.actorAs(64703, 'dataplane', 'a', 1);
     const victim = await stage.actor('participant', 'o', 1);
     await stage.seen();
-    const stat = readFileSync(`/proc/${victim.pid}/stat`, 'utf8');
-    await plane.tell('pose', victim.pid, stat.slice(stat.lastIndexOf(')')).split(' ')[20] ?? '0');
+    const startOf = (pid: number): string => {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      return stat.slice(stat.lastIndexOf(')')).split(' ')[20] ?? '0';
+    };
+    await plane.tell('pose', victim.pid, startOf(victim.pid));
     await stage.seen();
     await plane.tell('mute', 1);
     await posture.tell('tighten', 7, 5, 2, 0);
     const [killed] = await stage.violations(KIND.DATAPLANE_KILLED);
     expect(killed).toMatchObject({ subject: 'a', outcome: NO_SUCH_PROCESS });
+    // Tried again without a word for each time.
+    await sleep(500);
+    expect(stage.show().violations.filter((v) => v.kind === KIND.DATAPLANE_KILLED)).toHaveLength(1);
     expect(warden.log).toContain('it cannot be killed through it');
     expect(await victim.tell('beat', 1)).toBeGreaterThan(0n);
     expect(plane.status).toBeUndefined();
     expect(stage.show().failClosed[0].level).toBe(2);
+    // As soon as it is known by what process it runs, the kill that is due is done.
+    await plane.tell('pose', plane.pid, startOf(plane.pid));
+    expect(await plane.end()).toBe('SIGKILL');
+    const [, done] = await stage.violations(KIND.DATAPLANE_KILLED, 2);
+    expect(done).toMatchObject({ subject: 'a', epoch: 7n, outcome: 0 });
   });
 });
