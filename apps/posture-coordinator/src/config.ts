@@ -46,9 +46,10 @@ export const configSchema = z.strictObject({
   accordsInForce: path.optional(),
   /**
    * How long the data plane may take to use the tables of tighter accords before they are decided, milliseconds; if
-   * it takes longer they are refused, and nothing has changed.
+   * it takes longer they are refused, and nothing has changed. Shorter than whoever asks usually waits, so that they
+   * hear of it.
    */
-  accordsPublishMs: z.int().min(100).max(60_000).default(5_000),
+  accordsPublishMs: z.int().min(100).max(60_000).default(3_000),
   /** Level of the very first start. */
   provisioningLevel: z
     .int()
