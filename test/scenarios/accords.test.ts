@@ -45,6 +45,17 @@ async function until(what: string, holds: () => Promise<boolean>, ms = 20_000): 
 /** The service's process; 0 while it has none. */
 const pidOf = (service: LabService): number => lab.serviceProcesses(service)[0]?.pid ?? 0;
 
+/** Sends a signal to the service, if it runs. */
+function signal(service: LabService, name: NodeJS.Signals): void {
+  const pid = pidOf(service);
+  if (pid === 0) return;
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It has just ended.
+  }
+}
+
 /** Offers the defaults, with every level changed. */
 function offer(change: (level: LevelJson) => void): void {
   const document = JSON.parse(original) as { 'kedge-accords:accords': { level: LevelJson[] } };
@@ -112,6 +123,32 @@ describe('other accords in a lab', { timeout: 120_000 }, () => {
     expect(loosened).toBe(tightened + 1n);
     expect(await ended(loosened)).toBe('completed');
     expect([await gate(), await inForce(), await routes()]).toEqual(['open', before, many]);
+  });
+
+  it('PO-2 that are tighter are refused while the bridge is stopped, and nothing changed', async () => {
+    const before = [await gate(), await inForce(), await routes()];
+    const { epoch } = await lab.posture('local/site_owner').get({}, CALL);
+    // The lab starts a bridge anew that does not beat: each one is stopped before it compiles anything.
+    const stop = (): void => {
+      signal('vpp-bridge', 'SIGSTOP');
+    };
+    stop();
+    const stopping = setInterval(stop, 20);
+    try {
+      offer(frozen);
+      const refused = await kedgeError(['accords', 'reload', '--reason', 'a test', ...LAB]);
+      expect(refused).toMatchObject({ code: 'ACCORD_NOT_PUBLISHED', status: 3 });
+      expect([await gate(), await routes()]).toEqual([before[0], before[2]]);
+    } finally {
+      clearInterval(stopping);
+      signal('vpp-bridge', 'SIGCONT');
+    }
+    await until('the tables from before', async () => (await inForce()) === before[1]);
+    expect([await gate(), await inForce(), await routes()]).toEqual(before);
+    expect((await lab.posture('local/site_owner').get({}, CALL)).epoch).toBe(epoch);
+    expect(await ended(await reload())).toBe('completed');
+    offer(() => undefined);
+    expect(await ended(await reload('--as', 'console'))).toBe('completed');
   });
 
   it('PO-2 that are broken stay out, also over kill -9 of every service', async () => {

@@ -3,8 +3,9 @@
  * that counts. `tables` is followed by the bridge, `paths` by overlay and underlay.
  * It must not decide when a set comes into force; whoever moves the pointers does.
  *
- * The pointer of the tables is the one to believe: a tightening moves it together with the other one, a loosening
- * moves it last. Where the two differ at a start a change was interrupted, and the tables say what is in force.
+ * The pointer of the tables is the one to believe: a loosening moves it last, a tightening first, before it is decided
+ * and before the other one. Where the two differ at a start a change was interrupted, and the tables say what is in
+ * force: of a tightening that was only prepared the tighter set, which nobody has to take back.
  */
 import { accordDocument, type AccordFiles, accordUnreadable, refuseLargeAccord } from '@kedge/bus';
 import { accordsIdentity, type AccordSet, compileAccords, parseAccords } from '@kedge/posture';
@@ -70,8 +71,14 @@ async function textOf(what: string, path: string): Promise<string> {
 /** The store; the coordinator is its one writer. */
 export class AccordStore {
   readonly #directory: string;
-  /** By pointer. */
+  /** What counts, by pointer. */
   readonly #at: Record<Pointer, NamedSet>;
+  /** A set that pointers lead to before it counts. */
+  #prepared: { readonly to: NamedSet; readonly pointers: Set<Pointer> } | undefined;
+  /** How many have begun to bring a set into force, by hash. */
+  readonly #held = new Map<string, number>();
+  /** Keeping and letting go, one after the other: what is kept is not let go meanwhile. */
+  #working: Promise<unknown> = Promise.resolve();
 
   private constructor(directory: string, inForce: NamedSet) {
     this.#directory = directory;
@@ -113,8 +120,27 @@ export class AccordStore {
     return this.#at.paths;
   }
 
-  /** Keeps a copy, durably; nobody uses it before a pointer leads there. */
-  async keep({ hash, documents }: OfferedSet): Promise<void> {
+  /** The set that is prepared, if one is. */
+  get prepared(): NamedSet | undefined {
+    return this.#prepared?.to;
+  }
+
+  /** Has nobody let go of a set until the function that this returns is called. */
+  hold({ hash }: NamedSet): () => void {
+    this.#held.set(hash, (this.#held.get(hash) ?? 0) + 1);
+    return () => {
+      const left = (this.#held.get(hash) ?? 1) - 1;
+      if (left > 0) this.#held.set(hash, left);
+      else this.#held.delete(hash);
+    };
+  }
+
+  /** Keeps a copy, durably; nobody uses it before a pointer leads there. Whoever keeps it {@link hold}s it, too. */
+  async keep(set: OfferedSet): Promise<void> {
+    await this.#inTurn(() => this.#keep(set));
+  }
+
+  async #keep({ hash, documents }: OfferedSet): Promise<void> {
     const place = join(this.#directory, hash);
     if (
       await kept(this.#directory, hash).then(
@@ -141,27 +167,83 @@ export class AccordStore {
     await syncDirectory(this.#directory);
   }
 
+  async #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#working.then(work);
+    this.#working = done.catch(() => undefined);
+    await done;
+  }
+
   /**
-   * Has a pointer lead to a set that is kept, at once: two calls on a directory that was flushed just now, because
-   * what follows them must not be seen before. {@link flush} makes it last.
+   * A set that is kept counts from now on: its pointer leads there at once, because what follows must not be seen
+   * before. Where another one is prepared the pointer stays there until that counts or is withdrawn. {@link flush}
+   * makes it last.
+   *
+   * @throws Error of the file system; nothing has changed then.
    */
   point(pointer: Pointer, to: NamedSet): void {
+    if (this.#prepared?.pointers.has(pointer) !== true) this.#lead(pointer, to);
+    this.#at[pointer] = to;
+  }
+
+  /**
+   * Has a pointer lead to a set that does not count yet, and will or will not. One set at a time.
+   *
+   * @throws Error of the file system; the pointer leads where it did then.
+   */
+  prepare(pointer: Pointer, to: NamedSet): void {
+    this.#prepared ??= { to, pointers: new Set() };
+    this.#lead(pointer, to);
+    this.#prepared.pointers.add(pointer);
+  }
+
+  /** What is prepared counts. Memory only: whoever decides it waits for no disk. */
+  adopt(): void {
+    if (this.#prepared === undefined) return;
+    const { to, pointers } = this.#prepared;
+    for (const pointer of pointers) this.#at[pointer] = to;
+    this.#prepared = undefined;
+  }
+
+  /**
+   * What is prepared will not count: its pointers lead back to what does.
+   *
+   * @throws Error of the file system; the tighter set stays where its pointer cannot be moved.
+   */
+  withdraw(): void {
+    const moved = this.#prepared?.pointers ?? [];
+    this.#prepared = undefined;
+    for (const pointer of moved) this.#lead(pointer, this.#at[pointer]);
+  }
+
+  /** Makes the pointers last. */
+  async sync(): Promise<void> {
+    await syncDirectory(this.#directory);
+  }
+
+  #lead(pointer: Pointer, to: NamedSet): void {
     const draft = join(this.#directory, `${pointer}.draft`);
     rmSync(draft, { force: true });
     symlinkSync(to.hash, draft);
     renameSync(draft, join(this.#directory, pointer));
-    this.#at[pointer] = to;
   }
 
-  /** Makes the pointers last, and lets go of every set that none leads to and nobody waits with. */
-  async flush(waiting: readonly NamedSet[] = []): Promise<void> {
-    await syncDirectory(this.#directory);
-    const used: ReadonlySet<string> = new Set(
-      [this.#at.tables, this.#at.paths, ...waiting].map(({ hash }) => hash),
-    );
-    for (const name of await readdir(this.#directory))
-      if (HASH.test(name) && !used.has(name))
-        await rm(join(this.#directory, name), { recursive: true, force: true });
+  /**
+   * Makes the pointers last, and lets go of every set that none leads to, that nobody holds and nobody waits with.
+   *
+   * @param waiting asked before each set that is let go: meanwhile others may have come to wait.
+   */
+  async flush(waiting: () => readonly NamedSet[] = () => []): Promise<void> {
+    await this.#inTurn(async () => {
+      await this.sync();
+      for (const name of await readdir(this.#directory))
+        if (HASH.test(name) && !this.#isUsed(name, waiting()))
+          await rm(join(this.#directory, name), { recursive: true, force: true });
+    });
+  }
+
+  #isUsed(name: string, waiting: readonly NamedSet[]): boolean {
+    const sets = [this.#at.tables, this.#at.paths, this.#prepared?.to, ...waiting];
+    return this.#held.has(name) || sets.some((set) => set?.hash === name);
   }
 }
 

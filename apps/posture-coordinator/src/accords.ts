@@ -8,8 +8,10 @@ import { type Authority, authorityOf } from '@kedge/posture';
 import type { Logger } from '@kedge/runtime';
 import { layout, openSegment, type SegmentReader } from '@kedge/shared-memory-ipc';
 import { KedgeError } from '@kedge/units';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { AccordStore, type NamedSet, type OfferedSet, type Pointer, readOffered } from './accord-store.js';
+import { inTime } from './storage.js';
 
 /** What the accords of a coordinator are made with. */
 export interface AccordsParts {
@@ -20,8 +22,15 @@ export interface AccordsParts {
   readonly board: string;
   /** The uid that owns the tables of the board; undefined = nobody looks at them. */
   readonly tablesOwner: number | undefined;
+  /** How long the data plane may take to use the tables of a tighter set before it is given up, milliseconds. */
+  readonly publishMs: number;
+  /** How long storage may take to answer, milliseconds. */
+  readonly storageAnswerMs: number;
   readonly logger: Logger;
 }
+
+/** Between looks at whether the data plane has come to the tables that it is to use, milliseconds. */
+const LOOK_MS = 5;
 
 /** One per process. */
 export class Accords {
@@ -53,8 +62,11 @@ export class Accords {
 
   /** What is wrong, in plain words. */
   alarms(snapshot: BoardSnapshot): readonly string[] {
+    const trouble = this.#trouble === undefined ? [] : [this.#trouble];
+    // While tighter ones are prepared the tables may be of either.
+    if (this.prepared !== undefined) return trouble;
     return [
-      ...(this.#trouble === undefined ? [] : [this.#trouble]),
+      ...trouble,
       ...this.behind(snapshot, this.inForce).map((what) => `the accords in force are not obeyed: ${what}`),
     ];
   }
@@ -69,22 +81,79 @@ export class Accords {
     await this.#store.keep(set);
   }
 
+  /** Has nobody let go of a set until the function that this returns is called. */
+  hold(set: NamedSet): () => void {
+    return this.#store.hold(set);
+  }
+
+  /** The tighter set that is prepared, if one is. */
+  get prepared(): NamedSet | undefined {
+    return this.#store.prepared;
+  }
+
+  /**
+   * Has the data plane use a tighter set, then overlay and underlay, before it is decided: all of it lasts when this
+   * resolves. Tighter tables that stand for a moment before their epoch forbid nothing that is not about to be
+   * forbidden; an epoch that stands before its tables would promise what nobody keeps.
+   *
+   * @param look the board as it is now.
+   * @param given aborts when nobody waits for the answer any more.
+   * @returns what does not use it, in time; empty = everybody does. Whoever called {@link adopt}s or withdraws.
+   * @throws Error of the file system; KedgeError `STORAGE_SILENT`.
+   */
+  async prepare(to: NamedSet, look: () => BoardSnapshot, given: AbortSignal): Promise<readonly string[]> {
+    const { publishMs, storageAnswerMs } = this.#parts;
+    const over = AbortSignal.any([given, AbortSignal.timeout(publishMs)]);
+    this.#store.prepare('tables', to);
+    for (;;) {
+      const behind = this.behind(look(), to);
+      if (behind.length === 0) break;
+      if (over.aborted) return behind;
+      await pause(LOOK_MS, undefined, { signal: over }).catch(() => undefined);
+    }
+    this.#store.prepare('paths', to);
+    await inTime('make other accords last', storageAnswerMs, this.#store.sync());
+    return [];
+  }
+
+  /** What is prepared is decided. Memory only. */
+  adopt(): void {
+    this.#store.adopt();
+  }
+
+  /** What is prepared is not decided: what was in force comes back, or an alarm says that the tighter set stays. */
+  withdraw(): void {
+    try {
+      this.#store.withdraw();
+    } catch (error) {
+      this.#trouble = 'tighter accords than those in force stay: the pointer to them cannot be moved back';
+      this.#parts.logger.error({ err: error }, this.#trouble);
+    }
+  }
+
   /** @throws Error of the file system. */
   point(pointer: Pointer, to: NamedSet): void {
     this.#store.point(pointer, to);
   }
 
   /**
-   * A change has ended. One that was stopped before it reached the data plane is taken back: overlay and underlay go
-   * by what packets are judged by.
+   * Takes a looser set back that has not reached the data plane: overlay and underlay go by what packets are judged by.
+   *
+   * @returns whether one was on the paths.
    */
-  settle(waiting: readonly NamedSet[]): void {
+  takeBack(): boolean {
     const { inForce, onPaths } = this.#store;
+    if (onPaths.hash === inForce.hash) return false;
     try {
-      if (onPaths.hash !== inForce.hash) this.#store.point('paths', inForce);
+      this.#store.point('paths', inForce);
     } catch (error) {
       this.#fail(error);
     }
+    return true;
+  }
+
+  /** A change has ended: what its pointers lead to is made to last, and what nobody uses any more is let go. */
+  settle(waiting: () => readonly NamedSet[]): void {
     this.#flushing = this.#flushing
       .then(() => this.#store.flush(waiting))
       .then(

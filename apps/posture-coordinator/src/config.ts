@@ -44,6 +44,12 @@ export const configSchema = z.strictObject({
    * what the very first start and every reload take. Absent: `accords` are read at each start, and never reloaded.
    */
   accordsInForce: path.optional(),
+  /**
+   * How long the data plane may take to use the tables of tighter accords before they are decided, milliseconds; if
+   * it takes longer they are refused, and nothing has changed. Shorter than whoever asks usually waits, so that they
+   * hear of it.
+   */
+  accordsPublishMs: z.int().min(100).max(60_000).default(3_000),
   /** Level of the very first start. */
   provisioningLevel: z
     .int()

@@ -177,6 +177,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
       await journal.close();
       await reports.close();
       await (await spool)?.close();
+      await accords?.settled();
       accords?.close();
       board.close();
     },
@@ -270,7 +271,7 @@ function openRecords(directory: string, logger: Logger): Promise<Spool | undefin
 
 /** The accords that are kept in force; undefined where none are kept, or none can be used. */
 async function accordsFrom(
-  { accords, zones, accordsInForce: directory, board, storageAnswerMs }: CoordinatorConfig,
+  { accords, zones, accordsInForce: directory, accordsPublishMs, board, storageAnswerMs }: CoordinatorConfig,
   logger: Logger,
   troubles: string[],
 ): Promise<Accords | undefined> {
@@ -285,6 +286,8 @@ async function accordsFrom(
         offered,
         board: board.directory,
         tablesOwner: board.owners['tables'],
+        publishMs: accordsPublishMs,
+        storageAnswerMs,
         logger,
       }),
     );

@@ -73,7 +73,7 @@ export class PostureController {
     @Ctx() call: CallAuthority,
   ): Promise<SetReply> {
     const { desk } = this.#parts;
-    return desk.replyOf(await desk.reloadAccords(request, call), call.receivedAtNs);
+    return desk.replyOf(await desk.reloadAccords(request, call, call.signal), call.receivedAtNs);
   }
 
   @GrpcMethod('Posture', 'Watch')

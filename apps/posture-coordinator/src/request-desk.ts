@@ -41,6 +41,18 @@ const NO_ACCORDS: RefusalAnswer = {
   help: 'the alarms of kedge posture get say what is wrong with them',
 };
 
+/** @param behind what does not use the tables, never empty. */
+function notPublished(behind: readonly string[]): RefusalAnswer {
+  return {
+    kind: 'refusal',
+    code: 'ACCORD_NOT_PUBLISHED',
+    message: `cannot reload the accords: the data plane does not use them in time, ${behind[0] ?? 'nobody says why'}`,
+    expected: 'every worker of every data plane at the tables of these accords before they are decided',
+    help: 'nothing changed: look at the bridge and ask again',
+    rule: 'tables-before-epoch',
+  };
+}
+
 /** How a request came, as proven by the way in (PO-3). */
 export interface WayIn {
   readonly channel: Channel;
@@ -102,8 +114,12 @@ export class RequestDesk {
     }
   }
 
-  /** Asks for the accords that the configured files hold (PO-2); the promise is the durable answer. */
-  async reloadAccords(request: ReloadAccordsRequest, way: WayIn): Promise<Reply> {
+  /**
+   * Asks for the accords that the configured files hold (PO-2); the promise is the durable answer.
+   *
+   * @param given aborts when the caller waits no more: what is not decided by then is not.
+   */
+  async reloadAccords(request: ReloadAccordsRequest, way: WayIn, given: AbortSignal): Promise<Reply> {
     const { driver, idempotency } = this.#parts;
     const { to: level } = driver.machine.last;
     const refuse = (refusal: RefusalAnswer): Reply => {
@@ -121,7 +137,7 @@ export class RequestDesk {
     if (open >= OPEN_SETS_MAX) return refuse(BUSY);
     this.#open.set(identity.way, open + 1);
     try {
-      const reply = this.#reloading.then(() => this.#reload(asked, identity, way));
+      const reply = this.#reloading.then(() => this.#reload(asked, identity, way, given));
       this.#reloading = reply.catch(() => undefined);
       idempotency.remember(identity, reply);
       return await reply;
@@ -130,36 +146,46 @@ export class RequestDesk {
     }
   }
 
-  async #reload(asked: WellFormed, identity: RequestIdentity, way: WayIn): Promise<Reply> {
+  async #reload(
+    asked: WellFormed,
+    identity: RequestIdentity,
+    way: WayIn,
+    given: AbortSignal,
+  ): Promise<Reply> {
     const { driver, accords } = this.#parts;
     const refuse = (refusal: RefusalAnswer): Reply => {
       this.#refuseReload(asked.principal, way, refusal);
       return refusal;
     };
     if (accords === undefined) return refuse(NO_ACCORDS);
+    let letGo: (() => void) | undefined;
     try {
       const offered = await accords.offered();
-      const { direction } = accordsChange(accords.inForce.set, offered.set);
-      if (direction === 'none') {
-        const { last, lastDurable } = driver.machine;
-        return { kind: 'decision', ...last, durable: lastDurable === 'yes' };
-      }
-      await accords.keep(offered);
+      const to = { set: offered.set, hash: offered.hash };
+      letGo = accords.hold(to);
       const { reason, principal, ifEpoch } = asked;
       const { channel, tier, receivedAtNs } = way;
-      const reply = await driver.changeAccords(
-        {
-          source: { channel, tier, principal, reason },
-          receivedAtNs,
-          ...(ifEpoch === undefined ? {} : { ifEpoch }),
-        },
-        { to: { set: offered.set, hash: offered.hash }, direction },
-        identity,
-      );
-      await accords.settled();
-      return reply;
+      const request = {
+        source: { channel, tier, principal, reason },
+        receivedAtNs,
+        ...(ifEpoch === undefined ? {} : { ifEpoch }),
+      };
+      if (accords.inForce.hash !== to.hash) await accords.keep(offered);
+      if (accordsChange(accords.inForce.set, to.set).direction === 'tighter') {
+        const obstacle = driver.tighteningObstacle(request);
+        if (obstacle !== undefined) return refuse(obstacle);
+        const behind = await accords.prepare(to, () => driver.boardNow(), given);
+        if (behind.length > 0) {
+          accords.withdraw();
+          return refuse(notPublished(behind));
+        }
+      }
+      return await driver.changeAccords(request, accords, to, identity);
     } catch (error) {
+      accords.withdraw();
       return refuse(refusalOf(error));
+    } finally {
+      letGo?.();
     }
   }
 

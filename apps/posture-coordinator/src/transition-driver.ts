@@ -25,6 +25,7 @@ import {
   type Effect,
   INITIAL,
   levelInForce,
+  notAuthorised,
   NOTHING_DECIDED,
   type PostureEvent,
   type PostureMachine,
@@ -103,6 +104,18 @@ interface Tracked {
   readonly acks: Map<string, Acknowledgement>;
 }
 
+/** Something that happens, or how to tell what happens once everything before it has. */
+type Queued = PostureEvent | (() => PostureEvent);
+
+const OVERTAKEN: RefusalAnswer = {
+  kind: 'refusal',
+  code: 'POSTURE_SUPERSEDED',
+  message: 'cannot reload the accords: others came into force while these were prepared',
+  expected: 'no other change of accords in the meantime',
+  help: 'look at the accords in force and ask again',
+  rule: 'one-change-of-accords-at-a-time',
+};
+
 /** A set of accords that is to come into force (PO-2). */
 export interface AccordsOffer {
   readonly to: NamedSet;
@@ -118,7 +131,7 @@ interface DriverEvents {
 export class TransitionDriver extends EventEmitter<DriverEvents> {
   readonly #parts: DriverParts;
   #machine: PostureMachine = INITIAL;
-  readonly #queue: PostureEvent[] = [];
+  readonly #queue: Queued[] = [];
   #running = false;
   #snapshot: BoardSnapshot;
   #parties: ReadonlyMap<string, Party> = new Map();
@@ -158,6 +171,11 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   /** The board as it was looked at last. */
   get snapshot(): BoardSnapshot {
     return this.#snapshot;
+  }
+
+  /** The board as it is now; the machine is told at its next look. */
+  boardNow(): BoardSnapshot {
+    return this.#parts.board.snapshot();
   }
 
   /** True once the last decision was recovered. */
@@ -258,24 +276,43 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     return reply;
   }
 
+  /** Why tighter accords would not be decided now, so that nobody prepares them in vain; the decision asks again. */
+  tighteningObstacle({ source }: Pick<PostureRequest, 'source'>): RefusalAnswer | undefined {
+    const answer = this.#ask(source, this.#machine.last.to);
+    return answer.allow ? undefined : notAuthorised(answer.rule, answer.reason);
+  }
+
   /**
-   * Asks for other accords at the level in force (PO-2). Their copy is kept already; the promise is the durable answer.
+   * Asks for other accords at the level in force (PO-2). Their copy is kept already, tighter ones are prepared; the
+   * promise is the durable answer. Which way they go is judged here, by what is in force at the decision (PO-4).
+   * What is prepared is withdrawn where it is not decided.
    *
    * @param identity of its idempotency key.
    */
   changeAccords(
     asked: Omit<PostureRequest, 'id' | 'level' | 'accord'>,
-    offer: AccordsOffer,
+    accords: Accords,
+    to: NamedSet,
     identity: RequestIdentity,
   ): Promise<Reply> {
+    this.#look();
+    const { direction } = accordsChange(accords.inForce.set, to.set);
+    if (direction === 'none' || (direction === 'tighter') !== (accords.prepared?.hash === to.hash)) {
+      accords.withdraw();
+      const { last, lastDurable } = this.#machine;
+      if (direction === 'none')
+        return Promise.resolve({ kind: 'decision', ...last, durable: lastDurable === 'yes' });
+      this.recordRefusal({ ...asked, level: last.to }, OVERTAKEN, 'governance.reload');
+      return Promise.resolve(OVERTAKEN);
+    }
     this.#requests += 1;
+    const offer: AccordsOffer = { to, direction };
     const request = {
       ...asked,
       id: `request-${this.#requests}`,
       level: this.#machine.last.to,
-      accord: offer.direction,
+      accord: direction,
     };
-    this.#look();
     this.#offers.set(request.id, offer);
     this.#identities.set(request.id, identity);
     const authority = this.#decide(request);
@@ -283,6 +320,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       this.#answers.set(request.id, resolve);
     });
     this.#dispatch({ kind: 'accordChanged', request, authority });
+    // Whoever was refused leaves nothing behind.
+    if (accords.prepared !== undefined) accords.withdraw();
     if (authority.allow) this.#recordAuthorisation(request, true, authority.rule, '', 'governance.reload');
     return reply;
   }
@@ -321,16 +360,17 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
 
   /* ------------------------------------------------------------ machine */
 
-  #dispatch(event: PostureEvent): void {
-    this.#queue.push(event);
+  #dispatch(queued: Queued): void {
+    this.#queue.push(queued);
     if (this.#running) return;
     this.#running = true;
     try {
       for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-        const result = step(this.#machine, next);
+        const event = typeof next === 'function' ? next() : next;
+        const result = step(this.#machine, event);
         if (result.kind === 'refused') {
           this.#parts.logger.debug(
-            { event: next.kind, phase: this.#machine.phase, why: result.why },
+            { event: event.kind, phase: this.#machine.phase, why: result.why },
             'event refused',
           );
           continue;
@@ -391,11 +431,12 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         return;
       case 'verify':
         this.#look();
-        this.#dispatch({
+        // What the look found stands in the queue before it.
+        this.#dispatch(() => ({
           kind: 'verified',
           epoch: effect.epoch,
           differences: [...differences(this.#machine), ...this.#accordsBehind()],
-        });
+        }));
         return;
       case 'repeat':
         this.#repeat(effect.epoch);
@@ -421,9 +462,9 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   /** Nothing comes before the store; what else is to be known about the transition is written down after it. */
   #storeTightening(effect: Extract<Effect, { do: 'storeTightening' }>): void {
     const { epoch, from, to, receivedAtNs } = effect;
-    // Whoever sees the epoch of tighter accords finds them.
-    this.#point(epoch, 'tables', 'paths');
     const { decidedAtNs, storedAtNs } = this.#parts.posture.tighten({ epoch, from, to, receivedAtNs });
+    // Whoever saw the epoch of tighter accords has them: they were prepared.
+    if (this.#offerOf(epoch) !== undefined) this.#parts.accords?.adopt();
     if (!('transition' in this.#machine)) return;
     const tracked = this.#track(this.#machine.transition, decidedAtNs);
     tracked.stamps.storedAtNs = storedAtNs;
@@ -433,7 +474,9 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   #writeStage(effect: Extract<Effect, { do: 'writeTransitionStage' }>): void {
     const { epoch, from, to, stage, receivedAtNs } = effect;
     const tracked = this.#tracked.get(epoch);
-    if (stage === 'loosen-decided') this.#point(epoch, 'paths');
+    // Nobody goes by a looser set before its release, nor after that was taken back (PO-12).
+    if (stage === 'loosen-decided') this.#parts.accords?.takeBack();
+    if (stage === 'loosen-paths') this.#point(epoch, 'paths');
     if (stage === 'loosen-dataplane') {
       this.#point(epoch, 'tables');
       // The budget runs from the stage: nobody may be woken, and nothing collected, between it and the word.
@@ -555,7 +598,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     return transition.epoch === epoch ? this.#offers.get(transition.requestId ?? '') : undefined;
   }
 
-  /** The next step of accords that are on their way: the data plane first when tightening, last when loosening. */
+  /** The next step of looser accords that are on their way: the data plane comes last. */
   #point(epoch: Epoch, ...pointers: readonly Pointer[]): void {
     const offer = this.#offerOf(epoch);
     const { accords } = this.#parts;
@@ -582,7 +625,20 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   #accordsEnded({ requestId }: Transition): void {
     const { accords } = this.#parts;
     if (requestId === undefined || !this.#offers.delete(requestId) || accords === undefined) return;
-    accords.settle(this.offered);
+    if (accords.takeBack()) this.#sayAgain();
+    accords.settle(() => this.offered);
+  }
+
+  /**
+   * The line of the running transition with a new time of its stage. No tightening waits for a pointer (PO-22): who
+   * was woken by it before the looser accords were taken back went by those, and looks again.
+   */
+  #sayAgain(): void {
+    const { posture, clock } = this.#parts;
+    const line = posture.transition();
+    if (line === undefined || !('transition' in this.#machine)) return;
+    if (line.epoch === this.#machine.transition.epoch)
+      posture.writeTransition({ ...line, flags: 0, stageAtNs: clock.monotonicNs() });
   }
 
   /* ------------------------------------------------------------ answers */

@@ -4,6 +4,7 @@
  */
 import { governanceClient } from '@kedge/bus';
 import type { Tier } from '@kedge/contracts';
+import { layout } from '@kedge/shared-memory-ipc';
 import type { Level } from '@kedge/units';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,6 +15,7 @@ import {
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -160,7 +162,11 @@ describe('a change of accords', { timeout: 60_000 }, () => {
     // The same again does nothing; sets that nobody goes by any more are let go.
     expect(await box.reload()).toMatchObject({ decision: { epoch: epoch + 1n } });
     expect(box.read().epoch).toBe(epoch + 1n);
-    expect(readdirSync(box.kept).sort()).toEqual([after?.hash, 'paths', 'tables'].sort());
+    await until('the old set is let go', () =>
+      readdirSync(box.kept).sort().join() === [after?.hash, 'paths', 'tables'].sort().join()
+        ? true
+        : undefined,
+    );
   });
 
   it('PO-2 a looser set needs the tier of its level; refused, nothing changes', async () => {
@@ -256,21 +262,139 @@ describe('a change of accords', { timeout: 60_000 }, () => {
     expect(await box.set(5, { by: 'local/master' })).toMatchObject({ decision: { to: 5 } });
   });
 
-  it('PO-2 without its bridge the transition is late and says so; the bridge follows when it is back', async () => {
-    box.config['verifyMs'] = 300;
+  it('PO-2 a tighter set is decided when every live worker uses its tables, and not before', async () => {
+    const at = layout.dataplane.worker + layout.worker.generation;
+    const plane = box.dataplane();
+    plane.store64(at, 1n);
+    plane.beat(true);
+    box.acknowledge(plane, box.read().epoch, 5);
+    await until('the data plane', async () =>
+      (await box.get()).services.some(({ name }) => name === 'dataplane-reference') ? true : undefined,
+    );
+    const before = { word: box.read().word, paths: box.pointers().paths };
+    tighter();
+    const reply = box.reload();
+    await until('the tables', async () => ((await box.tables())?.generation === 2n ? true : undefined));
+    await pause(150);
+    expect({ word: box.read().word, paths: box.pointers().paths }).toEqual(before);
+    plane.store64(at, 2n);
+    expect(await reply).toMatchObject({ decision: { from: 5, to: 5, durable: true } });
+    box.acknowledge(plane, box.read().epoch, 5);
+    expect(await box.ended()).toMatchObject({ outcome: 'completed' });
+  });
+
+  it('PO-2 a tighter set that the data plane does not take up is refused, and nothing changed', async () => {
+    box.config['accordsPublishMs'] = 400;
     await box.kill();
     await box.start();
-    await box.killBridge();
+    const before = { tables: await box.tables(), pointers: box.pointers(), word: box.read().word };
+    box.bridge?.kill('SIGSTOP');
     tighter();
-    const reply = await box.reload();
-    const epoch = reply.outcome === 'decision' ? reply.decision.epoch : -1n;
-    expect(await box.ended(epoch)).toMatchObject({ outcome: 'late' });
-    expect((await box.get()).alarms.join()).toContain('the accords in force are not obeyed');
-    await box.startBridge();
-    await until('the new tables', async () =>
-      (await box.tables())?.hash === box.pointers().tables ? true : undefined,
+    const reply = box.reload('local/journeyman', 'in-vain-1');
+    await until('the set is prepared', () =>
+      box.pointers().tables === before.pointers.tables ? undefined : true,
+    );
+    expect([box.read().word, box.pointers().paths]).toEqual([before.word, before.pointers.paths]);
+    // No escalation waits for it (PO-22).
+    const escalated = await box.set(4);
+    expect(escalated).toMatchObject({ decision: { to: 4 } });
+    expect(await reply).toMatchObject({
+      refusal: { code: 'ACCORD_NOT_PUBLISHED', rule: 'tables-before-epoch' },
+    });
+    expect(box.pointers()).toEqual(before.pointers);
+    expect(escalated.outcome === 'decision' && box.read().epoch === escalated.decision.epoch).toBe(true);
+    box.bridge?.kill('SIGCONT');
+    await box.ended();
+    // The bridge may have seen both ways of the pointer, or neither.
+    await until('the tables as before', async () =>
+      (await box.tables())?.hash === before.tables?.hash ? true : undefined,
     );
     expect((await box.get()).alarms).toEqual([]);
+    expect(await box.reload('local/journeyman')).toMatchObject({ decision: { to: 4, durable: true } });
+    expect(await box.records()).toContainEqual(
+      expect.objectContaining({ allow: false, action: 'governance.reload', rule: 'tables-before-epoch' }),
+    );
+  });
+
+  it('PO-2 whoever may not tighten prepares nothing', async () => {
+    const before = box.pointers();
+    box.bridge?.kill('SIGSTOP');
+    tighter();
+    expect(await box.reload('local/apprentice')).toMatchObject({
+      refusal: { code: 'POSTURE_NOT_AUTHORISED' },
+    });
+    expect(box.pointers()).toEqual(before);
+    box.bridge?.kill('SIGCONT');
+  });
+
+  it('PO-2 a pointer that cannot be moved refuses the tighter set, and the other one goes back', async () => {
+    const before = { tables: box.pointers().tables, word: box.read().word };
+    rmSync(join(box.kept, 'paths'));
+    mkdirSync(join(box.kept, 'paths/in-the-way'), { recursive: true });
+    tighter();
+    expect(await box.reload()).toMatchObject({ refusal: { code: 'POSTURE_ACCORDS_NOT_KEPT' } });
+    expect({ tables: readlinkSync(join(box.kept, 'tables')), word: box.read().word }).toEqual(before);
+  });
+
+  it('PO-12 a looser set leaves the paths when its release is taken back, or something tighter comes', async () => {
+    const mesh = box.participant('mesh', 'overlay');
+    const beating = setInterval(() => {
+      mesh.beat(true);
+    }, 50);
+    const acknowledge = (level: Level): void => {
+      const { epoch, line } = box.read();
+      const ends = { changes: 0, startedAtNs: 0n, finishedAtNs: 0n } as const;
+      mesh.acknowledge({
+        epoch: line > epoch ? line : epoch,
+        level,
+        stage: 'tighten',
+        outcome: 'unchanged',
+        ...ends,
+      });
+    };
+    try {
+      acknowledge(5);
+      tighter();
+      await box.reload('console');
+      acknowledge(5);
+      await box.ended();
+      const before = box.pointers();
+      cpSync(join(root, 'yang/defaults/accords.json'), join(box.offered, 'accords.json'));
+      const { paths: onPaths } = before;
+      expect(await box.reload('console')).toMatchObject({ decision: { from: 5, to: 5 } });
+      await until('the looser set', () => (box.pointers().paths === onPaths ? undefined : true));
+      box.beatWarden(false);
+      await until('it is taken back', () => (box.pointers().paths === onPaths ? true : undefined));
+      box.beatWarden(true);
+      await until('it is released again', () => (box.pointers().paths === onPaths ? undefined : true));
+      expect(await box.set(4)).toMatchObject({ decision: { to: 4 } });
+      expect(box.pointers()).toEqual(before);
+      // Who was woken by the store before the pointer went back is told to look again.
+      const { stage, stageAtNs, storedAtNs, line, epoch } = box.read();
+      expect({ stage, line, again: stageAtNs > storedAtNs }).toEqual({
+        stage: layout.enums.stage.TIGHTEN,
+        line: epoch,
+        again: true,
+      });
+      acknowledge(4);
+    } finally {
+      clearInterval(beating);
+    }
+  });
+
+  it('PO-15 a crash while a tighter set is prepared leaves the tighter set in force', async () => {
+    const before = box.pointers();
+    box.bridge?.kill('SIGSTOP');
+    tighter();
+    const reply = box.reload().catch(() => undefined);
+    await until('the set is prepared', () => (box.pointers().tables === before.tables ? undefined : true));
+    const { tables } = box.pointers();
+    await box.kill();
+    await reply;
+    box.bridge?.kill('SIGCONT');
+    await box.start();
+    expect(box.pointers()).toEqual({ tables, paths: tables });
+    await until('the tables follow', async () => ((await box.tables())?.hash === tables ? true : undefined));
   });
 
   it('PO-2 a loosening that a crash interrupted is taken back to what packets are judged by', async () => {

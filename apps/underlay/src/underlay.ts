@@ -5,6 +5,7 @@
  * is open.
  */
 import {
+  bindingOf,
   type AskReply,
   type AskRequest,
   type DesiredStore,
@@ -16,6 +17,7 @@ import {
   type ListProposalsReply,
   type ListRoutesReply,
   type ListRoutesRequest,
+  mayFollow,
   type ParticipantSlot,
   type PostureBoard,
   type ProposalReply,
@@ -126,7 +128,7 @@ export class Underlay {
       nowNs: () => clock.monotonicNs(),
     });
     this.#settle = () => {
-      accords.follow();
+      if (mayFollow(bindingOf(board.snapshot(), 'underlay'))) accords.follow();
       this.#gate.settle();
     };
     for (const event of GATE_EVENTS) board.on(event, this.#settle);

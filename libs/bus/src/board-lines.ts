@@ -38,12 +38,28 @@ export interface BoardFault {
 /** A value per path. */
 export type PerPath<T> = Readonly<Record<PathName, T>>;
 
+/**
+ * Whether a line goes in the order of a tightening. From a level to itself, where an accord changed or something is
+ * brought right, the stages say the direction; at the last ones it is what it was in `known`, the line as it was read
+ * before, and of an epoch whose earlier stages nobody saw the stricter is believed. The warden judges alike.
+ */
+export function tightens(
+  line: Pick<Transition, 'epoch' | 'from' | 'to' | 'stage'>,
+  known: Transition | undefined,
+): boolean {
+  if (line.to !== line.from) return line.to < line.from;
+  if (line.stage.startsWith('loosen-')) return false;
+  return line.epoch !== known?.epoch || known.tightening;
+}
+
 /** The transition line, as last read whole. */
 export interface Transition {
   readonly epoch: Epoch;
   readonly from: Level;
   readonly to: Level;
   readonly stage: Stage;
+  /** Whether it goes in the order of a tightening: see {@link tightens}. */
+  readonly tightening: boolean;
   readonly receivedAtNs: bigint;
   readonly decidedAtNs: bigint;
   readonly stageAtNs: bigint;
@@ -149,7 +165,8 @@ export class LineReader {
     };
   }
 
-  posture(file: string, reader: SegmentReader): PostureLines {
+  /** @param known the transition as it was read before: see {@link tightens}. */
+  posture(file: string, reader: SegmentReader, known: Transition | undefined): PostureLines {
     // A tightening writes the line before the word: read the other way round, a new word never meets an old line.
     const word = readWord(reader.load64(layout.posture.word));
     const storedAtNs = reader.load64(layout.posture.storedAtNs);
@@ -164,14 +181,16 @@ export class LineReader {
       this.#fault(file, 'transition', `stage ${line.stage}, ${line.from} to ${line.to}`);
       return { word, storedAtNs, transition: undefined };
     }
+    const { epoch, from, to } = line;
     return {
       word,
       storedAtNs,
       transition: {
-        epoch: line.epoch,
-        from: line.from,
-        to: line.to,
+        epoch,
+        from,
+        to,
         stage,
+        tightening: tightens({ epoch, from, to, stage }, known),
         receivedAtNs: line.receivedAtNs,
         decidedAtNs: line.decidedAtNs,
         stageAtNs: line.stageAtNs,

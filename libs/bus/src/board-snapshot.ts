@@ -216,11 +216,7 @@ interface Expected {
 /** What somebody on a path should believe, fail-closed lines aside; undefined before the first decision. */
 function expectedOn(path: PathName, { word, storedAtNs, transition }: PostureLines): Expected | undefined {
   if (!word.valid) return undefined;
-  // From a level to itself (an accord changed, a repair) the stage says which way it goes.
-  const tightening =
-    transition !== undefined &&
-    (transition.to < transition.from ||
-      (transition.to === transition.from && !transition.stage.startsWith('loosen-')));
+  const tightening = transition?.tightening === true;
   if (transition === undefined || transition.epoch < word.epoch || path === 'dataplane') {
     // Packets obey the word and nothing else.
     const decided = tightening && transition.epoch === word.epoch;

@@ -48,6 +48,7 @@ export * from './overlay-api.js';
 export {
   type Binding,
   bindingOf,
+  mayFollow,
   dataplaneAcknowledged,
   gateViewOf,
   type PathLayer,

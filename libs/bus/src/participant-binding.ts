@@ -4,7 +4,7 @@
  */
 import type { PathName } from '@kedge/contracts';
 import type { GateView } from '@kedge/reconcile';
-import { type Epoch, isLooser, isTighter, laterOf, type Level, LOCKDOWN, tighterOf } from '@kedge/units';
+import { type Epoch, isTighter, laterOf, type Level, LOCKDOWN, tighterOf } from '@kedge/units';
 
 import { type Stage, STAGES } from './board-lines.js';
 import type { BoardSnapshot } from './board-snapshot.js';
@@ -38,6 +38,14 @@ export interface Binding {
   readonly mayLoosen: boolean;
 }
 
+/**
+ * Whether somebody may take up other accords than those they go by: on the way to a tighter level, or while anything
+ * may loosen. Before its release, and after it was lost, a looser set is left alone (PO-12).
+ */
+export function mayFollow({ tightening, mayLoosen }: Binding): boolean {
+  return tightening || mayLoosen;
+}
+
 /** Which part of a path somebody is: sessions are released after the rest when loosening. */
 export type PathLayer = 'path' | 'session';
 
@@ -64,7 +72,7 @@ export function bindingOf(snapshot: BoardSnapshot, path: PathName, layer: PathLa
       return { ...rest, epoch: word.epoch, decided, stage: 'tighten', tightening: true };
     }
     const { epoch, from, to, stage } = line;
-    if (!isLooser(to, from)) {
+    if (line.tightening) {
       return {
         ...rest,
         epoch,

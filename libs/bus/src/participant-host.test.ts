@@ -615,6 +615,82 @@ describe('a loosening', () => {
   });
 });
 
+describe('a looser accord at the level in force', () => {
+  it('PO-12 waits for its release, and one that fails is late and cuts nothing', async () => {
+    const stage = stageOf();
+    const { world, ack, host } = await standingAt(5, stage);
+    loosen(stage, 2n, 5, 5, 'LOOSEN_DECIDED');
+    await sleep(60);
+    expect(ack().epoch).toBe(1n);
+    let fails = 4;
+    world.desired = [...world.desired, 'f5'];
+    world.before = Array.from({ length: fails }, () => () => {
+      if (fails-- > 0) throw new Error('no');
+    });
+    loosen(stage, 2n, 5, 5, 'LOOSEN_PATHS');
+    await expect.poll(() => fails).toBeLessThan(3);
+    expect(ack().epoch).toBe(1n);
+    loosen(stage, 2n, 5, 5, 'COMPLETE');
+    await expect.poll(ack).toMatchObject({ epoch: 2n, outcome: 'applied', level: 5 });
+    expect(world.log.join()).not.toContain('fail closed');
+    expect(host.status().wanted.limits).toEqual([]);
+  });
+
+  it('PO-12 is not taken up before its release, nor when that was lost before it was acknowledged', async () => {
+    const stage = stageOf();
+    let follows = 0;
+    const { world, ack, host, board } = await standingAt(5, stage, {
+      follow: () => {
+        follows++;
+      },
+    });
+    stage.beats.warden = false;
+    await expect.poll(() => board.snapshot().wardenFresh).toBe(false);
+    follows = 0;
+    loosen(stage, 2n, 5, 5, 'LOOSEN_PATHS');
+    await expect.poll(() => host.status().wanted.limits).toEqual(['not-released']);
+    await expect.poll(() => world.log.includes('verify 5')).toBe(true);
+    expect([follows, ack().epoch]).toEqual([0, 1n]);
+    stage.beats.warden = true;
+    await expect.poll(ack).toMatchObject({ epoch: 2n, level: 5 });
+    expect(follows).toBeGreaterThan(0);
+  });
+
+  it('PO-12 that runs is taken back with its release, and goes on when it is released again', async () => {
+    const stage = stageOf();
+    let offered = ['a1', 'b2', 'c3', 'd4', 'e5'];
+    let take = (): void => undefined;
+    const { world, ack } = await standingAt(5, stage, {
+      follow: () => {
+        take();
+      },
+    });
+    take = () => {
+      world.desired = offered;
+    };
+    offered = [...offered, 'f5'];
+    world.before = [
+      (_plan, signal) =>
+        new Promise((resolve) => {
+          world.there.add('f5');
+          signal.addEventListener('abort', () => {
+            resolve();
+          });
+        }),
+    ];
+    loosen(stage, 2n, 5, 5, 'LOOSEN_PATHS');
+    await expect.poll(() => world.there.has('f5')).toBe(true);
+    offered = offered.slice(0, 5);
+    loosen(stage, 2n, 5, 5, 'LOOSEN_DECIDED');
+    await expect.poll(() => [...world.there]).toEqual(at(5));
+    expect(ack()).toMatchObject({ epoch: 1n });
+    offered = [...offered, 'f5'];
+    loosen(stage, 2n, 5, 5, 'LOOSEN_PATHS');
+    await expect.poll(ack).toMatchObject({ epoch: 2n, level: 5 });
+    expect(world.there.has('f5')).toBe(true);
+  });
+});
+
 describe("the path's fail-closed line", () => {
   it('PO-15 is obeyed where it is tighter, acknowledged at the current epoch, and its end gives back what the level allows', async () => {
     const stage = stageOf();

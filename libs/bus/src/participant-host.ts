@@ -27,7 +27,7 @@ import {
   nanosFromMillis,
 } from '@kedge/units';
 
-import { type Binding, bindingOf, type PathLayer } from './participant-binding.js';
+import { type Binding, bindingOf, mayFollow, type PathLayer } from './participant-binding.js';
 import type { ParticipantAck, ParticipantSlot } from './participant-slot.js';
 import type { BoardEvents, PostureBoard, PostureStaged, WardenViolation } from './posture-board.js';
 
@@ -63,6 +63,11 @@ export interface HostOptions<Actual> {
   readonly layer?: PathLayer;
   /** Asked at every look at the board. What it names is obeyed where it is tighter. */
   readonly limit?: () => OwnLimit | undefined;
+  /**
+   * Called at the beginning of every try, before the world is read: takes up what the levels mean now. Not called
+   * while a loosening is held back (PO-12). What it throws fails the try.
+   */
+  readonly follow?: () => void;
   /**
    * Called after the world was read and before anything is taken from it, in a tightening: the moment of the
    * pre-escalation snapshot (PO-18). Memory only: no escalation waits for a disk (PO-22). What it throws is logged.
@@ -318,6 +323,9 @@ class Host<Actual> implements HostedParticipant {
     if (!binding.mayLoosen && isLooser(level, enforced)) {
       limits.push('not-released');
       level = enforced;
+    } else if (!mayFollow(binding) && this.#options.slot.epoch < binding.epoch) {
+      // To the level that it stands at, by a looser accord: no level says that it is held back.
+      limits.push('not-released');
     }
     return { binding, epoch: binding.epoch, level, limits, ownLimit };
   }
@@ -356,7 +364,7 @@ class Host<Actual> implements HostedParticipant {
 
   #follow(goal: Goal, because: LoopReason): void {
     const running = this.#running;
-    if (running !== undefined && isTighter(goal.level, running.level)) {
+    if (running !== undefined && isVoidedBy(running, goal)) {
       // What runs would bring about more than is allowed now: void (PO-10).
       this.#block(goal);
       if (keyOf(goal) !== this.#asked) {
@@ -611,12 +619,13 @@ class Host<Actual> implements HostedParticipant {
     signal: AbortSignal,
     done: { changes: number },
   ): Promise<Omit<Attempt, 'changes'>> {
-    const { participant, acknowledgeable } = this.#options;
-    const { level, epoch } = goal;
+    const { participant, acknowledgeable, follow } = this.#options;
+    const { level, epoch, binding } = goal;
     if (this.#stuck > 0) {
       // Two that write at once would leave what neither wanted; failing closed is all that is safe.
       return failed('RECONCILE_STUCK', `an earlier step of ${participant.name} has not returned`);
     }
+    if (mayFollow(binding)) follow?.();
     const actual = await participant.read(signal);
     if (signal.aborted) return { outcome: 'cancelled' };
     this.#beforeEscalation(actual, goal);
@@ -767,7 +776,16 @@ class Host<Actual> implements HostedParticipant {
 const isHeldBack = ({ binding, limits }: Goal): boolean =>
   !binding.tightening && (limits.includes('not-released') || limits.includes('own-limit'));
 
-const keyOf = ({ epoch, level }: Goal): string => `${epoch}/${level}`;
+/** Whether what runs would bring about more than `goal` allows. */
+const isVoidedBy = (running: Goal, goal: Goal): boolean =>
+  isTighter(goal.level, running.level) ||
+  // From a level to itself it is the release that is taken back.
+  (!running.binding.tightening &&
+    !isHeldBack(running) &&
+    (goal.epoch < running.epoch || (goal.epoch === running.epoch && isHeldBack(goal))));
+
+/** What a run was for; who was held back has it still to do when they are released. */
+const keyOf = (goal: Goal): string => `${goal.epoch}/${goal.level}${isHeldBack(goal) ? '/held' : ''}`;
 
 const isGood = ({ outcome }: ParticipantAck): boolean => outcome === 'applied' || outcome === 'unchanged';
 

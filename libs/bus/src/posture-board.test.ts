@@ -186,6 +186,31 @@ describe('what a reader of the board is told', () => {
     expect(events('posture.changed')).toMatchObject([{ before: 2, level: 4 }]);
   });
 
+  it('PO-2 from a level to itself the stages say the direction, and the last ones keep it', () => {
+    const writer = posture();
+    writer.storeWord(6n, 5);
+    const { board: reader } = boardOf(['posture']);
+    const at = (epoch: bigint, stage: keyof typeof enums.stage): boolean | undefined => {
+      writer.writeTransition({
+        epoch,
+        from: 5,
+        to: 5,
+        stage: enums.stage[stage],
+        flags: 0,
+        receivedAtNs: 0n,
+        decidedAtNs: monotonicNs(),
+        stageAtNs: monotonicNs(),
+        budgetNs: [0n, 0n, 0n],
+      });
+      return reader.snapshot().transition?.tightening;
+    };
+    expect(at(7n, 'LOOSEN_DECIDED')).toBe(false);
+    expect([at(7n, 'VERIFY'), at(7n, 'COMPLETE')]).toEqual([false, false]);
+    expect([at(8n, 'TIGHTEN'), at(8n, 'VERIFY'), at(8n, 'COMPLETE')]).toEqual([true, true, true]);
+    // Whoever saw no earlier stage believes the stricter.
+    expect(at(9n, 'VERIFY')).toBe(true);
+  });
+
   it('PO-15 decisions that came faster than the event loop are counted, and the newest is told', async () => {
     const writer = posture();
     tighten(writer, 1n, 5, 4);

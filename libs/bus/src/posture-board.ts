@@ -42,10 +42,11 @@ import {
 } from './board-snapshot.js';
 import { type PostureWord, readWord } from './posture-word.js';
 
-/** A new epoch stands on the transition line. Tightening: the word carries it already, or within microseconds. */
+/**
+ * A new epoch stands on the transition line. Tightening: the word carries it already, or within microseconds, and
+ * everybody starts now; otherwise everybody waits for the stage that releases them.
+ */
 export interface PostureDecided extends Transition {
-  /** True for a move to the same or a tighter level: start now. False: wait for the stage that releases you. */
-  readonly tightening: boolean;
   /** Epochs between the last one seen and this one that this reader never saw. */
   readonly missedEpochs: bigint;
   /**
@@ -228,6 +229,8 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
   #storedAtNs = 0n;
   #level: Level = this.#word.level;
   #transition: Transition | undefined;
+  /** As it was read last, told or not: the last stages do not say the direction by themselves. */
+  #known: Transition | undefined;
   #coordinator = 0n;
   #warden: WardenLines | undefined;
   #nextViolation: bigint | undefined;
@@ -282,7 +285,6 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
     if (this.#transition === undefined) return;
     this.emit('posture.decided', {
       ...this.#transition,
-      tightening: this.#transition.to <= this.#transition.from,
       missedEpochs: 0n,
       restarted: false,
       initial: true,
@@ -456,7 +458,8 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
     if (reader === undefined) {
       return { word: this.#word, storedAtNs: this.#storedAtNs, transition: this.#transition };
     }
-    const read = lines.posture('posture', reader);
+    const read = lines.posture('posture', reader, this.#known);
+    this.#known = read.transition ?? this.#known;
     // A line that could not be read whole counts as unknown: the last one known is obeyed.
     return { ...read, transition: read.transition ?? this.#transition };
   }
@@ -504,7 +507,6 @@ export class PostureBoard extends EventEmitter<BoardEvents> {
         this.#coordinator = incarnation;
         this.emit('posture.decided', {
           ...transition,
-          tightening: transition.to <= transition.from,
           missedEpochs,
           restarted,
           initial: false,

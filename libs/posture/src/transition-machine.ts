@@ -131,7 +131,8 @@ const SUPERSEDED: RefusalAnswer = {
   rule: 'tighter-or-newer-request-wins',
 };
 
-function notAuthorised(rule: string, reason: string): RefusalAnswer {
+/** The refusal of whoever may not, with the authoriser's own words. */
+export function notAuthorised(rule: string, reason: string): RefusalAnswer {
   return { kind: 'refusal', code: 'POSTURE_NOT_AUTHORISED', message: reason, field: 'level', rule };
 }
 

@@ -27,6 +27,9 @@ export function hostRoutes(
     reconcileEveryMs: config.reconcileMs,
     budgetMs: config.budgetMs,
     limit: () => routes.limit(),
+    follow: () => {
+      routes.follow();
+    },
     beforeEscalation: (world, move) => {
       routes.beforeEscalation(world, move);
     },

@@ -90,13 +90,26 @@ export class RouteSet {
       ...(store.damage === undefined ? [] : [`${store.damage.code}: ${store.damage.message}`]),
       ...(accords.refusal === undefined
         ? []
-        : [`no accords, nothing is allowed: ${accords.refusal.code}: ${accords.refusal.message}`]),
+        : [
+            `${accords.usable ? 'other accords are in force and cannot be used' : 'no accords, nothing is allowed'}: ${accords.refusal.code}: ${accords.refusal.message}`,
+          ]),
       ...(this.#owed.size === 0
         ? []
         : [
             `what was taken back still stands in the file, and a start would bring it about: routes ${this.#owed.size}`,
           ]),
     ];
+  }
+
+  /**
+   * Goes by the accords that are in force now (PO-2).
+   *
+   * @throws KedgeError why they cannot be used, where older ones are gone by: a round must not pass for them.
+   */
+  follow(): void {
+    const { accords } = this.#options;
+    accords.follow();
+    if (accords.usable && accords.refusal !== undefined) throw accords.refusal;
   }
 
   allowed(route: RouteSpec, level: Level): boolean {
@@ -228,7 +241,7 @@ export class RouteSet {
 
   /** The part in transitions. */
   participant(path: 'overlay' | 'underlay'): Participant<RouteWorld> {
-    const { mode, tools = {}, log, accords } = this.#options;
+    const { mode, tools = {}, log } = this.#options;
     const closing = async (world: RouteWorld, level: Level, signal: AbortSignal): Promise<void> => {
       const ended = await endFlows(world, { ...tools, signal });
       log.info({ mode, level, ...ended }, 'flows of what is forbidden were ended');
@@ -244,8 +257,6 @@ export class RouteSet {
       name: path,
       path,
       read: (signal) => {
-        // Every run goes by the accords that are in force at its beginning.
-        accords.follow();
         takeReadBack();
         this.#pay();
         return readRoutes(mode, { ...tools, signal });
