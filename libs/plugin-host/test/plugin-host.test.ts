@@ -89,6 +89,20 @@ describe('a plugin that runs', () => {
     expect(bench.requests).toEqual([]);
   });
 
+  it('PO-5 without the grant is recorded no oftener than it may ask', async () => {
+    const folder = bench.write(`
+      const asks = Array.from({ length: 50 }, (_, at) =>
+        context.tighten({ level: 4, reason: 'again', key: 'key-' + String(at).padStart(6, '0') }));
+      const codes = (await Promise.all(asks)).map(({ code }) => code);
+      context.problem(['PLUGIN_NOT_GRANTED', 'PLUGIN_RATE'].map((code) => codes.filter((c) => c === code).length).join());
+      ${IDLE}`);
+    await bench.load(folder, [], { limits: { requests: 5, requestsPerSecond: 0.001 } });
+    await until('answered', () => bench.status?.state === 'running' && bench.status.problem);
+    expect(bench.status).toMatchObject({ problem: '5,45' });
+    expect(bench.violations).toHaveLength(5);
+    expect(bench.requests).toEqual([]);
+  });
+
   it('PO-5 can reach neither files, nor processes, nor the network, nor the environment of the host', async () => {
     const socket = join(bench.directory, 'host.sock');
     const server = createServer().listen(socket);
