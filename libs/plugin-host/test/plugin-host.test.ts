@@ -1,3 +1,5 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -5,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { contentHashOf } from '../src/index.js';
-import { Bench, until } from './plugins.js';
+import { Bench, PROGRAMS, until } from './plugins.js';
 
 let bench: Bench;
 beforeEach(() => {
@@ -134,6 +136,22 @@ describe('a plugin that runs', () => {
       problem:
         'read EACCES, write EACCES, own EACCES, chmod EPERM, spawn EPERM, signal EPERM, connect EPERM, environment 0',
     });
+  });
+
+  it('PO-5 cannot have the kernel signal the host over the socket that both share', async () => {
+    const program = join(bench.directory, 'signal-owner');
+    const source = fileURLToPath(new URL('signal-owner.c', import.meta.url));
+    execFileSync('cc', ['-std=c11', '-Wall', '-Wextra', '-Werror', '-o', program, source]);
+    const child = spawn(PROGRAMS.confine, ['--execute', '/', '--', program], {
+      stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
+    });
+    let said = '';
+    child.stdout?.on('data', (text: Buffer) => (said += text.toString()));
+    await once(child, 'close');
+    expect(said.trim().split('\n')).toEqual([
+      ...['F_SETOWN', 'F_SETOWN_EX', 'F_SETSIG', 'FIOSETOWN', 'SIOCSPGRP'].map((call) => `${call} refused`),
+      ...['F_SETFL', 'FIONREAD'].map((call) => `${call} possible`),
+    ]);
   });
 
   it('PO-3 that crashes is started again, later and later, and is shown with its last words', async () => {
