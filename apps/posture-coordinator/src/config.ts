@@ -57,7 +57,10 @@ export const configSchema = z.strictObject({
     .max(5)
     .transform((level): Level => (isLevel(level) ? level : 1))
     .default(2),
-  /** Participants of the overlay that are the session layer, by name without "participant-": they move before the rest when tightening, after it when loosening. */
+  /**
+   * Participants of the overlay that are the session layer, by name without "participant-": when loosening they have a
+   * stage of their own, after the rest. When tightening everybody begins together, behind the data plane.
+   */
   sessionParticipants: z.array(z.string().regex(/^[a-z0-9-]{1,19}$/)).default([]),
   /** How long a transition is verified before it ends as late, milliseconds. */
   verifyMs: z.int().min(50).max(60_000).default(2_000),

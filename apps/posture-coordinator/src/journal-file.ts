@@ -206,7 +206,10 @@ export class JournalFile {
   async #leaveOutLoosenings(records: readonly JournalRecord[]): Promise<void> {
     const rest = records.filter(
       ({ kind, from, to }) =>
-        kind !== 'decision' || from === undefined || to === undefined || !isLooser(to, from),
+        (kind !== 'decision' && kind !== 'checkpoint') ||
+        from === undefined ||
+        to === undefined ||
+        !isLooser(to, from),
     );
     if (rest.length === records.length) return;
     await this.#inTime('write the journal anew', this.#writeAnew(rest, false)).catch(() => undefined);

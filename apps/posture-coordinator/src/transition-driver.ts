@@ -530,7 +530,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   }
 
   #journal({ entry }: Extract<Effect, { do: 'journal' }>): void {
-    const { epoch, from, to, requested, source, requestId, recovered, accord, holds } = entry;
+    const { epoch, from, to, requested, source, requestId, recovered, accord, holds, keeps } = entry;
     const tracked =
       this.#tracked.get(epoch) ??
       (entry.kind === 'decision' && 'transition' in this.#machine
@@ -554,11 +554,12 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       keyHash: identity?.keyHash,
       contentHash: identity?.contentHash,
       decidedAtNs:
-        entry.kind === 'decision' ? (tracked?.stamps.decidedAtNs ?? now.decidedAtNs) : now.decidedAtNs,
+        entry.kind === 'completed' ? now.decidedAtNs : (tracked?.stamps.decidedAtNs ?? now.decidedAtNs),
       decidedAtWallMs: now.decidedAtWallMs,
     });
     this.#append(written, () => {
-      if (entry.kind === 'completed') return;
+      if (keeps !== undefined) this.#dispatch({ kind: 'journaled', epoch, keeps });
+      if (entry.kind !== 'decision') return;
       if (tracked !== undefined) tracked.stamps.journaledAtNs = this.#parts.clock.monotonicNs();
       this.#parts.onProvisioned();
       // A flush may take long: what it lets loosen must not be judged by an old sight of the warden.

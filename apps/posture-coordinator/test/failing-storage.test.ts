@@ -261,4 +261,30 @@ describe('storage that hangs', () => {
     expect(await reply).toMatchObject({ decision: { to: 2, durable: true } });
     expect(await second).toMatchObject({ decision: { to: 1, durable: true } });
   });
+
+  it('PO-4 what the console tightened is held after a kill -9 before the flush, until the console loosens', async () => {
+    box = new Appliance();
+    box.startWarden();
+    const faults = box.faults();
+    await box.start();
+    await box.ended();
+    const rule = faults.add({ ops: ['sync', 'write', 'rename'], action: 'hang' });
+    const lost = box.set(2, { by: 'console' }).catch(() => 'nobody was told');
+    await until('the store', () => (box.read().level === 2 ? true : undefined));
+    await box.kill();
+    expect(await lost).toBe('nobody was told');
+    rule.remove();
+    await box.start();
+    await box.ended();
+    expect((await box.get()).alarms.join()).toContain('only the console may loosen it');
+    expect(await box.set(3, { by: 'local/site_owner' })).toMatchObject({ refusal: { code: 'POSTURE_HELD' } });
+    // The hold is in the journal now: neither another restart nor a power cut forgets it.
+    await box.kill();
+    await box.start();
+    expect(await box.set(3, { by: 'local/site_owner' })).toMatchObject({ refusal: { code: 'POSTURE_HELD' } });
+    expect(await box.set(3, { by: 'console' })).toMatchObject({ decision: { to: 3, durable: true } });
+    await box.ended();
+    expect((await box.get()).alarms).toEqual([]);
+    expect(await box.set(4, { by: 'local/site_owner' })).toMatchObject({ decision: { to: 4 } });
+  });
 });

@@ -165,13 +165,13 @@ describe('calls', () => {
     await serve({
       watch: async function* (_request, call) {
         yield state;
-        await new Promise((resolve) => setTimeout(resolve, 150));
+        await new Promise((resolve) => setTimeout(resolve, 1_300));
         yield { ...state, epoch: 2n };
         await never(call.signal);
       },
     });
     const epochs: bigint[] = [];
-    for await (const { epoch } of client().watch({}, { deadlineMs: 100 })) {
+    for await (const { epoch } of client().watch({}, { deadlineMs: 1_000 })) {
       epochs.push(epoch);
       if (epochs.length === 2) break;
     }
@@ -196,17 +196,19 @@ describe('calls', () => {
   });
 
   it('a service that closes ends its streams and finishes its running calls', async () => {
+    let entered = false;
     const server = await serve({
       get: async () => {
+        entered = true;
         await new Promise((resolve) => setTimeout(resolve, 100));
         return state;
       },
     });
     const posture = client();
-    const stream = posture.watch({}, { deadlineMs: 1_000 })[Symbol.asyncIterator]();
+    const stream = posture.watch({}, { deadlineMs: 5_000 })[Symbol.asyncIterator]();
     await stream.next();
     const running = posture.get({}, { deadlineMs: 5_000 });
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await expect.poll(() => entered).toBe(true);
     const closed = server.close(5_000);
     await expect(stream.next()).rejects.toMatchObject({ code: 'BUS_CLOSING' });
     expect(await running).toEqual(state);

@@ -1,8 +1,12 @@
-import { copyFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import type { AuthorisationDecision, LedgerRecord } from '@kedge/contracts';
+import { FaultLayer, parseLog } from '@kedge/faults';
 import type { KedgeError } from '@kedge/units';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -109,6 +113,45 @@ describe('records in the spool', () => {
       });
     }
     expect(spool.status()).toMatchObject({ records: 0, durable: 0n });
+  });
+});
+
+describe('the directory of a spool', () => {
+  it('has a durable name before a record is in it, and so has every directory that was made for it', async () => {
+    const disk = join(directory, 'disk');
+    await mkdir(join(disk, 'state'), { recursive: true });
+    const log = join(directory, 'log');
+    const layer = new FaultLayer({ control: join(directory, 'control'), prefix: disk, log });
+    const front = fileURLToPath(new URL('../dist/index.js', import.meta.url));
+    const script = `const { openSpool } = await import(process.argv[1]);
+      const spool = await openSpool({ directory: process.argv[2] });
+      await spool.append(JSON.parse(process.argv[3]));
+      await spool.close();`;
+    const life = (): string[] => {
+      const path = join(disk, 'state/ledger/records');
+      const given = ['-e', script, front, path, JSON.stringify(record(1))];
+      execFileSync(process.execPath, ['--input-type=module', ...given], {
+        env: { PATH: process.env['PATH'], ...layer.environment() },
+      });
+      const calls = parseLog(readFileSync(log)).map(
+        ({ op, path: at }) => `${op} ${at.slice(disk.length + 1)}`,
+      );
+      const opened = calls.findIndex((call) => call.startsWith('open '));
+      return opened < 0 ? calls : calls.slice(0, opened);
+    };
+    try {
+      const first = life();
+      expect(first.filter((call) => call.startsWith('mkdir'))).toEqual([
+        'mkdir state/ledger',
+        'mkdir state/ledger/records',
+      ]);
+      expect(first.slice(-2)).toEqual(['sync state/ledger', 'sync state']);
+      // Where nothing has to be made it may have been made by somebody who ended too early.
+      writeFileSync(log, '');
+      expect(life()).toContain('sync state/ledger');
+    } finally {
+      layer.close();
+    }
   });
 });
 

@@ -7,7 +7,7 @@ import type { LedgerRecord, Receipt, RecordSink } from '@kedge/contracts';
 import { KedgeError } from '@kedge/units';
 import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { decodeRecord, encodeRecord } from './canonical.js';
 import { anyFrameAfter, FILE_HEAD, FRAME_HEAD_BYTES, frameAt, frameOf } from './frame.js';
@@ -116,7 +116,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   if (!Number.isSafeInteger(fileBytes) || fileBytes < 1)
     throw wrongOption('fileBytes', 'a whole number above 0');
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeDirectory(directory);
     const { files, known, next, recovery } = await recover(directory);
     return new OpenSpool({ ...options, maxBytes, fileBytes }, files, known, next, recovery);
   } catch (error) {
@@ -452,6 +452,17 @@ async function sync(handle: FileHandle): Promise<void> {
 
 /** What of a file is durable is not known any more. */
 class SyncFailure extends Error {}
+
+/**
+ * The directory, and its name durable: a record in it is worth nothing where a power cut takes the directory. Where it
+ * is there already, whoever made it may have ended before that.
+ */
+async function makeDirectory(directory: string): Promise<void> {
+  const first = (await mkdir(directory, { recursive: true, mode: 0o700 })) ?? directory;
+  for (let at = directory; at.length >= first.length && at !== '/'; at = dirname(at)) {
+    await syncDirectory(dirname(at));
+  }
+}
 
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');

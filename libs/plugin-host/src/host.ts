@@ -260,13 +260,13 @@ class PluginProcess {
           this.#ground.onViolation(this.#manifest.name, error);
           answer({ outcome: 'refused', code, message: error.message });
         };
-        if (!this.#granted.includes('posture.tighten')) {
-          refuse('PLUGIN_NOT_GRANTED', 'was not granted posture.tighten');
+        // Before anything is told for the record: that it was too many is what was wrong, and is not told one by one.
+        if (!this.#requests.take()) {
+          answer({ outcome: 'refused', code: 'PLUGIN_RATE', message: 'too many requests; ask again later' });
           return;
         }
-        if (!this.#requests.take()) {
-          // Not told for the record one by one: that it was too many is what was wrong.
-          answer({ outcome: 'refused', code: 'PLUGIN_RATE', message: 'too many requests; ask again later' });
+        if (!this.#granted.includes('posture.tighten')) {
+          refuse('PLUGIN_NOT_GRANTED', 'was not granted posture.tighten');
           return;
         }
         this.#ground

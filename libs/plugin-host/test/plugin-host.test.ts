@@ -1,3 +1,5 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -5,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { contentHashOf } from '../src/index.js';
-import { Bench, until } from './plugins.js';
+import { Bench, PROGRAMS, until } from './plugins.js';
 
 let bench: Bench;
 beforeEach(() => {
@@ -89,6 +91,20 @@ describe('a plugin that runs', () => {
     expect(bench.requests).toEqual([]);
   });
 
+  it('PO-5 without the grant is recorded no oftener than it may ask', async () => {
+    const folder = bench.write(`
+      const asks = Array.from({ length: 50 }, (_, at) =>
+        context.tighten({ level: 4, reason: 'again', key: 'key-' + String(at).padStart(6, '0') }));
+      const codes = (await Promise.all(asks)).map(({ code }) => code);
+      context.problem(['PLUGIN_NOT_GRANTED', 'PLUGIN_RATE'].map((code) => codes.filter((c) => c === code).length).join());
+      ${IDLE}`);
+    await bench.load(folder, [], { limits: { requests: 5, requestsPerSecond: 0.001 } });
+    await until('answered', () => bench.status?.state === 'running' && bench.status.problem);
+    expect(bench.status).toMatchObject({ problem: '5,45' });
+    expect(bench.violations).toHaveLength(5);
+    expect(bench.requests).toEqual([]);
+  });
+
   it('PO-5 can reach neither files, nor processes, nor the network, nor the environment of the host', async () => {
     const socket = join(bench.directory, 'host.sock');
     const server = createServer().listen(socket);
@@ -120,6 +136,22 @@ describe('a plugin that runs', () => {
       problem:
         'read EACCES, write EACCES, own EACCES, chmod EPERM, spawn EPERM, signal EPERM, connect EPERM, environment 0',
     });
+  });
+
+  it('PO-5 cannot have the kernel signal the host over the socket that both share', async () => {
+    const program = join(bench.directory, 'signal-owner');
+    const source = fileURLToPath(new URL('signal-owner.c', import.meta.url));
+    execFileSync('cc', ['-std=c11', '-Wall', '-Wextra', '-Werror', '-o', program, source]);
+    const child = spawn(PROGRAMS.confine, ['--execute', '/', '--', program], {
+      stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
+    });
+    let said = '';
+    child.stdout?.on('data', (text: Buffer) => (said += text.toString()));
+    await once(child, 'close');
+    expect(said.trim().split('\n')).toEqual([
+      ...['F_SETOWN', 'F_SETOWN_EX', 'F_SETSIG', 'FIOSETOWN', 'SIOCSPGRP'].map((call) => `${call} refused`),
+      ...['F_SETFL', 'FIONREAD'].map((call) => `${call} possible`),
+    ]);
   });
 
   it('PO-3 that crashes is started again, later and later, and is shown with its last words', async () => {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 import {
   encodeJournalRecord,
+  type Holds,
   type JournalRecord,
   NOTHING_DECIDED,
   recoverJournal,
@@ -22,10 +23,17 @@ const base: JournalRecord = {
 };
 
 /** A whole journal: reservation, a decision, and perhaps its completion. */
-function journalOf(epoch: bigint, from: Level, to: Level, completed: boolean, break_ = false) {
+function journalOf(
+  epoch: bigint,
+  from: Level,
+  to: Level,
+  completed: boolean,
+  break_ = false,
+  holds: Holds = {},
+) {
   const records: JournalRecord[] = [
     base,
-    { ...base, kind: 'decision', sequence: 2n, epoch: epoch as Epoch, from, to, requested: to },
+    { ...base, kind: 'decision', sequence: 2n, epoch: epoch as Epoch, from, to, requested: to, holds },
   ];
   if (completed) {
     records.push({
@@ -36,6 +44,7 @@ function journalOf(epoch: bigint, from: Level, to: Level, completed: boolean, br
       from,
       to,
       requested: to,
+      holds,
     });
   }
   const bytes = new Uint8Array(128 * 8);
@@ -99,6 +108,36 @@ describe('recovery', () => {
     });
     // After a power cut no word is left: what was decided is stored again.
     expect(recoveryOf({ ...nothing, journal })).toMatchObject({ action: 'restore', level: 4 });
+  });
+
+  it('PO-4 of a word that was not journaled nobody knows who asked: only the console loosens it', () => {
+    const journal = journalOf(9n, 5, 4, true, false, { fleet: 4, local: 3 });
+    const lost = recoveryOf({ ...nothing, journal, word: word(10n, 2) });
+    expect(lost.holds).toEqual({ fleet: 4, local: 3, console: 2 });
+    expect(lost.alarms).toEqual([expect.stringContaining('level 2 of epoch 10')]);
+    // What the journal knows holds as it stands there.
+    for (const known of [word(9n, 4), word(8n, 5), undefined]) {
+      expect(recoveryOf({ ...nothing, journal, word: known })).toMatchObject({
+        holds: { fleet: 4, local: 3 },
+        alarms: [],
+      });
+    }
+    const tighter = journalOf(9n, 5, 2, true, false, { console: 1 });
+    expect(recoveryOf({ ...nothing, journal: tighter, word: word(10n, 2) }).holds).toEqual({ console: 1 });
+  });
+
+  it('PO-4 a level that was taken in doubt is loosened by the console only', () => {
+    const damaged = journalOf(9n, 5, 4, true, true, { local: 4 });
+    for (const findings of [
+      { provisioned: true },
+      { provisioned: true, journal: damaged },
+      { provisioned: true, journal: damaged, word: word(12n, 4) },
+      { provisioned: true, word: word(12n, 1) },
+      { provisioned: true, journal: journalOf(9n, 5, 4, true), wordDoubt: 'checksum' },
+    ]) {
+      const plan = recoveryOf({ ...nothing, ...findings });
+      expect(plan.holds).toEqual({ ...findings.journal?.holds, console: plan.level });
+    }
   });
 
   it('PO-17 until its transition is completed the stricter of the two levels is in force, then it goes on', () => {

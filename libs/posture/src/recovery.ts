@@ -4,7 +4,7 @@
  */
 import { EPOCH_NONE, isLooser, laterOf, tighterOf, type Epoch, type Level } from '@kedge/units';
 
-import type { JournalSummary } from './journal-record.js';
+import type { Holds, JournalSummary } from './journal-record.js';
 import type { Decision, RecoveryPlan } from './transition-state.js';
 
 /** What a restart finds. */
@@ -28,11 +28,20 @@ export const DOUBT_LEVEL: Level = 2;
 /** How far epochs jump when a reservation may have been lost together with the journal. */
 export const EPOCH_JUMP = 16_777_216n;
 
+/**
+ * Holds where decisions may have been lost: who asked for `level` is not known, so nobody below the console, which
+ * every box has, may loosen it (PO-4). It ends like every hold of the console: when the console loosens.
+ */
+function holdsOfUnknown(holds: Holds, level: Level): Holds {
+  return { ...holds, console: tighterOf(holds.console ?? level, level) };
+}
+
 /** What to do. The higher epoch of journal and word is the decision. Pure. */
 export function recoveryOf(findings: RecoveryFindings): RecoveryPlan {
   const { journal, word, line, wordDoubt } = findings;
   const journaled = journal?.last;
   const alarms: string[] = [];
+  let holds = journal?.holds ?? {};
   const newer = word !== undefined && word.epoch > (journaled?.epoch ?? EPOCH_NONE) ? word : undefined;
   let journalFirst: Decision | undefined =
     newer === undefined
@@ -71,7 +80,7 @@ export function recoveryOf(findings: RecoveryFindings): RecoveryPlan {
     journalFirst,
     word: { epoch: word?.epoch ?? EPOCH_NONE, level: word?.level },
     above,
-    holds: journal?.holds ?? {},
+    holds,
     alarms,
   });
 
@@ -84,7 +93,14 @@ export function recoveryOf(findings: RecoveryFindings): RecoveryPlan {
     alarms.push(...doubts.map((why) => `${why}; level ${level} was taken`));
     above = (above + 1n) as Epoch;
     journalFirst = { epoch: above, from: level, to: level };
+    holds = holdsOfUnknown(holds, level);
     return restore(level, 'doubt');
+  }
+  if (newer !== undefined) {
+    holds = holdsOfUnknown(holds, newer.level);
+    alarms.push(
+      `level ${newer.level} of epoch ${newer.epoch} was stored and not journaled before a restart: who asked for it is not known, and only the console may loosen it`,
+    );
   }
   if (decision === undefined || known === undefined) {
     return restore(findings.provisioningLevel, 'provisioning');

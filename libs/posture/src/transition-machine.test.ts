@@ -13,6 +13,7 @@ import {
   EVENT_KINDS,
   type EventKind,
   INITIAL,
+  type JournalEntry,
   type Layer,
   levelInForce,
   type Phase,
@@ -55,7 +56,7 @@ class World {
   machine: PostureMachine = INITIAL;
   word: { epoch: bigint; level: Level } | undefined;
   line: { epoch: bigint; stage: string } | undefined;
-  journaling: { epoch: bigint; from: Level; to: Level; kind: string }[] = [];
+  journaling: JournalEntry[] = [];
   durable = new Set<bigint>();
   epochs: bigint[] = [];
   answers = new Map<string, Reply[]>();
@@ -171,7 +172,9 @@ class World {
   journal(count = Infinity): void {
     for (const entry of this.journaling.splice(0, Math.min(count, this.journaling.length))) {
       this.durable.add(entry.epoch);
-      if (entry.kind === 'decision') this.send({ kind: 'journaled', epoch: entry.epoch as Epoch });
+      const { epoch, keeps } = entry;
+      if (keeps !== undefined) this.send({ kind: 'journaled', epoch, keeps });
+      else if (entry.kind === 'decision') this.send({ kind: 'journaled', epoch });
     }
     if (this.reserving !== undefined) {
       const upTo = this.reserving;
@@ -582,6 +585,60 @@ describe('requests that meet each other', () => {
       expect(world.word).toEqual({ epoch: 8n, level: 3 });
       expect(world.replies('accord')).toMatchObject([{ kind: 'decision', from: 3, to: 3 }]);
     }
+  });
+});
+
+describe('who stands behind a hold', () => {
+  it('PO-4 is told that it is durable when a record with the hold is, and so is who asks after them', () => {
+    for (const running of [true, false]) {
+      const world = new World(5);
+      world.request(2, 'local');
+      if (running) world.journal();
+      else world.settle();
+      expect(world.machine.phase === 'steady').toBe(!running);
+      const asked = world.log.length;
+      const console = world.request(2, 'console');
+      const again = world.request(2, 'console');
+      for (const id of [console, again]) expect(world.replies(id), `running ${running}`).toEqual([]);
+      const entries = world.log
+        .slice(asked)
+        .flatMap((effect) => (effect.do === 'journal' ? effect.entry : []));
+      expect(entries).toMatchObject([
+        {
+          kind: running ? 'checkpoint' : 'completed',
+          epoch: 8n,
+          from: 5,
+          to: 2,
+          keeps: console,
+          holds: { local: 2, console: 2 },
+        },
+      ]);
+      world.journal();
+      for (const id of [console, again])
+        expect(world.replies(id)).toEqual([{ kind: 'decision', epoch: 8n, from: 5, to: 2, durable: true }]);
+    }
+  });
+
+  it('PO-4 is not answered by the record of a decision that was written without the hold', () => {
+    const world = new World(5);
+    const local = world.request(2, 'local');
+    const console = world.request(2, 'console');
+    world.journal(1);
+    expect([world.replies(local).length, world.replies(console).length]).toEqual([1, 0]);
+    world.journal();
+    expect(world.replies(console)).toMatchObject([{ kind: 'decision', epoch: 8n, durable: true }]);
+  });
+
+  it('PO-17 is told that it is not durable where the journal fails before the record, or has failed already', () => {
+    const world = new World(5);
+    world.request(2, 'local');
+    world.settle();
+    const console = world.request(2, 'console');
+    world.send({ kind: 'journalFailed' });
+    expect(world.replies(console)).toMatchObject([{ kind: 'decision', to: 2, durable: false }]);
+    for (const channel of ['console', 'oob', 'oob'] as const)
+      expect(world.replies(world.request(2, channel))).toMatchObject([{ kind: 'decision', durable: false }]);
+    expect(world.machine.holds).toEqual({ local: 2, console: 2, oob: 2 });
   });
 });
 

@@ -140,10 +140,10 @@ function held(channel: Channel, level: Level): RefusalAnswer {
   return {
     kind: 'refusal',
     code: 'POSTURE_HELD',
-    message: `cannot loosen the posture: the channel ${channel} asked for level ${level} and has more authority`,
+    message: `cannot loosen the posture: the channel ${channel} holds level ${level} and has more authority`,
     field: 'level',
     expected: `at most level ${level}, or a request by ${channel} or a channel above it`,
-    help: 'loosen by the channel that tightened',
+    help: 'loosen by the channel that holds',
     rule: 'higher-authority-holds',
   };
 }
@@ -584,23 +584,19 @@ function onSame(state: SteadyState | RunningState, request: PostureRequest): Ste
   // is held by nobody, however often it is asked for.
   const changed =
     Object.values(state.holds).includes(request.level) && state.holds[channel] !== request.level;
-  const next = { ...state, holds: changed ? { ...state.holds, [channel]: request.level } : state.holds };
-  if (state.lastDurable === 'pending') {
-    if (state.unanswered.length >= MAX_UNANSWERED) return refuse(state, request, BUSY);
-    return moved({
-      ...next,
-      unanswered: [
-        ...state.unanswered,
-        {
-          id: request.id,
-          epoch: state.last.epoch,
-          decision: state.last,
-          direction: state.phase === 'deciding' ? 'loosen' : 'tighten',
-        },
-      ],
-    });
-  }
-  if (next.phase === 'steady' && next.asking === undefined && wrongs(next).length > 0) {
+  const next = changed
+    ? {
+        ...state,
+        holds: { ...state.holds, [channel]: request.level },
+        // A hold that no journal takes is not durable, however durable its level is.
+        lastDurable: state.journal === 'failed' ? ('failed' as const) : state.lastDurable,
+      }
+    : state;
+  // Who stands behind a hold is told so when its record is durable, and who asks after them with them.
+  const keeps = changed && state.journal === 'ok';
+  const behind = keeps ? request.id : state.unanswered.findLast((u) => u.behind !== undefined)?.behind;
+  const pending = state.lastDurable === 'pending';
+  if (!pending && next.phase === 'steady' && next.asking === undefined && wrongs(next).length > 0) {
     const cause: Cause = { requested: request.level, request };
     if (tooLoose(next)) {
       if (canTighten(next)) return tighten(next, next.last.to, next.last.to, cause);
@@ -608,24 +604,41 @@ function onSame(state: SteadyState | RunningState, request: PostureRequest): Ste
       return withUnanswered(loosen(next, next.last.to, cause), request);
     }
   }
-  const durable = state.lastDurable === 'yes';
-  return moved(next, [
-    ...(changed && durable && state.journal === 'ok' && state.phase === 'steady'
-      ? [{ do: 'journal', entry: keptHolds(next, request) } as const]
-      : []),
-    // Everybody acknowledged it; only each of them can tell whether the world still is so.
-    ...(next.phase === 'steady' ? [{ do: 'repeat', epoch: state.last.epoch } as const] : []),
-    { do: 'answer', id: request.id, reply: decided(state.last, durable) },
+  // Everybody acknowledged it; only each of them can tell whether the world still is so.
+  const repeat: Effect[] =
+    !pending && next.phase === 'steady' ? [{ do: 'repeat', epoch: state.last.epoch }] : [];
+  if (!pending && behind === undefined) {
+    return moved(next, [
+      ...repeat,
+      { do: 'answer', id: request.id, reply: decided(next.last, next.lastDurable === 'yes') },
+    ]);
+  }
+  if (state.unanswered.length >= MAX_UNANSWERED) return refuse(state, request, BUSY);
+  const unanswered: Unanswered = {
+    id: request.id,
+    epoch: state.last.epoch,
+    decision: state.last,
+    direction: pending && state.phase === 'deciding' ? 'loosen' : 'tighten',
+    ...(behind === undefined ? {} : { behind }),
+  };
+  return moved({ ...next, unanswered: [...state.unanswered, unanswered] }, [
+    ...(keeps ? [{ do: 'journal', entry: keptHolds(next, request) } as const] : []),
+    ...repeat,
   ]);
 }
 
-/** Says once more that the last decision is completed, for the holds that the record carries. */
-function keptHolds(state: PostureMachine, request: PostureRequest): JournalEntry {
+/** Says once more what was decided last, and whether it is completed, for the holds that the record carries. */
+function keptHolds(state: SteadyState | RunningState, { id, level, source }: PostureRequest): JournalEntry {
+  if (state.phase !== 'steady') {
+    const entry = entryOf(state, state.transition, 'checkpoint');
+    return { ...entry, requestId: undefined, keeps: id };
+  }
   return {
     kind: 'completed',
+    keeps: id,
     ...state.last,
-    requested: request.level,
-    source: request.source,
+    requested: level,
+    source,
     requestId: undefined,
     recovered: false,
     accord: false,
@@ -727,13 +740,15 @@ function tell({ id, waited }: Unanswered, reply: Reply): Effect {
   return waited === undefined ? { do: 'answer', id, reply } : { do: 'settle', request: waited, reply };
 }
 
-function onJournaled(state: SteadyState | RunningState, { epoch }: EventOf<'journaled'>): Step {
-  const answers = state.unanswered
-    .filter((u) => u.epoch === epoch)
-    .map((u) => tell(u, decided(u.decision, true)));
+function onJournaled(state: SteadyState | RunningState, { epoch, keeps }: EventOf<'journaled'>): Step {
+  const told = (u: Unanswered): boolean =>
+    keeps === undefined ? u.behind === undefined && u.epoch === epoch : u.behind === keeps;
+  const answers = state.unanswered.filter(told).map((u) => tell(u, decided(u.decision, true)));
+  const unanswered = state.unanswered.filter((u) => !told(u));
+  if (keeps !== undefined) return moved({ ...state, unanswered }, answers);
   const next = {
     ...state,
-    unanswered: state.unanswered.filter((u) => u.epoch !== epoch),
+    unanswered,
     lastDurable: state.last.epoch === epoch ? ('yes' as const) : state.lastDurable,
   };
   if (next.phase === 'steady' || next.transition.epoch !== epoch) return moved(next, answers);
@@ -749,7 +764,10 @@ function onJournalFailed(state: SteadyState | RunningState): Step {
     journal: 'failed' as const,
     reserving: false,
     unanswered: [],
-    lastDurable: state.lastDurable === 'pending' ? ('failed' as const) : state.lastDurable,
+    lastDurable:
+      state.lastDurable === 'pending' || state.unanswered.some((u) => u.behind !== undefined)
+        ? ('failed' as const)
+        : state.lastDurable,
   };
   if (next.phase !== 'deciding' || next.transition.durable) return moved(next, answers);
   // The refused loosening may have reached the disk all the same. A newer epoch at the level in force makes

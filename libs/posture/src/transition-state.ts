@@ -113,6 +113,8 @@ export interface Unanswered {
   readonly epoch: Epoch;
   readonly decision: Decision;
   readonly direction: 'tighten' | 'loosen';
+  /** The request whose record has to be durable first: it keeps the holds that this one stands behind. */
+  readonly behind?: string;
   /** It was answered with `waiting` before its turn came: it is settled, not answered again. */
   readonly waited?: PostureRequest;
 }
@@ -128,7 +130,7 @@ interface Common {
   readonly word: { readonly epoch: Epoch; readonly level: Level | undefined };
   /** The decision in force, or the one that runs. */
   readonly last: Decision;
-  /** `pending` until the record of `last` is on stable storage; `failed`: it never will be. */
+  /** `pending` until the record of `last` is on stable storage; `failed`: it, or a hold on it, never will be. */
   readonly lastDurable: 'pending' | 'yes' | 'failed';
   readonly nextEpoch: Epoch;
   readonly reservedUpTo: Epoch;
@@ -202,8 +204,8 @@ export interface PostureEvents {
   };
   /** The Authoriser's answer to effect `authorise`. */
   turn: { readonly id: string; readonly authority: AuthorisationAnswer };
-  /** The decision of this epoch is on stable storage. */
-  journaled: { readonly epoch: Epoch };
+  /** The decision of this epoch is on stable storage; with `keeps`, the holds as that request left them. */
+  journaled: { readonly epoch: Epoch; readonly keeps?: string };
   /** The journal failed; nothing will be appended any more. */
   journalFailed: Record<never, never>;
   /** Epochs up to this one are reserved durably. */
@@ -316,7 +318,10 @@ export type Reply =
 
 /** What is to be written into the journal. */
 export interface JournalEntry extends Decision {
-  readonly kind: 'decision' | 'completed';
+  /** `checkpoint`: a decision that runs is written once more. */
+  readonly kind: 'decision' | 'completed' | 'checkpoint';
+  /** The request for whose hold a decision is written once more; `journaled` says it again. */
+  readonly keeps?: string;
   readonly requested: Level;
   readonly source: Source | undefined;
   readonly requestId: string | undefined;

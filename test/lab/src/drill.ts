@@ -154,9 +154,12 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
 /** CLOCK_MONOTONIC now: Node's high-resolution clock is the same one. */
 export const nowNs = (): bigint => process.hrtime.bigint();
 
-/** The way in that may ask for this: level 1 is left by the console alone (PO-4). */
+/**
+ * The way in that may ask for this: level 1 is left by the console alone, and so is every level that a restart holds for
+ * the console because it does not know who tightened to it (PO-4).
+ */
 export function wayInFor(from: Level, to: Level): SocketDirectory {
-  return to > from && (from === 1 || to <= 2) ? 'console' : 'local/site_owner';
+  return to > from ? 'console' : 'local/site_owner';
 }
 
 /**

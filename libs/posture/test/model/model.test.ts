@@ -82,6 +82,21 @@ const MUTANTS: readonly (Mutant & { readonly title: string; readonly says: RegEx
     replace: 'word !== undefined && journaled === undefined ? word : undefined;',
     says: /./,
   },
+  {
+    title: 'PO-17 a planted bug in recovery: who asked for a word that no journal knows holds nothing',
+    file: 'recovery.ts',
+    find: '    holds = holdsOfUnknown(holds, newer.level);',
+    replace: '',
+    says: /a restart forgot it|held:/,
+  },
+  {
+    title:
+      'PO-4 a planted bug in durability: who stands behind a hold is answered before its record is durable',
+    file: 'transition-machine.ts',
+    find: 'const behind = keeps ? request.id :',
+    replace: 'const behind =',
+    says: /a restart forgot it/,
+  },
 ];
 
 describe('the machine beside a plain model of it', () => {

@@ -313,6 +313,10 @@ export class ReferenceModel {
     this.running = undefined;
     this.waiting = [];
     this.holds = new Map(Object.entries(left.written.at(-1)?.holds ?? {}) as [Channel, Level][]);
+    // Who asked for what was not written down nobody knows: nobody but the console loosens it.
+    const journaled = left.written.findLast(({ kind }) => kind === 'decision')?.epoch ?? 0n;
+    if (left.damaged || (left.word !== undefined && left.word.epoch > journaled))
+      this.holds.set('console', tighter(this.holds.get('console') ?? 5, left.damaged ? inForce : goal));
     const { on, from, to } = gone;
     const resume = (level: Level): void => {
       if (goal > level) this.waiting = [{ id: 'resumption', channel: undefined, level: goal, accord: false }];

@@ -157,6 +157,8 @@ export class World {
   crashes = 0;
   /** Decisions that somebody was told are durable: none may be forgotten. */
   readonly promised: { epoch: bigint; to: Level }[] = [];
+  /** Holds that somebody was told are durable, and those of tightenings that were stored: the first outlive everything. */
+  readonly #owed = { durable: new Map<Channel, Level>(), stored: new Map<Channel, Level>() };
   readonly answers = new Map<string, Posture.Reply[]>();
   /** Orders of this process: one answer each. */
   asked = new Map<string, Order>();
@@ -331,7 +333,12 @@ export class World {
         const { epoch, from, to } = effect;
         if (this.#recovering) this.#tell('stores', { epoch, from, to });
         else model.stored(epoch, from, to, this.#now?.verdict, this.#now?.order);
-        if (this.#now !== undefined) this.#now.answered = true;
+        if (this.#now !== undefined) {
+          this.#now.answered = true;
+          const { channel, level, accord } = this.#now.order;
+          if (accord === undefined && this.model.holds.get(channel) === level)
+            this.#owed.stored.set(channel, level);
+        }
         this.word = { epoch, level: to };
         this.line = { epoch, from, to, stage: 'tighten', loosening: false };
         return [];
@@ -350,13 +357,18 @@ export class World {
         this.word = { epoch: effect.epoch, level: effect.level };
         return [];
       case 'journal': {
-        const { kind, epoch, from, to, holds } = effect.entry;
+        const { kind, epoch, from, to, holds, keeps } = effect.entry;
         if (kind === 'decision' && this.word?.epoch !== epoch)
           model.loosening(epoch, from, to, this.#now?.verdict, this.#now?.order);
         const record = this.#record(kind, { epoch, from, to, holds }, 0n, 0n);
         this.queue.push({
           record,
-          then: () => (kind === 'decision' ? { kind: 'journaled', epoch } : undefined),
+          then: () =>
+            keeps !== undefined
+              ? { kind: 'journaled', epoch, keeps }
+              : kind === 'decision'
+                ? { kind: 'journaled', epoch }
+                : undefined,
         });
         return [];
       }
@@ -371,6 +383,7 @@ export class World {
       case 'answer': {
         this.answers.set(effect.id, [...(this.answers.get(effect.id) ?? []), effect.reply]);
         this.#promise(effect.reply);
+        this.#owe(effect.id, effect.reply);
         return [];
       }
       case 'settle':
@@ -402,6 +415,31 @@ export class World {
 
   #promise(reply: Posture.Reply): void {
     if (reply.kind === 'decision' && reply.durable) this.promised.push({ epoch: reply.epoch, to: reply.to });
+  }
+
+  /** Who was told that it is durable stands behind their hold for good. */
+  #owe(id: string, reply: Posture.Reply): void {
+    const order = this.asked.get(id);
+    if (order === undefined || order.accord !== undefined || reply.kind !== 'decision' || !reply.durable)
+      return;
+    const at = this.model.holds.get(order.channel);
+    if (at === order.level) this.#owed.durable.set(order.channel, at);
+  }
+
+  /** What was loosened, or tightened again, is owed no more as it was. */
+  #settleOwed(): void {
+    for (const owed of Object.values(this.#owed))
+      for (const [channel, at] of owed) if (this.model.holds.get(channel) !== at) owed.delete(channel);
+  }
+
+  /** Nobody may loosen after a restart what was held before it by more authority than theirs. */
+  #checkHolds(owed: ReadonlyMap<Channel, Level>): void {
+    for (const [channel, at] of owed) {
+      const held = Object.entries(this.machine.holds).some(
+        ([by, level]) => level <= at && CHANNELS.indexOf(by as Channel) <= CHANNELS.indexOf(channel),
+      );
+      if (!held) throw new Contradiction(`${channel} held ${at}, and a restart forgot it`);
+    }
   }
 
   /* --------------------------------------------------------- happenings */
@@ -472,7 +510,7 @@ export class World {
         // Whether they reached the disk nobody knows; a loosening is taken out of it before anybody is told.
         this.#write(
           this.queue.filter(
-            ({ record }) => record.kind !== 'decision' || (record.to ?? 1) <= (record.from ?? 1),
+            ({ record }) => record.kind === 'completed' || (record.to ?? 1) <= (record.from ?? 1),
           ),
         );
         this.queue = [];
@@ -482,6 +520,7 @@ export class World {
         this.#crash(what);
         break;
     }
+    this.#settleOwed();
     this.check();
   }
 
@@ -601,7 +640,7 @@ export class World {
     this.#write(group);
     for (const { then } of group) {
       const event = then();
-      if (event?.kind === 'journaled') this.model.journaled(event.epoch);
+      if (event?.kind === 'journaled' && event.keeps === undefined) this.model.journaled(event.epoch);
       if (event !== undefined) this.#send(event);
     }
   }
@@ -621,11 +660,16 @@ export class World {
     const flip = kind === 'damage' || this.#damaged;
     this.#damaged = false;
     const before = this.promised.at(-1);
+    this.#settleOwed();
+    const { durable, stored } = this.#owed;
+    const owed = new Map(kind === 'process' ? [...durable, ...stored] : durable);
+    for (const each of Object.values(this.#owed)) each.clear();
     this.#start(broken, flip, place);
     if (before !== undefined && !flip && this.machine.last.epoch < before.epoch)
       throw new Contradiction(
         `epoch ${before.epoch} was answered as durable, and ${this.machine.last.epoch} is known`,
       );
+    if (!flip) this.#checkHolds(owed);
   }
 
   /** A journal is written anew when it is full: with its last decision and what is reserved. */

@@ -14,7 +14,8 @@
  *   - the decision with the highest epoch: the last DECISION or CHECKPOINT record;
  *   - it is completed when a COMPLETED record names its epoch or the CHECKPOINT says so; until then the
  *     stricter of `from` and `to` is in force;
- *   - a surviving posture word with a higher epoch than that decision is newer than the journal and wins;
+ *   - a surviving posture word with a higher epoch than that decision is newer than the journal and wins; nobody knows
+ *     who asked for it, so that the coordinator holds it for the console, as it does with a level that doubt took;
  *   - epochs up to the highest `reserved_up_to` may have been used: the next one is above it. In a damaged
  *     journal records behind the damage count for this, too, and the next one is far above.
  *
@@ -41,7 +42,8 @@ enum kedge_journal_kind {
   KEDGE_JOURNAL_RESERVE = 1,   /* epochs up to `reserved_up_to` may be issued from now on */
   KEDGE_JOURNAL_DECISION = 2,  /* a posture was decided */
   KEDGE_JOURNAL_COMPLETED = 3, /* the transition of `epoch` is finished */
-  KEDGE_JOURNAL_CHECKPOINT = 4 /* all that counts of an older file: its last decision and reservation */
+  KEDGE_JOURNAL_CHECKPOINT = 4 /* all that counts of an older file: its last decision and reservation; or a decision
+                                * that runs, once more, for the holds that it carries now */
 };
 
 enum kedge_journal_flag {
