@@ -3,8 +3,8 @@
  * It must only wire.
  */
 import { openDesiredStore, overlayService, ParticipantSlot, PostureBoard } from '@kedge/bus';
-import { readPathAccords, routeKind } from '@kedge/route-set';
-import { loadConfig, runService, UnixGrpcTransport } from '@kedge/runtime';
+import { readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
+import { loadConfig, openMetrics, runService, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { join } from 'node:path';
 
@@ -48,11 +48,17 @@ await runService({
         logger.warn({ err: error, method, kind }, 'a call went wrong');
       },
     });
+    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    metrics?.read(() => {
+      const status = overlay.status();
+      return routeReadings({ ...status, appliedEpoch: status.epoch, appliedLevel: status.level });
+    });
     return {
       module: OverlayModule.around(overlay),
       transports: [transport],
       heart: overlay,
       serving: () => overlay.serving,
+      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
       close: async () => {
         await overlay.close();
         board.close();

@@ -8,6 +8,7 @@ import {
   createLogger,
   loadConfig,
   type Logger,
+  openMetrics,
   postureEntrances,
   runService,
   type ServiceParts,
@@ -23,6 +24,7 @@ import { type Clock, KedgeError } from '@kedge/units';
 import { join } from 'node:path';
 
 import { configSchema, type CoordinatorConfig } from './config.js';
+import { countCoordinator } from './coordinator-metrics.js';
 import { recoverCoordinator } from './coordinator.js';
 import { CoordinatorModule } from './coordinator.module.js';
 import { startSources } from './request-sources.js';
@@ -70,6 +72,8 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
   posture.beat(false);
   const coordinator = await recoverCoordinator({ settings, logger, clock, posture });
   const { driver } = coordinator;
+  const metrics = settings.metrics === undefined ? undefined : await openMetrics();
+  if (metrics !== undefined) countCoordinator(metrics, driver, coordinator);
   const sources = startSources(settings, coordinator, logger);
   clearInterval(beating);
 
@@ -97,6 +101,7 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     ],
     heart: posture,
     serving: () => driver.serving,
+    metrics: metrics && settings.metrics && { metrics, settings: settings.metrics },
     close: async () => {
       await sources.close();
       await coordinator.close();

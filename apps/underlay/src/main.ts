@@ -4,8 +4,8 @@
  */
 import { tableAuthoriser } from '@kedge/authz';
 import { openDesiredStore, ParticipantSlot, PostureBoard, underlayService } from '@kedge/bus';
-import { readPathAccords, routeKind } from '@kedge/route-set';
-import { loadConfig, postureEntrances, runService, UnixGrpcTransport } from '@kedge/runtime';
+import { readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
+import { loadConfig, openMetrics, postureEntrances, runService, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { join } from 'node:path';
 
@@ -60,11 +60,27 @@ await runService({
         logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
       },
     });
+    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    metrics?.read(() => {
+      const status = underlay.status();
+      const gauge = (name: `kedge_${string}`, help: string, value: number) =>
+        ({ type: 'gauge', name, help, labels: [], samples: [{ labels: {}, value }] }) as const;
+      return [
+        ...routeReadings(status),
+        gauge('kedge_gate_permits', 'Permits to write that are out.', status.permits),
+        gauge(
+          'kedge_gate_proposals',
+          'Mutations that wait for somebody who may execute them.',
+          status.proposals,
+        ),
+      ];
+    });
     return {
       module: UnderlayModule.around(underlay),
       transports: [transport],
       heart: underlay,
       serving: () => underlay.serving,
+      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
       close: async () => {
         await underlay.close();
         board.close();

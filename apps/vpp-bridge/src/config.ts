@@ -2,6 +2,7 @@
  * The configuration of the bridge: one strict schema.
  * It must not read files; `loadConfig` does.
  */
+import { metricsSchema } from '@kedge/runtime';
 import { z } from 'zod';
 
 const path = z.string().regex(/^\/[^\0]*$/, 'expected an absolute path');
@@ -38,6 +39,8 @@ export const configSchema = z.strictObject({
   sampleMs: z.int().min(100).max(60_000).default(1_000),
   /** Random flows that every set of compiled tables is asked about before it is published (PO-2). */
   probeFlows: z.int().min(0).max(1_000_000).default(2_000),
+  /** Where metrics are served; absent: nowhere. */
+  metrics: metricsSchema.optional(),
 });
 
 /** See {@link configSchema}. */

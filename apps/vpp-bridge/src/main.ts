@@ -5,11 +5,12 @@
 import { governanceService, PostureBoard } from '@kedge/bus';
 import type { Action, RecordSink } from '@kedge/contracts';
 import { openSpool, type Spool } from '@kedge/ledger';
-import { loadConfig, runService, type UnixGrpcOptions, UnixGrpcTransport } from '@kedge/runtime';
+import { loadConfig, openMetrics, runService, type UnixGrpcOptions, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { KedgeError } from '@kedge/units';
 import { randomInt } from 'node:crypto';
 
+import { bridgeReadings } from './bridge-metrics.js';
 import { BridgeModule } from './bridge.module.js';
 import { configSchema } from './config.js';
 import { Governance } from './governance.js';
@@ -86,12 +87,15 @@ await runService({
           governance.recordRefusal(action, refusal as Pick<KedgeError, 'code' | 'message'>);
       },
     });
+    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    metrics?.read(() => bridgeReadings(governance.show()));
     governance.start();
     return {
       module: BridgeModule.around(governance),
       transports: [transport],
       heart: governance,
       serving: () => governance.serving,
+      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
       close: async () => {
         await governance.close();
         board.close();

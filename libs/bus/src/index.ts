@@ -66,6 +66,7 @@ export * from './posture-api.js';
 export * from './posture-board.js';
 export { type PostureWord, readWord, wordOf } from './posture-word.js';
 export { type SocketLock, socketState, type SocketState, takeLock } from './socket-lock.js';
+export { type PlacedSocket, placeSocket, verifySocketDirectory, verifySocketPlace } from './socket-place.js';
 export * from './underlay-api.js';
 export {
   type Client,
@@ -85,5 +86,4 @@ export {
   type ServeOptions,
   serveUnix,
   type UnixServer,
-  verifySocketDirectory,
 } from './unix-server.js';
