@@ -47,9 +47,9 @@ describe('metrics of the coordinator', () => {
     }, 50);
     try {
       await expect
-        .poll(async () => (await box.get()).services.map(({ name }) => name))
-        .toContain('participant-mesh');
-      // Nobody acknowledges at the overlay: the warden of this test has 5 s for it, so the path of the next one is late.
+        .poll(async () => (await box.get()).services.find(({ name }) => name === 'participant-mesh'))
+        .toMatchObject({ serving: true });
+      // Done a second after the 5 s that this warden gives to the overlay.
       expect(await box.set(3)).toMatchObject({ outcome: 'decision' });
       const running = await box.get();
       mesh.acknowledge({
