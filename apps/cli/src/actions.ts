@@ -10,6 +10,7 @@ import { dirname, resolve } from 'node:path';
 
 import { EXIT, exitOf } from './exit-status.js';
 import { refusalError } from './failure.js';
+import type { FlowsOptions } from './flows.js';
 import { leaving } from './leaving.js';
 import {
   governanceText,
@@ -227,6 +228,12 @@ export function governanceShow(options: CommandOptions): Promise<number> {
     show(reply, governanceText(reply), options.json);
     return EXIT.ok;
   });
+}
+
+export async function governanceFlows(options: FlowsOptions): Promise<number> {
+  const { flowsRun } = await import('./flows.js');
+  await flowsRun(options, leaving());
+  return EXIT.ok;
 }
 
 export function accordsReload(options: ReloadOptions): Promise<number> {

@@ -4,6 +4,7 @@
  */
 import { type Level, LEVELS } from '@kedge/units';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { isIP } from 'node:net';
 
 import { WAYS_IN } from './ways-in.js';
 
@@ -120,6 +121,15 @@ export function moment(text: string): number {
     );
   }
   return Math.trunc(at);
+}
+
+/** An address and a port: "10.0.0.5:4739", "[fd77::5]:4739"; without a port IPFIX's own. */
+export function collector(text: string): { readonly host: string; readonly port: number } {
+  const [, bracketed, plain, port = '4739'] = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const host = bracketed ?? plain ?? text;
+  if (isIP(host) === 0 || host.includes('%') || Number(port) < 1 || Number(port) > 65_535)
+    throw new InvalidArgumentError('expected an address and a port: 10.0.0.5:4739, [fd77::5]:4739.');
+  return { host, port: Number(port) };
 }
 
 /** A channel or a principal. */

@@ -3,10 +3,31 @@
  * It must not read files; `loadConfig` does.
  */
 import { metricsSchema } from '@kedge/runtime';
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 const path = z.string().regex(/^\/[^\0]*$/, 'expected an absolute path');
 const uid = z.int().min(0).max(4_294_967_294);
+
+/** Where flows go as IPFIX (DP-12). */
+const ipfixSchema = z.strictObject({
+  /** Addresses, so that nothing waits for a resolver. 4739 is the registered port. */
+  collectors: z
+    .array(
+      z.strictObject({
+        host: z.string().refine((host) => isIP(host) !== 0 && !host.includes('%'), 'expected an address'),
+        port: z.int().min(1).max(65_535).default(4_739),
+      }),
+    )
+    .min(1)
+    .max(8),
+  /** What tells this appliance's flows from those of others behind the same address. */
+  observationDomain: z.int().min(1).max(4_294_967_295).default(1),
+  /** Of the elements that IANA has not: 32473 is the number that RFC 5612 keeps for documentation. */
+  enterpriseNumber: z.int().min(1).max(4_294_967_295).default(32_473),
+  /** Templates are sent again after so many seconds. */
+  templateRefreshS: z.int().min(1).max(86_400).default(60),
+});
 
 /** See the fields. All durations are milliseconds. */
 export const configSchema = z.strictObject({
@@ -41,6 +62,8 @@ export const configSchema = z.strictObject({
   probeFlows: z.int().min(0).max(1_000_000).default(2_000),
   /** Where metrics are served; absent: nowhere. */
   metrics: metricsSchema.optional(),
+  /** Absent: no flow leaves the appliance by itself. */
+  ipfix: ipfixSchema.optional(),
 });
 
 /** See {@link configSchema}. */

@@ -2,9 +2,10 @@
  * The bridge's calls: kedge.governance.v1, on `internal/governance.sock`.
  * It must hold no logic; `Governance` answers.
  */
-import type { PlanReply, PlanRequest, ShowReply } from '@kedge/bus';
+import type { FlowBatch, PlanReply, PlanRequest, ShowReply } from '@kedge/bus';
+import type { CallAuthority } from '@kedge/runtime';
 import { Controller } from '@nestjs/common';
-import { GrpcMethod, Payload } from '@nestjs/microservices';
+import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
 
 import { Governance } from './governance.js';
 
@@ -24,5 +25,10 @@ export class GovernanceController {
   @GrpcMethod('Governance', 'Plan')
   plan(@Payload() request: PlanRequest): PlanReply {
     return this.#governance.plan(request);
+  }
+
+  @GrpcMethod('Governance', 'WatchFlows')
+  watchFlows(@Payload() _request: unknown, @Ctx() { signal }: CallAuthority): AsyncIterable<FlowBatch> {
+    return this.#governance.watchFlows(signal);
   }
 }

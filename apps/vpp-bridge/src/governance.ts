@@ -5,12 +5,14 @@
 import {
   type DataPlaneReport,
   filesBehind,
+  type FlowBatch,
   type PlanReply,
   type PlanRequest,
   type PostureBoard,
   type ShowReply,
 } from '@kedge/bus';
 import type { Action, RecordSink } from '@kedge/contracts';
+import { IpfixExport } from '@kedge/ipfix-export';
 import { layout } from '@kedge/shared-memory-ipc';
 import { type Clock, KedgeError, levelOf, LEVELS } from '@kedge/units';
 import { setImmediate } from 'node:timers/promises';
@@ -18,6 +20,9 @@ import { setImmediate } from 'node:timers/promises';
 import { type Attempt, BankSwap, type Published } from './bank-swap.js';
 import type { BridgeConfig } from './config.js';
 import { DataPlanes, type OpenDataPlane } from './data-planes.js';
+import { FlowDrain } from './flow-drain.js';
+import { flowReportOf } from './flow-report.js';
+import { FlowWatch } from './flow-watch.js';
 import { type GenerationLabels, HitHistory, MAX_WINDOW_S, readCounters } from './hit-history.js';
 import { planOf } from './plan.js';
 import { buildSteps, type BuiltTables, buildTables, hashOf, readAccords } from './tables.js';
@@ -79,6 +84,10 @@ export class Governance {
   readonly #swap: BankSwap;
   readonly #history = new HitHistory();
   readonly #drain: TelemetryDrain;
+  readonly #flows: FlowDrain;
+  readonly #flowWatch = new FlowWatch();
+  /** Undefined where no collector is configured. */
+  readonly #export: IpfixExport | undefined;
   readonly #labels = new Map<bigint, GenerationLabels>();
   readonly #timers: NodeJS.Timeout[] = [];
   /** What the generation in force was compiled from; undefined when only its tables are known. */
@@ -117,6 +126,12 @@ export class Governance {
         log.warn({ err: error, record: record.id }, 'a record of the data plane could not be kept');
       },
     });
+    this.#flows = new FlowDrain(() => clock.monotonicNs());
+    const { ipfix } = config;
+    this.#export =
+      ipfix === undefined
+        ? undefined
+        : new IpfixExport({ ...ipfix, clock, zoneIndex: (name) => this.#zoneIndex(name) });
   }
 
   /**
@@ -160,6 +175,7 @@ export class Governance {
     this.#every(config.drainMs, () => {
       this.#dataplanes.refresh();
       void this.#drain.drain(this.#dataplanes.open());
+      this.#drainFlows();
     });
     this.#every(config.sampleMs, () => {
       this.sample();
@@ -229,6 +245,8 @@ export class Governance {
     await this.#drain.drain([]);
     this.#dataplanes.refresh();
     await this.#drain.drain(this.#dataplanes.open());
+    this.#drainFlows();
+    await this.#export?.close();
     this.#dataplanes.close();
     this.#swap.close();
   }
@@ -248,6 +266,35 @@ export class Governance {
     this.#history.sample(this.#options.clock.monotonicNs(), workers, (generation) =>
       this.#labels.get(generation),
     );
+  }
+
+  /**
+   * Flow records as they end, from now on, until `signal` aborts. A watcher that reads too slowly misses some.
+   *
+   * @throws KedgeError `GOVERNANCE_WATCHERS`, when it is first asked for a batch
+   */
+  watchFlows(signal: AbortSignal): AsyncIterable<FlowBatch> {
+    return this.#flowWatch.watch(signal);
+  }
+
+  /** Takes the flows that ended to everybody who asked for them. Rings are drained also while nobody did. */
+  #drainFlows(): void {
+    const drained = this.#flows.drain(this.#dataplanes.open());
+    if (!this.#flowWatch.watched && this.#export === undefined) return;
+    const zones = new Map((this.#inForce?.set.zones.zones ?? []).map(({ id, name }) => [id, name]));
+    const reports = drained.map((each) =>
+      flowReportOf(
+        each,
+        (generation) => this.#labels.get(generation),
+        (id) => zones.get(id) ?? '',
+      ),
+    );
+    this.#flowWatch.tell(reports);
+    this.#export?.tell(reports);
+  }
+
+  #zoneIndex(wanted: string): number {
+    return this.#inForce?.set.zones.zones.find(({ name }) => name === wanted)?.id ?? 0;
   }
 
   /** Tables, workers and counters as they stand. */
@@ -439,6 +486,7 @@ export class Governance {
         : [`the table of level ${without.join(', ')} is damaged: there only the management minimum passes`]),
       ...(this.#unrecorded === 0 ? [] : [`${String(this.#unrecorded)} refusals could not be recorded`]),
       ...(unkept === 0 ? [] : [`${String(unkept)} records of the data plane could not be kept`]),
+      ...(this.#export?.alarms() ?? []),
     ];
   }
 
@@ -450,7 +498,7 @@ export class Governance {
         safeLevel: 0,
         workers: [],
         telemetryGaps: this.#drain.gaps(name),
-        flowGaps: 0n,
+        flowGaps: this.#flows.gaps(name),
       };
     const { reader, alive } = dataplane;
     return {
@@ -459,7 +507,7 @@ export class Governance {
       safeLevel: safeLevelOf(reader.load32(layout.dataplane.safeLevel)),
       workers: workersOf(reader).map((worker) => workerReport(reader, worker)),
       telemetryGaps: this.#drain.gaps(name),
-      flowGaps: 0n,
+      flowGaps: this.#flows.gaps(name),
     };
   }
 

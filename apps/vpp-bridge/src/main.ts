@@ -38,6 +38,7 @@ class HonestTransport extends UnixGrpcTransport {
 const actions: Readonly<Record<string, Action>> = {
   '/kedge.governance.v1.Governance/Show': 'governance.show',
   '/kedge.governance.v1.Governance/Plan': 'governance.plan',
+  '/kedge.governance.v1.Governance/WatchFlows': 'governance.flows',
 };
 
 await runService({

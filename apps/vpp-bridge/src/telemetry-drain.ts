@@ -7,8 +7,8 @@ import { layout, type SegmentReader } from '@kedge/shared-memory-ipc';
 import { hasCode, isEpoch, isLevel, type Level } from '@kedge/units';
 
 import type { OpenDataPlane } from './data-planes.js';
-
-const SLOTS = BigInt(layout.limits.telemetrySlots);
+import { GapCounts, type Reading, readSlots, RingPositions } from './ring.js';
+import { workerOffset } from './worker-report.js';
 
 /** An event as it stood in a ring. */
 export interface TelemetryEvent {
@@ -28,70 +28,43 @@ export interface TelemetryEvent {
 }
 
 /** What was read of one ring. */
-export interface RingReading {
-  readonly events: readonly TelemetryEvent[];
-  /** The number to go on with. */
-  readonly next: bigint;
-  /** Events lost in all, those before the first that was read and those after the last included. */
-  readonly gaps: bigint;
-}
+export type RingReading = Reading<Omit<TelemetryEvent, 'number' | 'gap'>>;
 
-/**
- * Reads a worker's ring from event `from` on. An event that is overwritten, being written or out of range counts
- * as a gap.
- */
+/** Reads a worker's ring from event `from` on. */
 export function readRing(reader: SegmentReader, worker: number, from: bigint): RingReading {
-  const at = layout.dataplane.worker + worker * layout.worker.size;
-  const written = reader.load64(at + layout.worker.telemetryWritten);
-  // A ring that is younger than what was read of it was made anew.
-  let next = from > written ? 0n : from;
-  let gap = written - next > SLOTS ? written - next - SLOTS : 0n;
-  next += gap;
-  let gaps = gap;
-  const events: TelemetryEvent[] = [];
-  for (; next < written; next += 1n) {
-    const slot = at + layout.worker.telemetry + Number(next % SLOTS) * layout.telemetry.size;
-    const event = readSlot(reader, slot, next);
-    if (event === undefined) {
-      gap += 1n;
-      gaps += 1n;
-      continue;
-    }
-    events.push({ ...event, gap });
-    gap = 0n;
-  }
-  return { events, next, gaps };
+  const at = workerOffset(worker);
+  return readSlots(
+    reader,
+    {
+      written: at + layout.worker.telemetryWritten,
+      slots: at + layout.worker.telemetry,
+      slotSize: layout.telemetry.size,
+      slotCount: layout.limits.telemetrySlots,
+      sequence: layout.telemetry.sequence,
+    },
+    from,
+    (slot) => readEvent(reader, slot),
+  );
 }
 
-function readSlot(
-  reader: SegmentReader,
-  slot: number,
-  number: bigint,
-): Omit<TelemetryEvent, 'gap'> | undefined {
+function readEvent(reader: SegmentReader, slot: number): Omit<TelemetryEvent, 'number' | 'gap'> | undefined {
   const place = layout.telemetry;
-  const whole = 2n * number + 2n;
-  if (reader.load64(slot + place.sequence) !== whole) return undefined;
   const kind = DATAPLANE_EVENT_KINDS[reader.load32(slot + place.kind) - 1];
   // Two 16-bit fields in one word; read together.
   const levels = reader.load32(slot + place.oldLevel);
   const epoch = reader.load64(slot + place.epoch);
-  const event = {
+  const [oldLevel, newLevel] = [levels & 0xffff, levels >>> 16];
+  if (kind === undefined || !isEpoch(epoch)) return undefined;
+  return {
+    kind,
+    epoch,
+    oldLevel: isLevel(oldLevel) ? oldLevel : undefined,
+    newLevel: isLevel(newLevel) ? newLevel : undefined,
     value: reader.load64(slot + place.value),
     toldAtNs: reader.load64(slot + place.atNs),
     seenAtNs: reader.load64(slot + place.seenAtNs),
     droppedByPair: reader.load64(slot + place.droppedPair),
     droppedByEntry: reader.load64(slot + place.droppedEntry),
-  };
-  if (reader.load64(slot + place.sequence) !== whole) return undefined;
-  const [oldLevel, newLevel] = [levels & 0xffff, levels >>> 16];
-  if (kind === undefined || !isEpoch(epoch)) return undefined;
-  return {
-    number,
-    kind,
-    epoch,
-    oldLevel: isLevel(oldLevel) ? oldLevel : undefined,
-    newLevel: isLevel(newLevel) ? newLevel : undefined,
-    ...event,
   };
 }
 
@@ -108,9 +81,8 @@ export interface DrainOptions {
 /** The readers' side of all rings. */
 export class TelemetryDrain {
   readonly #options: DrainOptions;
-  /** Numbers to go on with, by worker, for each file: a file made anew counts from 0. */
-  readonly #next = new WeakMap<SegmentReader, Map<number, bigint>>();
-  readonly #gaps = new Map<string, bigint>();
+  readonly #positions = new RingPositions();
+  readonly #gaps = new GapCounts();
   #unkept = 0;
   #keeping: Promise<unknown> | undefined;
 
@@ -120,7 +92,7 @@ export class TelemetryDrain {
 
   /** Events of a data plane that nobody read before they were overwritten. */
   gaps(name: string): bigint {
-    return this.#gaps.get(name) ?? 0n;
+    return this.#gaps.of(name);
   }
 
   /** Records that the sink did not take. */
@@ -144,12 +116,10 @@ export class TelemetryDrain {
 
   #read({ name, reader, header }: OpenDataPlane): DataplaneEvent[] {
     const records: DataplaneEvent[] = [];
-    const numbers = this.#next.get(reader) ?? new Map<number, bigint>();
-    this.#next.set(reader, numbers);
     for (let worker = 0; worker < layout.limits.maxWorkers; worker++) {
-      const { events, next, gaps } = readRing(reader, worker, numbers.get(worker) ?? 0n);
-      numbers.set(worker, next);
-      this.#gaps.set(name, this.gaps(name) + gaps);
+      const { records: events, next, gaps } = readRing(reader, worker, this.#positions.next(reader, worker));
+      this.#positions.goOn(reader, worker, next);
+      this.#gaps.add(name, gaps);
       const ring = `${header.bootId.slice(0, 8)}/${name}.${String(worker)}`;
       for (const event of events) records.push(this.#record(event, name, worker, ring));
     }

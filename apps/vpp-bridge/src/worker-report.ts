@@ -34,7 +34,10 @@ export function workerReport(reader: SegmentReader, index: number): WorkerReport
   const sums = { drop: 0n, deprioritise: 0n };
   const reasons: Record<string, bigint> = {};
   for (const { row, verdict, packets } of byVerdict(
-    reader.bytes(at + COUNTERS + layout.workerCounters.reason, layout.limits.reasons * VERDICT_PLACES * BYTES),
+    reader.bytes(
+      at + COUNTERS + layout.workerCounters.reason,
+      layout.limits.reasons * VERDICT_PLACES * BYTES,
+    ),
   )) {
     reasons[`${REASONS[row] ?? ''}-${verdict}`] = packets;
     if (verdict !== 'pass') sums[verdict] += packets;

@@ -52,6 +52,35 @@ const commands = {
       segment.store64(counter, n + 1n);
     }
   },
+  /** Writes flow records as a data plane does; each is the hexadecimal text of a struct kedge_flow_record. */
+  flow: (worker, ...records) => {
+    const counter = workerAt(worker) + layout.worker.flowsWritten;
+    for (const record of records) {
+      const n = segment.load64(counter);
+      const slot =
+        workerAt(worker) +
+        layout.worker.flow +
+        Number(n % BigInt(layout.limits.flowSlots)) * layout.flowSlot.size;
+      segment.store64(slot + layout.flowSlot.sequence, 2n * n + 1n);
+      const bytes = Buffer.from(record, 'hex');
+      for (let at = 0; at < bytes.length; at += 8)
+        segment.store64(slot + layout.flowSlot.record + at, bytes.readBigUInt64LE(at));
+      segment.store64(slot + layout.flowSlot.sequence, 2n * n + 2n);
+      segment.store64(counter, n + 1n);
+    }
+  },
+  /** Leaves the newest flow record torn. */
+  tearFlow: (worker) => {
+    const n = segment.load64(workerAt(worker) + layout.worker.flowsWritten) - 1n;
+    const slot =
+      workerAt(worker) +
+      layout.worker.flow +
+      Number(n % BigInt(layout.limits.flowSlots)) * layout.flowSlot.size;
+    segment.store64(slot + layout.flowSlot.sequence, 2n * n + 1n);
+  },
+  /** A counter that says anything. */
+  flowsWritten: (worker, count) =>
+    segment.store64(workerAt(worker) + layout.worker.flowsWritten, BigInt(count)),
   /** Leaves the newest event torn, as a worker that is stopped in the middle of writing it does. */
   tear: (worker) => {
     const n = segment.load64(workerAt(worker) + layout.worker.telemetryWritten) - 1n;

@@ -87,7 +87,7 @@ describe('telemetry', () => {
     await actor.tell('tell', 0, 1);
     const [dataplane] = dataplanes.open();
     if (dataplane === undefined) throw new Error('no data plane');
-    const { events, next, gaps } = readRing(dataplane.reader, 0, 0n);
+    const { records: events, next, gaps } = readRing(dataplane.reader, 0, 0n);
     expect(events.map(({ number, gap }) => [number, gap])).toEqual([
       [0n, 0n],
       [1n, 0n],
@@ -105,7 +105,7 @@ describe('telemetry', () => {
     expect(records.map((record) => 'worker' in record && record.worker)).toEqual([0, 15, 15]);
     const [dataplane] = dataplanes.open();
     if (dataplane === undefined) throw new Error('no data plane');
-    expect(readRing(dataplane.reader, 15, 9n).events).toHaveLength(2);
+    expect(readRing(dataplane.reader, 15, 9n).records).toHaveLength(2);
   });
 
   it('DP-8 a file that was made anew is read from its start, also when it holds more than the old one did', async () => {

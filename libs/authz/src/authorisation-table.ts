@@ -52,6 +52,7 @@ const LEAST_TRUSTED: Readonly<Record<Exclude<AuthorisationRequest['action'], 'po
   'posture.history': 'apprentice',
   'governance.show': 'apprentice',
   'governance.plan': 'apprentice',
+  'governance.flows': 'journeyman',
   'governance.reload': 'master',
   'mutation.propose': 'apprentice',
   'mutation.execute': 'journeyman',

@@ -61,6 +61,7 @@ export const ACTIONS = [
   'posture.history',
   'governance.show',
   'governance.plan',
+  'governance.flows',
   'governance.reload',
   'mutation.propose',
   'mutation.execute',

@@ -3,6 +3,7 @@ import {
   encodeJournalRecord,
   JOURNAL_KINDS,
   JOURNAL_RECORD_BYTES,
+  NOTHING_DECIDED,
   type JournalRecord,
   decodeJournalRecord,
   recoverJournal,
@@ -227,6 +228,27 @@ describe('the journal in C and in TypeScript', () => {
       ),
       { numRuns: 25 },
     );
+  });
+
+  it('PO-17 a checkpoint without a decision says of nothing that it is finished, for both', () => {
+    const bytes = bytesWith(
+      [
+        {
+          ...NOTHING_DECIDED,
+          kind: 'checkpoint',
+          sequence: 9n,
+          reservedUpTo: 7n as Epoch,
+          bootId: new Uint8Array(16),
+          decidedAtNs: 1n,
+          decidedAtWallMs: 1,
+          completed: true,
+        },
+      ],
+      1,
+    );
+    expect(recoverJournal(bytes).damage).toBeUndefined();
+    expect(bootReads(bytes)).toMatchObject({ damaged: false, decided: false, completed: false });
+    expect(bootReads(bytes)).toEqual(codecReads(bytes));
   });
 
   it('PO-17 an empty file and a wholly untouched one are damaged: a journal begins with a record', () => {

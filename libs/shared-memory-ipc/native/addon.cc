@@ -1105,12 +1105,13 @@ Napi::Object layout(Napi::Env env)
     FIELD("key", key) FIELD("id", id) FIELD("verdict", verdict) FIELD("shape", shape) FIELD("rank", rank)
   END
   STRUCT("familyTable", kedge_family_table)
-    FIELD("shapes", shapes) FIELD("shape", shape)
+    FIELD("shapes", shapes) FIELD("shape", shape) FIELD("mask", mask) FIELD("highest", highest)
+    FIELD("sieved", sieved) FIELD("sieve", sieve)
   END
   STRUCT("levelTable", kedge_level_table)
     FIELD("checksum", checksum) FIELD("valid", valid) FIELD("level", level) FIELD("flags", flags)
-    FIELD("generation", generation) FIELD("entries", entries) FIELD("seed", seed) FIELD("pair", pair)
-    FIELD("family", family) FIELD("entry", entry) FIELD("slot", slot)
+    FIELD("generation", generation) FIELD("entries", entries) FIELD("seed", seed) FIELD("slots", slots)
+    FIELD("pair", pair) FIELD("family", family) FIELD("entry", entry) FIELD("slot", slot)
   END
   STRUCT("bank", kedge_bank)
     FIELD("generation", generation) FIELD("builtAtNs", built_at_ns) FIELD("accordsHash", accords_hash)
@@ -1170,6 +1171,7 @@ Napi::Object layout(Napi::Env env)
   put("banks", KEDGE_BANKS);
   put("families", KEDGE_FAMILIES);
   put("slots", KEDGE_SLOTS);
+  put("sieves", KEDGE_SIEVES);
   put("maxProbes", KEDGE_MAX_PROBES);
   put("violationSlots", KEDGE_VIOLATION_SLOTS);
   put("telemetrySlots", KEDGE_TELEMETRY_SLOTS);

@@ -1,5 +1,5 @@
 /*
- * The one place that turns rules into a level table: masking, shapes, hashing, checksum.
+ * The one place that turns rules into a level table: masking, shapes, sieves, hashing, checksum.
  *
  * It must decide no policy (what a level allows is the accords' business) and place nothing in shared
  * memory: it fills a table that the caller owns.
@@ -68,7 +68,8 @@ void kedge_table_stamp(struct kedge_level_table *table, uint64_t generation);
 uint32_t kedge_table_checksum(const struct kedge_level_table *table);
 
 /*
- * Whether a table may be used: checksum, place, generation, and every field in its range.
+ * Whether a table may be used: checksum, place, generation, every field in its range, and the lookup finds every
+ * entry: masks, ranks, sieves and slots are what the entries make them.
  * `level` is its place + 1. What the data plane's loader and the publisher both ask.
  */
 bool kedge_table_holds(const struct kedge_level_table *table, uint32_t level, uint64_t generation);

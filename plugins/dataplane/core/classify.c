@@ -1,8 +1,8 @@
 /*
  * The implementation of classify.h.
  *
- * It must look at no more than KEDGE_MAX_SHAPES times KEDGE_MAX_PROBES slots for a packet, whatever the
- * table says.
+ * It must look at no more than KEDGE_MAX_SHAPES times KEDGE_MAX_PROBES slots for a packet, and at nothing outside
+ * the table, whatever the table says.
  */
 #include "classify.h"
 
@@ -39,27 +39,71 @@ void kedge_key_masked(const struct kedge_flow_key *key, const struct kedge_shape
   masked->reserved = (uint8_t)family;
 }
 
-/* Multiply and fold over five words; the odd constants are fractions of the golden ratio and of roots. */
-uint32_t kedge_key_hash(const struct kedge_flow_key *masked, unsigned shape, uint32_t seed)
+static inline uint64_t load4(const uint8_t *p)
 {
-  uint64_t h = ((uint64_t)seed << 8 | shape) * UINT64_C(0x9e3779b97f4a7c15);
-  for (size_t i = 0; i < sizeof(*masked) / 8; i++) {
-    uint64_t word;
-    memcpy(&word, (const uint8_t *)masked + i * 8, 8);
-    h = (h ^ word) * UINT64_C(0xbb67ae8584caa73b);
-    h ^= h >> 32;
-  }
-  h *= UINT64_C(0x3c6ef372fe94f82b);
-  return (uint32_t)(h >> 33);
+  uint32_t v;
+  memcpy(&v, p, sizeof(v));
+  return v;
 }
 
-bool kedge_entry_before(const struct kedge_entry *a, const struct kedge_entry *b)
+static inline uint64_t load8(const uint8_t *p)
 {
-  if (a->rank != b->rank)
-    return a->rank > b->rank;
-  if (a->verdict != b->verdict)
-    return a->verdict < b->verdict;
-  return a->id < b->id;
+  uint64_t v;
+  memcpy(&v, p, sizeof(v));
+  return v;
+}
+
+/* Field by field: a wide load over narrow stores that have just been made would wait for them. */
+static inline void packed(const struct kedge_flow_key *key, unsigned source_zone, unsigned destination_zone,
+                          unsigned family, uint64_t word[KEDGE_KEY_WORDS])
+{
+  uint64_t last = (uint64_t)key->source_port | (uint64_t)key->destination_port << 16 | (uint64_t)key->protocol << 32 |
+                  (uint64_t)source_zone << 40 | (uint64_t)destination_zone << 48 | (uint64_t)family << 56;
+  if (family == KEDGE_FAMILY_IP6) {
+    word[0] = load8(key->source);
+    word[1] = load8(key->source + 8);
+    word[2] = load8(key->destination);
+    word[3] = load8(key->destination + 8);
+    word[4] = last;
+  } else {
+    word[0] = load4(key->source) | load4(key->destination) << 32;
+    word[1] = last;
+    word[2] = word[3] = word[4] = 0;
+  }
+}
+
+void kedge_key_packed(const struct kedge_flow_key *key, unsigned family, struct kedge_packed_key *to)
+{
+  packed(key, key->source_zone, key->destination_zone, family, to->word);
+}
+
+void kedge_shape_mask(const struct kedge_shape *shape, unsigned family, uint64_t mask[KEDGE_KEY_WORDS])
+{
+  struct kedge_flow_key every, masked;
+  memset(&every, 0xff, sizeof(every));
+  kedge_key_masked(&every, shape, family, &masked);
+  packed(&masked, masked.source_zone, masked.destination_zone, family, mask);
+  mask[KEDGE_KEY_WORDS_OF(family) - 1] |= UINT64_C(0xff) << 56;
+}
+
+/* Odd constants: fractions of the golden ratio and of square roots. */
+static const uint64_t FACTOR[KEDGE_KEY_WORDS] = {UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xbb67ae8584caa73b),
+                                                 UINT64_C(0x3c6ef372fe94f82b), UINT64_C(0xa54ff53a5f1d36f1),
+                                                 UINT64_C(0x510e527fade682d1)};
+
+/* Multiplied words added up, folded once: what differs between two shapes or seeds is added before the fold. */
+static inline uint64_t hashed(const uint64_t *word, const uint64_t *mask, unsigned words, unsigned shape, uint32_t seed)
+{
+  uint64_t h = ((uint64_t)seed << 8 | shape) * UINT64_C(0x9b05688c2b3e6c1f);
+  for (unsigned i = 0; i < words; i++)
+    h += (word[i] & mask[i]) * FACTOR[i];
+  h = (h ^ h >> 32) * UINT64_C(0x1f83d9abfb41bd6b);
+  return h ^ h >> 29;
+}
+
+uint64_t kedge_key_hash(const uint64_t *word, const uint64_t *mask, unsigned family, unsigned shape, uint32_t seed)
+{
+  return hashed(word, mask, KEDGE_KEY_WORDS_OF(family), shape, seed);
 }
 
 _Static_assert(KEDGE_VERDICT_DROP < KEDGE_VERDICT_DEPRIORITISE && KEDGE_VERDICT_DEPRIORITISE < KEDGE_VERDICT_PASS,
@@ -70,39 +114,66 @@ _Static_assert((KEDGE_SLOTS & (KEDGE_SLOTS - 1)) == 0, "slots are masked, not di
 
 static bool verdict_is_good(unsigned verdict) { return verdict >= KEDGE_VERDICT_DROP && verdict <= KEDGE_VERDICT_PASS; }
 
-/* The best entry that matches, copied out so that it is judged and used as one; false where there is none. */
-static bool lookup(const struct kedge_level_table *table, const struct kedge_packet *packet,
-                   const struct kedge_flow_key *key, struct kedge_entry *best, uint32_t *probes)
+/* Whether the entry is the masked key; `words` says how much of both counts. */
+static inline bool entry_is(const struct kedge_entry *entry, const uint64_t *word, const uint64_t *mask,
+                            unsigned family, unsigned words)
 {
-  const struct kedge_family_table *family = &table->family[packet->family];
-  uint32_t shapes = family->shapes <= KEDGE_MAX_SHAPES ? family->shapes : KEDGE_MAX_SHAPES;
+  const struct kedge_flow_key *key = &entry->key;
+  uint64_t stored[KEDGE_KEY_WORDS], differs = key->reserved ^ family;
+  packed(key, key->source_zone, key->destination_zone, family, stored);
+  for (unsigned i = 0; i < words; i++)
+    differs |= stored[i] ^ (word[i] & mask[i]);
+  return differs == 0;
+}
+
+/*
+ * The weight of the best entry that matches, 0 where there is none. `family` is a constant where this is called,
+ * so that each family has a loop of its own without inner ones.
+ */
+static inline __attribute__((always_inline)) uint64_t lookup(const struct kedge_level_table *table,
+                                                             const struct kedge_packet *packet, const uint64_t *word,
+                                                             unsigned family, uint32_t *probes)
+{
+  const unsigned words = KEDGE_KEY_WORDS_OF(family);
+  const struct kedge_family_table *own = &table->family[family];
+  uint32_t shapes = own->shapes <= KEDGE_MAX_SHAPES ? own->shapes : KEDGE_MAX_SHAPES;
   uint32_t entries = table->entries <= KEDGE_MAX_ENTRIES ? table->entries : KEDGE_MAX_ENTRIES;
-  bool found = false;
-  for (uint32_t s = 0; s < shapes; s++) {
-    struct kedge_shape shape = family->shape[s];
-    if (packet->later_fragment && (shape.match_source_port || shape.match_destination_port))
+  uint32_t last_slot = (table->slots - 1) & (KEDGE_SLOTS - 1);
+  uint32_t left = (1u << shapes) - 1;
+  for (unsigned i = 0; i < KEDGE_SIEVES; i++)
+    left &= own->sieve[i].shapes[kedge_piece_folded(kedge_piece(word, own->sieved[i] % (words * 8)))];
+  uint64_t best = 0;
+  for (; left != 0; left &= left - 1) {
+    unsigned s = (unsigned)__builtin_ctz(left);
+    if (best >> 48 > own->highest[s])
+      break; /* nor can any shape behind it win */
+    if (packet->later_fragment && (own->shape[s].match_source_port || own->shape[s].match_destination_port))
       continue;
-    struct kedge_flow_key masked;
-    kedge_key_masked(key, &shape, packet->family, &masked);
-    uint32_t at = kedge_key_hash(&masked, s, table->seed);
+    const uint64_t *mask = own->mask[s];
+    uint64_t hash = hashed(word, mask, words, s, table->seed);
+    uint32_t at = (uint32_t)hash;
     for (unsigned probe = 0; probe < KEDGE_MAX_PROBES; probe++, at++) {
-      uint32_t index = table->slot[at & (KEDGE_SLOTS - 1)];
+      uint32_t slot = table->slot[at & last_slot];
+      uint32_t index = slot & ((1u << KEDGE_SLOT_INDEX_BITS) - 1);
       ++*probes;
       if (index == 0 || index > entries)
         break;
-      struct kedge_entry entry = table->entry[index - 1];
-      if (entry.shape != s || memcmp(&entry.key, &masked, sizeof(masked)) != 0)
+      if ((slot ^ index) != KEDGE_SLOT_MARK(hash))
         continue;
-      if (!verdict_is_good(entry.verdict) || entry.id >= KEDGE_MAX_ENTRIES)
+      const struct kedge_entry *entry = &table->entry[index - 1];
+      if (entry->shape != s || !entry_is(entry, word, mask, family, words))
+        continue;
+      uint32_t id = entry->id;
+      uint8_t verdict = entry->verdict;
+      if (!verdict_is_good(verdict) || id >= KEDGE_MAX_ENTRIES)
         break;
-      if (!found || kedge_entry_before(&entry, best)) {
-        *best = entry;
-        found = true;
-      }
+      uint64_t weight = kedge_entry_weight(entry->rank, verdict, id);
+      if (weight > best)
+        best = weight;
       break; /* the builder keeps one entry per shape and key */
     }
   }
-  return found;
+  return best;
 }
 
 /* ---------------------------------------------------------------- minimum */
@@ -168,13 +239,13 @@ void kedge_classify(const struct kedge_level_table *table, const struct kedge_pa
     judge(j, (table->flags & flag) != 0 ? KEDGE_VERDICT_PASS : KEDGE_VERDICT_DROP, KEDGE_REASON_NEIGHBOUR);
     return;
   }
-  struct kedge_flow_key key = packet->key;
-  key.source_zone = (uint8_t)source_zone;
-  key.destination_zone = (uint8_t)destination_zone;
-  struct kedge_entry best = {0};
-  if (lookup(table, packet, &key, &best, &j->probes)) {
-    j->entry = best.id;
-    judge(j, best.verdict, KEDGE_REASON_ENTRY);
+  uint64_t word[KEDGE_KEY_WORDS];
+  packed(&packet->key, source_zone, destination_zone, packet->family, word);
+  uint64_t best = packet->family == KEDGE_FAMILY_IP6 ? lookup(table, packet, word, KEDGE_FAMILY_IP6, &j->probes)
+                                                     : lookup(table, packet, word, KEDGE_FAMILY_IP4, &j->probes);
+  if (best != 0) {
+    j->entry = (uint32_t)~best;
+    judge(j, (uint8_t)~(best >> 32), KEDGE_REASON_ENTRY);
     return;
   }
   if (packet->later_fragment) {

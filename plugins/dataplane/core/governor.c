@@ -6,8 +6,11 @@
 #define _GNU_SOURCE
 #include "governor.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -51,6 +54,71 @@ void kedge_telemetry_write(struct kedge_governor_worker *w, enum kedge_telemetry
   atomic_store_explicit(&w->shared->telemetry_written, n + 1, memory_order_release);
 }
 
+/* ------------------------------------------------------------------- flows */
+
+void kedge_flow_write(struct kedge_worker *shared, const struct kedge_flow_record *record)
+{
+  uint64_t n = atomic_load_explicit(&shared->flows_written, memory_order_relaxed);
+  struct kedge_flow_slot *slot = &shared->flow[n % KEDGE_FLOW_SLOTS];
+  uint64_t word[KEDGE_FLOW_WORDS];
+  memcpy(word, record, sizeof(word));
+  /* As in the ring of events: release stores and no fences. */
+  atomic_store_explicit(&slot->sequence, 2 * n + 1, memory_order_release);
+  for (unsigned i = 0; i < KEDGE_FLOW_WORDS; i++)
+    atomic_store_explicit(&slot->word[i], word[i], memory_order_release);
+  atomic_store_explicit(&slot->sequence, 2 * n + 2, memory_order_release);
+  atomic_store_explicit(&shared->flows_written, n + 1, memory_order_release);
+}
+
+static void flow_ended(void *context, const struct kedge_flow_record *record)
+{
+  struct kedge_governor_worker *w = context;
+  kedge_flow_write(w->shared, record);
+}
+
+/* Tells what the worker's table counted; begun and evicted go on where a predecessor stopped. */
+static void flows_tell(struct kedge_governor_worker *w)
+{
+  add(&w->shared->flows_begun, w->flows.begun - w->begun_told);
+  add(&w->shared->flows_evicted, w->flows.evicted - w->evicted_told);
+  w->begun_told = w->flows.begun;
+  w->evicted_told = w->flows.evicted;
+  atomic_store_explicit(&w->shared->flows_live, w->flows.live, memory_order_relaxed);
+}
+
+/* Memory for the flows of all workers, present and locked where that is allowed. */
+static bool flows_make(struct kedge_governor *g)
+{
+  if (g->options.flows == 0)
+    return true;
+  g->flow_bytes = kedge_flows_bytes(g->options.flows);
+  size_t bytes = g->flow_bytes * g->options.workers;
+  void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (memory == MAP_FAILED)
+    return false;
+  g->flow_memory = memory;
+  /* Where that is not allowed it is present all the same. */
+  (void)mlock(memory, bytes);
+  for (unsigned i = 0; i < g->options.workers; i++) {
+    struct kedge_governor_worker *w = &g->worker[i];
+    uint64_t seed[2];
+    if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
+      munmap(memory, bytes);
+      g->flow_memory = NULL;
+      return false;
+    }
+    kedge_flows_start(&w->flows, (uint8_t *)memory + i * g->flow_bytes, g->options.flows, seed, flow_ended, w);
+  }
+  return true;
+}
+
+static void flows_release(struct kedge_governor *g)
+{
+  if (g->flow_memory != NULL)
+    munmap(g->flow_memory, g->flow_bytes * g->options.workers);
+  g->flow_memory = NULL;
+}
+
 /* ---------------------------------------------------------- open and close */
 
 enum kedge_refusal kedge_governor_open(struct kedge_governor *g, const struct kedge_governor_options *options)
@@ -59,12 +127,18 @@ enum kedge_refusal kedge_governor_open(struct kedge_governor *g, const struct ke
   g->options = *options;
   char name[2 * KEDGE_NAME_BYTES];
   if (options->workers == 0 || options->workers > KEDGE_MAX_WORKERS || options->safe_level < KEDGE_LEVEL_LOCKDOWN ||
-      options->safe_level > KEDGE_LEVEL_NORMAL ||
+      options->safe_level > KEDGE_LEVEL_NORMAL || (options->flows != 0 && kedge_flows_bytes(options->flows) == 0) ||
       snprintf(name, sizeof(name), "%s%s", KEDGE_FILE_DATAPLANE_PREFIX, options->name) >= (int)sizeof(name))
     return KEDGE_REFUSAL_NAME;
+  if (!flows_make(g))
+    return KEDGE_REFUSAL_SYSTEM;
   enum kedge_refusal refusal = kedge_segment_create(&g->own, options->board, name, KEDGE_SEGMENT_DATAPLANE, NULL);
-  if (refusal != KEDGE_REFUSAL_NONE)
+  if (refusal != KEDGE_REFUSAL_NONE) {
+    int saved = errno;
+    flows_release(g);
+    errno = saved;
     return refusal;
+  }
   g->shared = g->own.base;
   /* What a killed predecessor left must not speak for us: nothing is acknowledged, used or served yet.
    * Counters and rings go on, so that their readers see no step back; and so does the safe level, which ends
@@ -80,6 +154,7 @@ enum kedge_refusal kedge_governor_open(struct kedge_governor *g, const struct ke
     kedge_ack_write(&shared->ack, &none);
     atomic_store_explicit(&shared->generation, 0, memory_order_seq_cst);
     atomic_store_explicit(&shared->fail_closed_seen, 0, memory_order_release);
+    atomic_store_explicit(&shared->flows_live, 0, memory_order_relaxed);
     atomic_store_explicit(&shared->live, 0, memory_order_release);
   }
   atomic_store_explicit(&g->shared->workers, options->workers, memory_order_release);
@@ -98,6 +173,11 @@ void kedge_governor_close(struct kedge_governor *g)
   if (g->shared == NULL)
     return;
   for (unsigned i = 0; i < KEDGE_MAX_WORKERS; i++) {
+    struct kedge_governor_worker *w = &g->worker[i];
+    if (w->shared != NULL && w->flows.buckets != 0) {
+      kedge_flows_stop(&w->flows);
+      flows_tell(w);
+    }
     atomic_store_explicit(&g->worker[i].reader.active, 0, memory_order_release);
     atomic_store_explicit(&g->shared->worker[i].live, 0, memory_order_release);
     atomic_store_explicit(&g->shared->worker[i].generation, 0, memory_order_seq_cst);
@@ -105,6 +185,7 @@ void kedge_governor_close(struct kedge_governor *g)
   kedge_governor_serving(g, false);
   kedge_bell_ring(&g->shared->beat.bell);
   kedge_loader_release(g);
+  flows_release(g);
   kedge_segment_close(&g->own);
   g->shared = NULL;
 }
@@ -226,6 +307,11 @@ bool kedge_governor_begin(struct kedge_governor_worker *w, uint64_t now)
   }
   if (w->index == 0)
     tell_refusals(w, now);
+  /* Not while an acknowledgement is due: what is idle can wait, a transition cannot. */
+  if (!w->due && w->flows.buckets != 0 && w->flows.live != 0) {
+    kedge_flows_sweep(&w->flows, now);
+    flows_tell(w);
+  }
   atomic_store_explicit(&w->shared->loop_at_ns, now, memory_order_relaxed);
   return w->due;
 }
@@ -275,6 +361,27 @@ void kedge_governor_judge(struct kedge_governor_worker *w, const struct kedge_pa
     add(&counters->hit[j->entry], 1);
     w->dropped_entry += j->verdict == KEDGE_VERDICT_DROP;
   }
+}
+
+void kedge_governor_observe(struct kedge_governor_worker *w, const uint8_t *frame, const struct kedge_packet *packet,
+                            const struct kedge_judgement *j, uint64_t now)
+{
+  if (w->flows.buckets == 0)
+    return;
+  const struct kedge_flow_state state = {
+      .now_ns = now,
+      .epoch = w->epoch,
+      .level = (uint8_t)w->level,
+      .classify = w->table != NULL && (w->table->flags & KEDGE_LEVEL_CLASSIFY) != 0};
+  struct kedge_flow_sight sight;
+  if (!kedge_flows_observe(&w->flows, frame, packet, j, &state, &sight))
+    return;
+  if (state.classify != 0) {
+    add(&w->shared->counters.application[sight.application][0], 1);
+    add(&w->shared->counters.application[sight.application][1], sight.bytes);
+  }
+  if (w->flows.begun != w->begun_told)
+    flows_tell(w);
 }
 
 void kedge_governor_count(struct kedge_governor_worker *w, uint64_t received, uint64_t sent)

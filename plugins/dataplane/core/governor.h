@@ -8,7 +8,8 @@
  * A worker's batch:
  *     if (kedge_governor_begin(worker, now))          the word, the fail-closed line or the level changed
  *       { judge again or send out whatever was judged before;  kedge_governor_acknowledge(worker); }
- *     for each packet: kedge_packet_parse, then kedge_governor_judge per destination port
+ *     for each packet: kedge_packet_parse, then kedge_governor_judge per destination port, then
+ *       kedge_governor_observe with the judgement that speaks for it
  */
 #ifndef KEDGE_GOVERNOR_H
 #define KEDGE_GOVERNOR_H
@@ -18,6 +19,7 @@
 
 #include "banks.h"
 #include "classify.h"
+#include "flows.h"
 #include "kedge/segment.h"
 
 #define KEDGE_DEFAULT_SAFE_LEVEL KEDGE_LEVEL_EMERGENCY
@@ -34,6 +36,7 @@ struct kedge_governor_options {
   unsigned workers;                /* 1..KEDGE_MAX_WORKERS */
   unsigned safe_level;             /* 1..5 (DP-7) */
   uint64_t silence_ns;             /* both heartbeats older than this: safe level */
+  unsigned flows;                  /* conversations that a worker remembers; 0 = none, otherwise as kedge_flows_bytes */
   /* Told about segments refused, found again, tables refused; from the loader's thread. May be NULL. */
   void (*notice)(void *context, const char *text);
   void *context;
@@ -81,6 +84,8 @@ struct kedge_governor_worker {
   struct kedge_bank_use use;
   uint32_t refusal_told[KEDGE_SOURCES];
   uint64_t dropped_pair, dropped_entry;
+  struct kedge_flows flows;              /* without buckets where flows are off */
+  uint64_t begun_told, evicted_told;
 };
 
 struct kedge_governor {
@@ -90,6 +95,8 @@ struct kedge_governor {
   uint64_t opened_at_ns;
   uint64_t beat_at_ns;
   int memory_locked;                                /* errno of locking the own segment, 0 = locked */
+  void *flow_memory;                                /* of all workers, made and touched when the governor opens */
+  size_t flow_bytes;                                /* of one worker; 0 = flows are off */
   KEDGE_ATOMIC(uint64_t) turn;                      /* +1 each time a mapping is taken away */
   KEDGE_ATOMIC(struct kedge_mapping *) mapping[KEDGE_SOURCES]; /* NULL = refused */
   KEDGE_ATOMIC(uint32_t) refusal[KEDGE_SOURCES];    /* enum kedge_refusal */
@@ -103,11 +110,12 @@ struct kedge_governor {
 /*
  * Takes the own segment (a second process of the same name is refused with BUSY), marks no worker live,
  * and looks at the board once. A missing or refused segment of somebody else is no error: it is obeyed as
- * fail-closed (posture, warden) or as "no tables". Returns why the own segment could not be had.
+ * fail-closed (posture, warden) or as "no tables". Returns why the own segment could not be had: SYSTEM also where
+ * there is no memory for flows, NAME also where their number is none that flows.h allows.
  */
 enum kedge_refusal kedge_governor_open(struct kedge_governor *governor, const struct kedge_governor_options *options);
 
-/* No worker may run any more. Workers show as gone, the segment stays for its next writer. */
+/* No worker may run any more. Flows end, workers show as gone, the segment stays for its next writer. */
 void kedge_governor_close(struct kedge_governor *governor);
 
 /* To be called by the worker's own thread before its first begin; the first begin is always due. */
@@ -130,6 +138,15 @@ void kedge_governor_acknowledge(struct kedge_governor_worker *worker);
 void kedge_governor_judge(struct kedge_governor_worker *worker, const struct kedge_packet *packet,
                           unsigned source_zone, unsigned destination_zone, struct kedge_judgement *judgement);
 
+/*
+ * Counts a packet to its flow, and looks deeper into it where the level's table says so (DP-10, DP-12). `judgement`
+ * is the one that speaks for the frame: of several ports the first that lets it pass, else the first. `frame` is
+ * as it came, not marked yet. Does nothing where flows are off or the packet has none. Never waits.
+ */
+void kedge_governor_observe(struct kedge_governor_worker *worker, const uint8_t *frame,
+                            const struct kedge_packet *packet, const struct kedge_judgement *judgement,
+                            uint64_t now_ns);
+
 /* Adds to the worker's counters of packets. */
 void kedge_governor_count(struct kedge_governor_worker *worker, uint64_t received, uint64_t sent);
 
@@ -142,5 +159,8 @@ void kedge_governor_serving(struct kedge_governor *governor, bool serving);
 /* Writes one event into a worker's ring (DP-8); by that worker's thread only. Never waits. */
 void kedge_telemetry_write(struct kedge_governor_worker *worker, enum kedge_telemetry_kind kind, unsigned old_level,
                            unsigned new_level, uint64_t value, uint64_t at_ns);
+
+/* Writes one record into a worker's ring of flows (DP-12); by that worker's thread only. Never waits. */
+void kedge_flow_write(struct kedge_worker *shared, const struct kedge_flow_record *record);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * The reference data plane: Ethernet frames between zone ports, through the governance core (DP-6).
  *
- * It must keep no frame beyond its batch, forward none before the first acknowledgement, and hold no rule
- * of its own: what passes is the core's word.
+ * It must let no frame leave that was judged under an older state, forward none before the first
+ * acknowledgement, and hold no rule of its own: what passes is the core's word.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,14 +19,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "../core/loader.h"
+#include "egress.h"
 #include "options.h"
 #include "stations.h"
 
 /* Shorter than a heartbeat's 100 ms, so that an idle forwarder beats too. */
-#define SLEEP_MS 40
+#define SLEEP_NS UINT64_C(40000000)
 #define WAIT_NS UINT64_C(100000000)
 /* A batch is judged and sent in parts of about this much work: a change is not to wait longer (DP-3). */
 #define PART_COPIES 64u
@@ -38,6 +40,8 @@
 #define RINGS_MOST 32u
 #define RINGS_NS UINT64_C(10000000)
 #define RINGS_PAUSE_NS 200000
+/* What the worker asks to run for at a time. Who asks for less than the waiter goes on at once when it rings. */
+#define SLICE_NS UINT64_C(100000)
 
 static volatile sig_atomic_t stopping;
 static int doorbell = -1;
@@ -173,8 +177,13 @@ struct forwarder {
   struct kedge_governor governor;
   struct kedge_governor_worker *worker;
   struct kedge_stations stations;
+  struct kedge_egress egress;
+  /* The tables that waiting frames were judged by; compared alone, never looked into. */
+  const void *tables, *table;
+  uint64_t generation;
   struct kedge_frame frame[KEDGE_BATCH];
   struct kedge_packet packet[KEDGE_BATCH];
+  struct kedge_judgement spoken; /* what speaks for the frame: the first judgement that lets it pass, else the first */
   /* Per leaving port the places of its frames in the batch: first what passes, then what is deprioritised. */
   uint8_t pass[KEDGE_MAX_PORTS][KEDGE_BATCH], later[KEDGE_MAX_PORTS][KEDGE_BATCH];
   unsigned passes[KEDGE_MAX_PORTS], laters[KEDGE_MAX_PORTS];
@@ -183,17 +192,43 @@ struct forwarder {
 
 static struct forwarder self;
 
-/* Looks at the board; what was judged before has left already, because a part is sent before the next begins. */
+/*
+ * A waiting frame under what stands now. Not counted by rule again: it was, when it came, and what is taken out
+ * counts as withdrawn.
+ */
+static enum kedge_verdict judge_again(void *context, const struct kedge_waiting *w)
+{
+  struct forwarder *f = context;
+  struct kedge_judgement j;
+  kedge_classify(f->worker->table, &w->packet, w->source_zone, w->destination_zone, &j);
+  return (enum kedge_verdict)j.verdict;
+}
+
+/*
+ * Looks at the board. What was judged before has left, because a part is sent before the next begins, or waits and
+ * is judged again; after other tables too, although they need no acknowledgement.
+ */
 static void obey(struct forwarder *f, uint64_t now)
 {
-  if (kedge_governor_begin(f->worker, now))
-    kedge_governor_acknowledge(f->worker);
+  struct kedge_governor_worker *w = f->worker;
+  bool due = kedge_governor_begin(w, now);
+  if (due || w->tables != f->tables || w->table != f->table || w->use.generation != f->generation) {
+    f->tables = w->tables;
+    f->table = w->table;
+    f->generation = w->use.generation;
+    kedge_queues_judge(&f->egress.queues, judge_again, f);
+  }
+  if (due)
+    kedge_governor_acknowledge(w);
 }
 
 static bool judge_for(struct forwarder *f, unsigned place, unsigned in, unsigned out)
 {
   struct kedge_judgement j;
   kedge_governor_judge(f->worker, &f->packet[place], f->options.port[in].zone, f->options.port[out].zone, &j);
+  bool spoken = f->spoken.verdict != KEDGE_VERDICT_NONE;
+  if (!spoken || (f->spoken.verdict == KEDGE_VERDICT_DROP && j.verdict != KEDGE_VERDICT_DROP))
+    f->spoken = j;
   if (j.verdict == KEDGE_VERDICT_PASS)
     f->pass[out][f->passes[out]++] = (uint8_t)place;
   else if (j.verdict == KEDGE_VERDICT_DEPRIORITISE)
@@ -215,6 +250,7 @@ static void forward_frame(struct forwarder *f, unsigned place, unsigned in, uint
   bool group = frame->length >= 14 && (frame->at[0] & 1u) != 0;
   int known = frame->length < 14 || group ? -1 : kedge_stations_find(&f->stations, frame->at, packet->vlan, now);
   bool left = false;
+  f->spoken.verdict = KEDGE_VERDICT_NONE;
   if (known >= 0) {
     if ((unsigned)known == in)
       return; /* both stations stand behind the same port */
@@ -224,24 +260,29 @@ static void forward_frame(struct forwarder *f, unsigned place, unsigned in, uint
       if (out != in)
         left |= judge_for(f, place, in, out);
   }
+  if (f->spoken.verdict != KEDGE_VERDICT_NONE)
+    kedge_governor_observe(f->worker, frame->at, packet, &f->spoken, now);
   /* Who may not speak cannot draw others' frames to its port either. */
   if (left)
     kedge_stations_learn(&f->stations, frame->at + 6, packet->vlan, in, f->options.port[in].zone, now);
 }
 
-/* Sends what is judged: first what passes, then what is deprioritised. How many copies left. */
-static uint64_t send_part(struct forwarder *f)
+/* Sends what is judged, or lets it wait: first what passes, then what is deprioritised. How many copies left. */
+static uint64_t send_part(struct forwarder *f, unsigned in, uint64_t now)
 {
+  unsigned zone = f->options.port[in].zone;
   uint64_t sent = 0;
   for (unsigned out = 0; out < f->options.ports; out++)
     if (f->passes[out] != 0)
-      sent += kedge_port_send(&f->options.port[out], f->frame, f->pass[out], f->passes[out]);
+      sent += kedge_egress_send(&f->egress, out, KEDGE_QUEUE_ORDINARY, f->frame, f->packet, f->pass[out],
+                                f->passes[out], zone, now);
   /* Marked only now: the same frame may pass unmarked to another zone. */
   for (unsigned out = 0; out < f->options.ports; out++) {
     for (unsigned i = 0; i < f->laters[out]; i++)
       kedge_packet_mark_le(f->frame[f->later[out][i]].at, &f->packet[f->later[out][i]]);
     if (f->laters[out] != 0)
-      sent += kedge_port_send(&f->options.port[out], f->frame, f->later[out], f->laters[out]);
+      sent += kedge_egress_send(&f->egress, out, KEDGE_QUEUE_DEPRIORITISED, f->frame, f->packet, f->later[out],
+                                f->laters[out], zone, now);
   }
   memset(f->passes, 0, sizeof(f->passes));
   memset(f->laters, 0, sizeof(f->laters));
@@ -266,13 +307,34 @@ static bool forward_batch(struct forwarder *f, unsigned in, uint64_t now)
     forward_frame(f, place, in, now);
     if (f->copies < PART_COPIES && f->bytes < PART_BYTES)
       continue;
-    sent += send_part(f);
+    sent += send_part(f, in, now);
     now = kedge_now_ns();
     obey(f, now); /* frames that are taken and not judged yet are judged under what stands now */
   }
-  sent += send_part(f);
+  sent += send_part(f, in, now);
   kedge_governor_count(f->worker, count, sent);
   return taken == (int)KEDGE_BATCH;
+}
+
+/* What waits leaves, a part of every port at a time, with a look at the board before each. */
+static void drain(struct forwarder *f)
+{
+  for (unsigned out = 0; out < f->options.ports; out++) {
+    if (kedge_queues_waiting(&f->egress.queues, out) == 0)
+      continue;
+    uint64_t now = kedge_now_ns();
+    obey(f, now);
+    kedge_governor_count(f->worker, 0, kedge_egress_drain(&f->egress, out, now));
+  }
+}
+
+/* How long the worker may sleep: until something that waits may leave. */
+static struct timespec patience(const struct forwarder *f, bool any, uint64_t now)
+{
+  uint64_t due = kedge_egress_due(&f->egress), ns = due <= now ? 0 : due - now;
+  if (ns > SLEEP_NS)
+    ns = SLEEP_NS;
+  return (struct timespec){0, any ? 0 : (long)ns};
 }
 
 /* Rests for a moment with an ear on the doorbell; returns the time. */
@@ -305,7 +367,8 @@ static void forward(struct forwarder *f)
       kedge_governor_beat(&f->governor, now);
       /* Also while one port has more: the others and the doorbell get their turn. */
       uint64_t before = now;
-      int rung = poll(waiting, ports + 1, any ? 0 : SLEEP_MS);
+      struct timespec sleep = patience(f, any, now);
+      int rung = ppoll(waiting, ports + 1, &sleep, NULL);
       now = kedge_now_ns();
       if (now - before > REST_NS)
         awake_ns = now;
@@ -326,6 +389,7 @@ static void forward(struct forwarder *f)
       ready[i] = forward_batch(f, i, now);
       any |= ready[i];
     }
+    drain(f);
   }
 }
 
@@ -354,6 +418,32 @@ static void settle(const struct kedge_forwarder_options *o)
   say("%s on %s with %s", o->poll ? "polling" : "sleeping between frames", where, how);
 }
 
+/* As the kernel's struct sched_attr, first version; not every C library has it. */
+struct scheduling {
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+/*
+ * The waiter runs where the worker runs. Rung by it, the worker has to go on at once and not when the waiter has gone
+ * back to sleep: it is one step above it, or asks for a shorter slice (since Linux 6.12; before, nothing comes of it).
+ */
+static void go_before_waiter(const struct kedge_forwarder_options *o)
+{
+  struct sched_param above = {.sched_priority = o->fifo + 1};
+  struct scheduling mine;
+  if (o->fifo != 0 && sched_setscheduler(0, SCHED_FIFO, &above) == 0)
+    return;
+  if (syscall(SYS_sched_getattr, 0, &mine, sizeof(mine), 0) != 0 || mine.policy != SCHED_OTHER)
+    return;
+  mine.size = sizeof(mine);
+  mine.runtime_ns = SLICE_NS;
+  syscall(SYS_sched_setattr, 0, &mine, 0);
+}
+
 static bool frames_make(struct forwarder *f)
 {
   size_t each = KEDGE_FRAME_ROOM + KEDGE_FRAME_BYTES;
@@ -372,7 +462,10 @@ static bool ports_open(struct forwarder *f)
       say("cannot %s port %s: %s", what, port->name, strerror(errno));
       return false;
     }
-    say("port %s is in zone %u", port->name, port->zone);
+    if (port->rate == 0)
+      say("port %s is in zone %u", port->name, port->zone);
+    else
+      say("port %s is in zone %u, at most %llu bit/s", port->name, port->zone, (unsigned long long)port->rate);
   }
   return true;
 }
@@ -409,6 +502,12 @@ int main(int argc, char **argv)
         refusal == KEDGE_REFUSAL_SYSTEM ? strerror(errno) : "");
     return KEDGE_EXIT_REFUSED;
   }
+  if (!kedge_egress_open(&f->egress, f->options.port, f->options.ports,
+                         f->governor.shared->worker[0].counters.queue)) {
+    say("cannot start: no memory for the queues");
+    kedge_governor_close(&f->governor);
+    return KEDGE_EXIT_UNEXPECTED;
+  }
   /* Before processor and priority are set: judging tables shall disturb the worker least. */
   errno = kedge_loader_start(&loader, &f->governor);
   if (errno != 0) {
@@ -419,7 +518,9 @@ int main(int argc, char **argv)
   settle(&f->options);
   bool waits = !f->options.poll && pthread_create(&waiter, NULL, wait_for_changes, &f->governor) == 0;
   if (!waits && !f->options.poll)
-    say("cannot start the waiter: changes are seen within %d ms only", SLEEP_MS);
+    say("cannot start the waiter: changes are seen within %d ms only", (int)(SLEEP_NS / 1000000));
+  if (waits)
+    go_before_waiter(&f->options);
   if (mlockall(MCL_CURRENT) == 0)
     say("memory locked");
   else
@@ -447,6 +548,7 @@ int main(int argc, char **argv)
   if (waits)
     pthread_join(waiter, NULL);
   kedge_loader_stop(&loader);
+  kedge_egress_close(&f->egress);
   kedge_governor_close(&f->governor);
   say("ended; frames not sent %llu, not readable %llu, missed %llu", (unsigned long long)unsent,
       (unsigned long long)unreadable, (unsigned long long)missed);

@@ -1,7 +1,7 @@
 /*
  * Ethernet frames in and out of one interface through an AF_PACKET socket.
  *
- * It must not judge frames, and never wait: a peer that is full loses the frame.
+ * It must not judge frames, keep none, and never wait.
  */
 #ifndef KEDGE_PORTS_H
 #define KEDGE_PORTS_H
@@ -28,6 +28,8 @@ struct kedge_offload {
   uint16_t header_length, gso_size, checksum_start, checksum_offset;
 };
 
+struct mmsghdr;
+
 struct kedge_frame {
   uint8_t *at; /* destination MAC */
   size_t length;
@@ -38,9 +40,10 @@ struct kedge_frame {
 struct kedge_port {
   char name[IFNAMSIZ];
   unsigned zone;
+  uint64_t rate;      /* bits per second on the wire; 0 = as the interface takes them */
   int interface;
   int fd;             /* -1 = closed */
-  uint64_t unsent;    /* frames lost because the peer was full or down */
+  uint64_t unsent;    /* frames lost because the interface was down or could not carry them */
   uint64_t unreadable;/* frames that the kernel could not hand over whole */
   uint64_t missed;    /* frames that the kernel dropped because we were late (read at the end) */
 };
@@ -64,7 +67,10 @@ bool kedge_port_is_enslaved(const char *name);
  */
 int kedge_port_receive(struct kedge_port *port, struct kedge_frame frame[KEDGE_BATCH], unsigned *count);
 
-/* Sends frames by their places in the batch; how many left. */
-unsigned kedge_port_send(struct kedge_port *port, struct kedge_frame *frame, const uint8_t *place, unsigned count);
+/*
+ * Sends frames, each one message of its offload state and its bytes. Returns how many were dealt with, `*left` of
+ * them left and the others lost; where that is fewer than `count`, the kernel takes no more for the moment.
+ */
+unsigned kedge_port_send(struct kedge_port *port, struct mmsghdr *message, unsigned count, unsigned *left);
 
 #endif

@@ -2,13 +2,15 @@
  * The reference forwarder on real packets: zones in namespaces, a board written by the scenario program,
  * packets counted where they arrive.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { buildLevelTable, forwarderPath } from '../src/index.js';
+import { applicationCounts, type FlowRecord, flowRecords, flowsWritten } from './flow-records.js';
 import { ARP, arp, BROADCAST, ethernet, IP4, ip4, mac, tcp, udp } from './frames.js';
 import { levelSpec } from './rules.js';
 import { make, Scenario } from './scenario.js';
@@ -453,10 +455,213 @@ describe('what is obeyed', () => {
   });
 });
 
+describe('what waits', () => {
+  interface Queue {
+    sent: number;
+    waited: number;
+    lost: number;
+    withdrawn: number;
+    waiting: number;
+  }
+  type Queues = Record<'ordinary' | 'deprioritised', Queue>;
+  const queues = (): Promise<Queues> => world.do<Queues>('queues');
+  const waitingNow = async (): Promise<number> => {
+    const { ordinary, deprioritised } = await queues();
+    return ordinary.waiting + deprioritised.waiting;
+  };
+  const drained = (): Promise<void> => until(async () => (await waitingNow()) === 0, 'empty queues');
+  const gained = (now: Queue, before: Queue): Queue => ({
+    sent: now.sent - before.sent,
+    waited: now.waited - before.waited,
+    lost: now.lost - before.lost,
+    withdrawn: now.withdrawn - before.withdrawn,
+    waiting: now.waiting,
+  });
+  /** Starts with a rate on the port of the servers, who are known: a frame to nobody would be counted at every port. */
+  const startWith = async (rate?: string, extra = ''): Promise<void> => {
+    await start(
+      extra,
+      rate === undefined ? START : START.replace('kp-servers=3', `kp-servers=3,rate=${rate}`),
+    );
+    const speaks = ethernet({ from: mac(3), to: BROADCAST, type: ARP }, arp(1, '10.77.0.98', '10.77.0.99'));
+    expect((await world.do(`raw servers branch ${speaks.toString('hex')}`))['copies']).toBe(1);
+  };
+  const CRITICAL = 'branch servers 5060';
+  const UNAPPROVED = 'guest servers 7777';
+
+  beforeAll(async () => {
+    await start();
+    // Hosts tell of their groups for some seconds after they came up; from then on only the tests send.
+    let [before, now] = [-1, 0];
+    while (before !== now) {
+      await world.do('sleep 1200');
+      [before, now] = [now, (await state()).received];
+    }
+    await world.do('end 9 2000');
+  });
+  beforeEach(async () => {
+    await world.do('listen servers 5060');
+    await world.do('listen servers 7777');
+  });
+  afterEach(async () => {
+    await world.do('listen');
+    await world.do('sh tc qdisc del dev kp-servers root 2>/dev/null; true');
+  });
+
+  it('DP-11 under 2:1 congestion ordinary classes lose nothing, deprioritised ones yield, counted', async () => {
+    // 250 frames a second: 1,042 bytes and 24 on the wire. Offered: 200 and 300 a second.
+    await startWith(`${(1042 + 24) * 8 * 250}`);
+    await decide(3);
+    const before = await queues();
+    expect(await world.do(`offer 2000 1000 ${CRITICAL} 400 ${UNAPPROVED} 600`)).toEqual({ sent: 1000 });
+    await drained();
+    const now = await queues();
+    expect(await world.do('taken servers 5060 50')).toMatchObject({ received: 400, le: 0, overtaken: 0 });
+    const yielding = await world.do('taken servers 7777 50');
+    expect(yielding).toMatchObject({ le: yielding['received'], overtaken: 0 });
+    expect(gained(now.ordinary, before.ordinary)).toMatchObject({ sent: 400, lost: 0, withdrawn: 0 });
+    const lower = gained(now.deprioritised, before.deprioritised);
+    expect(lower).toMatchObject({ sent: yielding['received'], lost: 600 - lower.sent, withdrawn: 0 });
+    expect(lower.lost).toBeGreaterThan(100);
+    expect(lower.waited).toBeGreaterThan(100);
+  });
+
+  it('DP-11 what waits is bounded, and an ordinary frame takes the place of the youngest deprioritised one', async () => {
+    await startWith('2M');
+    await decide(3);
+    const before = await queues();
+    await world.do(`offer 0 1000 ${UNAPPROVED} 400`);
+    await until(async () => (await queues()).deprioritised.waiting >= 250, 'a full queue');
+    await world.do(`offer 0 1000 ${CRITICAL} 100`);
+    await drained();
+    const now = await queues();
+    expect(await world.do('taken servers 5060 50')).toMatchObject({ received: 100, overtaken: 0 });
+    // The first of them left: it was the youngest that yielded, twice.
+    const { received, overtaken } = await world.do('taken servers 7777 50');
+    expect(overtaken).toBe(0);
+    expect(received).toBeGreaterThan(100);
+    expect(received).toBeLessThan(256);
+    expect(gained(now.deprioritised, before.deprioritised).lost).toBe(400 - (received ?? 0));
+    expect(gained(now.ordinary, before.ordinary)).toMatchObject({ sent: 100, lost: 0 });
+  });
+
+  it('DP-3 a tighter word takes waiting frames out before it is acknowledged', async () => {
+    // A frame in ten milliseconds: what the queue still let leave afterwards would be seen.
+    await startWith('100k');
+    await decide(3);
+    const before = await queues();
+    await world.do(`offer 0 100 ${CRITICAL} 120 ${UNAPPROVED} 120`);
+    await until(async () => (await waitingNow()) >= 200, 'waiting frames');
+    // At 1 neither may leave any more.
+    await decide(1);
+    const now = await queues();
+    const early = await world.do('taken servers 5060 0');
+    expect(early['received']).toBeGreaterThan(0);
+    expect((await world.do('taken servers 5060 200'))['received']).toBe(0);
+    expect((await world.do('taken servers 7777 50'))['received']).toBe(0);
+    const ordinary = gained(now.ordinary, before.ordinary);
+    expect(ordinary).toMatchObject({ sent: early['received'], lost: 0, waiting: 0 });
+    expect(ordinary.withdrawn).toBe(120 - ordinary.sent);
+    expect(gained(now.deprioritised, before.deprioritised)).toMatchObject({ withdrawn: 120, waiting: 0 });
+  });
+
+  it('DP-11 waiting frames that a tighter level deprioritises are marked, yield, and do not come back up', async () => {
+    await startWith('200k');
+    await decide(4);
+    const before = await queues();
+    await world.do(`offer 0 100 ${UNAPPROVED} 60`);
+    await until(async () => (await queues()).ordinary.waiting >= 40, 'waiting frames');
+    await decide(3);
+    const { waiting } = (await queues()).deprioritised;
+    expect(waiting).toBeGreaterThan(20);
+    await decide(4);
+    await world.do(`offer 0 100 ${CRITICAL} 10`);
+    await until(async () => (await queues()).ordinary.waiting === 0, 'ordinary frames gone');
+    expect((await queues()).deprioritised.waiting).toBeGreaterThan(10);
+    await drained();
+    expect(await world.do('taken servers 5060 50')).toMatchObject({ received: 10, le: 0 });
+    const seen = await world.do('taken servers 7777 50');
+    expect(seen).toMatchObject({ received: 60, overtaken: 0 });
+    expect(seen['le']).toBeGreaterThanOrEqual(waiting);
+    expect(seen['le']).toBeLessThan(60);
+    const now = await queues();
+    expect(gained(now.deprioritised, before.deprioritised)).toMatchObject({ sent: seen['le'], lost: 0 });
+    expect(gained(now.ordinary, before.ordinary)).toMatchObject({ sent: 70 - (seen['le'] ?? 0), lost: 0 });
+  });
+
+  it('DP-3 other tables under the same word take waiting frames out too', async () => {
+    await startWith('100k');
+    await decide(5);
+    const before = await queues();
+    await world.do(`offer 0 100 ${UNAPPROVED} 60`);
+    await until(async () => (await queues()).ordinary.waiting >= 40, 'waiting frames');
+    // A level without a table that holds passes the management minimum.
+    await publish((level, table) => {
+      if (level === 5) table[5000] = (table[5000] ?? 0) ^ 1;
+    });
+    await until(async () => (await waitingNow()) === 0, 'withdrawn');
+    expect(gained((await queues()).ordinary, before.ordinary).withdrawn).toBeGreaterThan(30);
+    await publish();
+  });
+
+  it('DP-11 what the kernel does not take now waits, and leaves in order', async () => {
+    // The interface's own queue is full (ENOBUFS); the socket's account is full (EAGAIN).
+    for (const [limit, count] of [
+      [6000, 200],
+      [4_000_000, 600],
+    ] as const) {
+      await world.do(`sh tc qdisc replace dev kp-servers root tbf rate 16mbit burst 3000 limit ${limit}`);
+      await startWith();
+      await decide(5);
+      const before = await queues();
+      await world.do(`offer 100 1000 ${CRITICAL} ${count}`);
+      await drained();
+      expect([limit, await world.do('taken servers 5060 100')]).toEqual([
+        limit,
+        expect.objectContaining({ received: count, overtaken: 0 }),
+      ]);
+      const now = gained((await queues()).ordinary, before.ordinary);
+      expect([limit, now.lost]).toEqual([limit, 0]);
+      expect(now.waited).toBeGreaterThan(20);
+      await world.do('listen');
+      await world.do('listen servers 5060');
+      await world.do('end 9 2000');
+    }
+  });
+
+  it('DP-11 what the kernel takes no more at all is lost after a second, and counted', async () => {
+    await world.do('sh tc qdisc replace dev kp-servers root tbf rate 8bit burst 1600 limit 1600');
+    await startWith();
+    await decide(5);
+    const before = await queues();
+    await world.do(`offer 0 1000 ${CRITICAL} 50`);
+    await until(async () => (await waitingNow()) >= 40, 'waiting frames');
+    await drained();
+    const now = gained((await queues()).ordinary, before.ordinary);
+    expect(now.lost).toBeGreaterThanOrEqual(40);
+    expect(now.lost + now.sent).toBe(50);
+    // And the way is free again at once where the kernel takes frames again.
+    await world.do('sh tc qdisc del dev kp-servers root');
+    expect(await fate('critical')).toBe('pass');
+  });
+
+  it('DP-11 keeps to a port’s rate while polling, large frames included', async () => {
+    await startWith('20M', '--poll');
+    await decide(5);
+    const before = await queues();
+    await world.do(`offer 0 1000 ${CRITICAL} 100`);
+    await drained();
+    expect(await world.do('taken servers 5060 50')).toMatchObject({ received: 100, overtaken: 0 });
+    expect(await world.do('stream branch servers 8080 1000000')).toEqual({ received: 1_000_000 });
+    const now = gained((await queues()).ordinary, before.ordinary);
+    expect(now.waited).toBeGreaterThan(60);
+  });
+});
+
 describe('what is refused', () => {
   const POSTURE = {
     'wrong magic': 'poke posture 0 00',
-    'another version': 'poke posture 8 02',
+    'another version': 'poke posture 8 ff',
     'another kind': 'poke posture 12 02',
     'another size in the header': 'poke posture 16 00',
     'another boot': 'poke posture 24 ff',
@@ -541,6 +746,11 @@ describe('what is refused', () => {
       `${ARGUMENTS} --silence 10`,
       `${ARGUMENTS} --port kp-guest=5`,
       `${ARGUMENTS} --port kp-other=16`,
+      `${ARGUMENTS} --port kp-other=4,rate=63k`,
+      `${ARGUMENTS} --port kp-other=4,rate=401G`,
+      `${ARGUMENTS} --port kp-other=4,rate=1T`,
+      `${ARGUMENTS} --port kp-other=4,rate=`,
+      `${ARGUMENTS} --port kp-other=4,speed=1M`,
       `${ARGUMENTS} --owner overlay=1`,
       `${ARGUMENTS} --unknown`,
       `--board /run/kedge/board --name reference --owner posture=0 --owner warden=0 ${PORTS}`,
@@ -589,5 +799,136 @@ describe('what is told', () => {
     expect(told.events).toHaveLength(1024);
     expect(told.gaps).toBe(told.next - next - 1024);
     expect(told.gaps).toBeGreaterThanOrEqual(76);
+  });
+});
+
+describe('what is seen', () => {
+  const NODE = process.execPath;
+
+  /** The forwarder's segment as it is now. */
+  async function segment(): Promise<Buffer> {
+    const copy = join(scratch, 'segment');
+    await world.do(`sh cp /run/kedge/board/dataplane-reference ${copy}`);
+    return readFileSync(copy);
+  }
+
+  /** Ends the forwarder as its supervisor would, and reads the records since number `next`. */
+  async function recordsSince(next: number): Promise<FlowRecord[]> {
+    await world.do('end 15 2000');
+    return flowRecords(await segment(), next);
+  }
+
+  /** Makes where the stations of these zones stand known, so that frames to them leave by one port. */
+  async function introduce(...zones: string[]): Promise<void> {
+    for (const zone of zones) await world.do(`send ${zone} branch 4 9 9 1`);
+  }
+
+  const within = (zone: string, command: string): Promise<unknown> =>
+    world.do(`sh ip netns exec kz-${zone} ${command} > /dev/null 2>&1; true`);
+
+  it('DP-10 finds server names, questions and hosts of real peers in the flow records, whatever the ports', async () => {
+    const [certificate, key, ready] = ['certificate', 'key', 'ready'].map((name) => join(scratch, name));
+    await world.do(
+      `sh openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=lab -days 1 -keyout ${key} -out ${certificate} 2> /dev/null`,
+    );
+    const peers = fileURLToPath(new URL('peers.mjs', import.meta.url));
+    await world.do(
+      `sh ip netns exec kz-servers ${NODE} ${peers} ${certificate} ${key} ${ready} > /dev/null 2>&1 &`,
+    );
+    await start();
+    await decide(4);
+    await until(() => Promise.resolve(existsSync(ready ?? '')), 'the peers listen');
+    await introduce('servers');
+    const before = await segment();
+    const next = flowsWritten(before);
+    await within(
+      'branch',
+      'openssl s_client -connect 10.77.0.30:7443 -servername inside.example < /dev/null',
+    );
+    const get = `require("http").get({host:"10.77.0.30",port:7080,headers:{host:"web.example:7080"}},(r)=>r.resume())`;
+    await within('branch', `${NODE} -e '${get}'`);
+    await within('branch', 'ssh -o BatchMode=yes -o ConnectTimeout=2 -p 7022 10.77.0.30');
+    const ask = `const r=new(require("dns").Resolver)({timeout:2000,tries:1});r.setServers(["10.77.0.30:7053"]);r.resolve4("deep.question.example",()=>0)`;
+    await within('branch', `${NODE} -e '${ask}'`);
+    // Segments too small for the hello: its name is cut in two.
+    const long = `${'front-'.repeat(10)}.${'middle-'.repeat(8)}.example`;
+    await world.do('sh ip netns exec kz-branch ethtool -K eth0 tso off gso off > /dev/null');
+    await world.do('sh ip -n kz-servers route change 10.77.0.0/24 dev eth0 advmss 256');
+    await within('branch', `openssl s_client -connect 10.77.0.30:7443 -servername ${long} < /dev/null`);
+    await world.do('sh ip -n kz-servers route change 10.77.0.0/24 dev eth0');
+    await world.do('sh ip netns exec kz-branch ethtool -K eth0 tso on gso on > /dev/null');
+    const records = await recordsSince(next);
+    const cut = records.find((r) => r.name === long && r.destinationPort === 7443);
+    expect(cut).toMatchObject({ application: 'TLS', zones: [2, 3] });
+    const told = (port: number): (readonly [application: string, name: string, zones: string])[] =>
+      records
+        .filter((r) => r.name !== long && (r.destinationPort === port || r.sourcePort === port))
+        .map((r) => [r.application, r.name, r.zones.join('>')] as const)
+        .sort((a, b) => a[2].localeCompare(b[2]));
+    // Both directions of each conversation, each with its zones.
+    for (const [port, application, name] of [
+      [7443, 'TLS', 'inside.example'],
+      [7080, 'HTTP', 'web.example:7080'],
+      [7022, 'SSH', ''],
+      [7053, 'DNS', 'deep.question.example'],
+    ] as const)
+      // prettier-ignore
+      expect([port, told(port)]).toEqual([port, [[application, name, '2>3'], [application, name, '3>2']]]);
+    for (const record of records) expect(record).toMatchObject({ epoch, level: 4, verdict: 3 });
+    const counted = applicationCounts(await segment());
+    const countedBefore = applicationCounts(before);
+    for (const application of ['TLS', 'HTTP', 'SSH', 'DNS']) {
+      const was = countedBefore[application] ?? { packets: 0, bytes: 0 };
+      const is = counted[application] ?? was;
+      expect([application, is.packets > was.packets, is.bytes > was.bytes]).toEqual([
+        application,
+        true,
+        true,
+      ]);
+    }
+  });
+
+  it('DP-12 writes each direction’s packets under the epoch, level and verdict that they were judged by', async () => {
+    await start();
+    await decide(5);
+    await introduce('servers', 'uplink');
+    const next = flowsWritten(await segment());
+    expect(await fate('ordinary')).toBe('pass');
+    expect(await fate('management')).toBe('pass');
+    const loose = epoch;
+    await decide(2);
+    expect(await fate('ordinary')).toBe('drop');
+    expect(await fate('management')).toBe('pass');
+    const records = await recordsSince(next);
+    const of = (port: number): unknown[] =>
+      records
+        .filter((r) => r.destinationPort === port && r.protocol === 17)
+        .map(({ packets, bytes, epoch: under, level, verdict, entry, zones, application }) => ({
+          ...{ packets, bytes, under, level, verdict, entry, zones, application },
+        }));
+    const none = 0xffff_ffff;
+    // 16 bytes in each datagram; no level looked deeper.
+    const each = { packets: 40, bytes: 40 * 44, application: 'UNKNOWN' };
+    expect(of(443)).toEqual([
+      { ...each, under: loose, level: 5, verdict: 3, entry: none, zones: [2, 4] },
+      { ...each, under: epoch, level: 2, verdict: 1, entry: none, zones: [2, 4] },
+    ]);
+    expect(of(161)).toEqual([
+      { ...each, under: loose, level: 5, verdict: 3, entry: 1, zones: [1, 3] },
+      { ...each, under: epoch, level: 2, verdict: 3, entry: 1, zones: [1, 3] },
+    ]);
+  });
+
+  it('DP-10 recognises nothing and writes no records with flows off, and refuses what is no number of them', async () => {
+    await start('--flows 0');
+    await decide(4);
+    const before = await segment();
+    expect(await fate('ordinary')).toBe('pass');
+    expect(await recordsSince(flowsWritten(before))).toEqual([]);
+    expect(applicationCounts(await segment())).toEqual(applicationCounts(before));
+    for (const wrong of ['1000', '32', '2097152', 'many'])
+      expect(await world.do(`sh ${forwarderPath} ${ARGUMENTS} --flows ${wrong} 2> /dev/null`)).toEqual({
+        status: 2 << 8,
+      });
   });
 });

@@ -49,8 +49,12 @@ export function levelSpec(level: number, generation: bigint): LevelSpec {
   const base = { level, generation, flags: ALL_FLAGS };
   switch (level) {
     case 5:
-    case 4:
       return { ...base, pairs: pairs('pass'), entries: [...management, ...answers] };
+    case 4:
+      return {
+        ...{ ...base, flags: { ...ALL_FLAGS, classify: true } },
+        ...{ pairs: pairs('pass'), entries: [...management, ...answers] },
+      };
     case 3:
       return {
         ...{ ...base, pairs: pairs('deprioritise') },

@@ -83,6 +83,7 @@ export async function inArena<T>(options: ArenaOptions): Promise<T> {
     // Killed data planes come back at once; nothing else differs from the shipped budgets.
     budgets: { ...FULL_BUDGETS, restartMinMs: 5, restartMaxMs: 5 },
     rates: { ordinary: options.rate ?? 10 },
+    portRates: {},
   });
   const [forwarder, ...forwarderWords] = forwarderCommand(settings);
   const text = wardenFile(

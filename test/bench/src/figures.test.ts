@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { goalOf, percentile, rowOf } from './figures.js';
+import { floorOf, goalOf, percentile, rateRowOf, rowOf, textOf } from './figures.js';
 
 it('takes percentiles by nearest rank', () => {
   const hundred = Array.from({ length: 100 }, (_, i) => i + 1);
@@ -26,4 +26,29 @@ it('never calls a goal met without a measurement', () => {
   expect(goalOf('bound', 10, Number.NaN).ok).toBe(false);
   expect(goalOf('bound', 10, 10).ok).toBe(true);
   expect(goalOf('bound', 10, 10.01).ok).toBe(false);
+});
+
+it('turns the same samples into a rate whose percentiles come from the slow end', () => {
+  const samples = [...Array<number>(98).fill(50), 100, 200];
+  expect(rateRowOf('verdicts', samples)).toEqual({
+    name: 'verdicts',
+    n: 100,
+    unit: '1/s',
+    p50: 20_000_000,
+    p99: 10_000_000,
+    p999: 5_000_000,
+    max: 5_000_000,
+  });
+  expect(rowOf('a verdict', samples, 'ns')).toMatchObject({ unit: 'ns', p50: 50, p99: 100, max: 200 });
+});
+
+it('holds a lower bound as a lower bound, and says so', () => {
+  expect(floorOf('rate', 10, Number.NaN).ok).toBe(false);
+  expect(floorOf('rate', 10, 10).ok).toBe(true);
+  const missed = floorOf('rate', 10, 9.99);
+  expect(missed.ok).toBe(false);
+  const host = { cpus: '', node: '', kernel: '', load: [] };
+  expect(textOf({ bench: 'b', host, rows: [], ratios: {}, goals: [missed] })).toContain(
+    'MISSED rate: 9.99 (goal ≥ 10)',
+  );
 });

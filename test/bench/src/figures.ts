@@ -4,11 +4,14 @@
  */
 import { cpus, loadavg, release } from 'node:os';
 
-/** One distribution. Percentiles by nearest rank; `unit` says what the numbers are. */
+/**
+ * One distribution. Percentiles by nearest rank; `unit` says what the numbers are. Of a rate (`1/s`) they are taken
+ * from the slow end: 99 of 100 samples were at least `p99`, and `max` is the slowest.
+ */
 export interface Row {
   readonly name: string;
   readonly n: number;
-  readonly unit: 'us' | 'ms';
+  readonly unit: 'ns' | 'us' | 'ms' | '1/s';
   readonly p50: number;
   readonly p99: number;
   readonly p999: number;
@@ -21,8 +24,9 @@ export interface Row {
 
 export interface Goal {
   readonly name: string;
-  /** The bound, in the row's unit: measured must be at most this. */
+  /** The bound, in the row's unit: measured must be at most this, or at least where `atLeast` says so. */
   readonly goal: number;
+  readonly atLeast?: true;
   readonly measured: number;
   readonly ok: boolean;
 }
@@ -42,18 +46,30 @@ export function percentile(sorted: readonly number[], q: number): number {
   return sorted[rank - 1] ?? Number.NaN;
 }
 
-const DIVISOR = { us: 1e3, ms: 1e6 } as const;
+const DIVISOR = { ns: 1, us: 1e3, ms: 1e6 } as const;
 
 /** Turns nanosecond samples into a row; `name` reads as a phrase. */
 export function rowOf(
   name: string,
   samplesNs: readonly number[],
-  unit: 'us' | 'ms',
+  unit: 'ns' | 'us' | 'ms',
   more: Partial<Pick<Row, 'setApart' | 'invalid'>> = {},
 ): Row {
   const sorted = [...samplesNs].sort((a, b) => a - b);
   const at = (q: number) => Math.round((percentile(sorted, q) / DIVISOR[unit]) * 100) / 100;
   return { name, n: sorted.length, unit, p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1), ...more };
+}
+
+/** The same samples as a rate: how many such things fit into a second. */
+export function rateRowOf(name: string, samplesNs: readonly number[]): Row {
+  const sorted = [...samplesNs].sort((a, b) => a - b);
+  const at = (q: number) => Math.round(1e9 / percentile(sorted, q));
+  return { name, n: sorted.length, unit: '1/s', p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1) };
+}
+
+/** A bound that `measured` must reach; NaN never passes. */
+export function floorOf(name: string, goal: number, measured: number): Goal {
+  return { name, goal, atLeast: true, measured, ok: measured >= goal };
 }
 
 /** A bound that `measured` must not exceed; NaN never passes. */
@@ -98,7 +114,8 @@ export function textOf(report: BenchReport): string {
     ...Object.entries(report.ratios).map(([name, value]) => `ratio  ${name}: ${value.toFixed(2)}`),
     '',
     ...report.goals.map(
-      (g) => `${g.ok ? 'met   ' : 'MISSED'} ${g.name}: ${String(g.measured)} (goal ≤ ${String(g.goal)})`,
+      (g) =>
+        `${g.ok ? 'met   ' : 'MISSED'} ${g.name}: ${String(g.measured)} (goal ${g.atLeast === true ? '≥' : '≤'} ${String(g.goal)})`,
     ),
   ];
   return out.join('\n') + '\n';

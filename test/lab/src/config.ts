@@ -60,6 +60,11 @@ function trafficService(mode: 'send' | 'receive', zone: ZoneName, settings: LabS
   };
 }
 
+function portWords(settings: LabSettings, name: ZoneName, id: number): string {
+  const rate = settings.portRates[name];
+  return `${portOf(name)}=${id}${rate === undefined ? '' : `,rate=${rate}`}`;
+}
+
 /** The words that start the forwarder of a lab. */
 export function forwarderCommand(settings: LabSettings): readonly [string, ...string[]] {
   return [
@@ -68,7 +73,7 @@ export function forwarderCommand(settings: LabSettings): readonly [string, ...st
     ...['--owner', `posture=${UIDS.coordinator}`],
     ...['--owner', 'warden=0'],
     ...['--owner', `tables=${UIDS.bridge}`],
-    ...ZONES.flatMap(({ name, id }) => ['--port', `${portOf(name)}=${id}`]),
+    ...ZONES.flatMap(({ name, id }) => ['--port', portWords(settings, name, id)]),
     ...['--fifo', '20'],
   ];
 }

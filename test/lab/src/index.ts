@@ -89,6 +89,7 @@ export { addRoutes, wantedRoutes } from './seed.js';
 export {
   DEFAULT_NAME,
   FULL_BUDGETS,
+  GENTLE_RATE,
   type LabBudgets,
   labSettings,
   type LabSettings,

@@ -43,6 +43,7 @@ import {
   type SocketDirectory,
   SOCKETS,
   STATE,
+  type ZoneName,
 } from './topology.js';
 import { seeded } from './seed.js';
 import { Traffic } from './traffic.js';
@@ -99,6 +100,7 @@ export interface LabUpOptions {
   readonly foreground?: boolean;
   readonly budgets?: LabBudgets;
   readonly rates?: Partial<Record<ClassName, number>>;
+  readonly portRates?: Partial<Record<ZoneName, number>>;
   readonly forwarder?: string;
   /** How long it may take until all of it works, milliseconds. */
   readonly readyWithinMs?: number;

@@ -4,7 +4,7 @@
  */
 import { KedgeError } from '@kedge/units';
 
-import { CLASS_NAMES, type ClassName } from './topology.js';
+import { CLASS_NAMES, type ClassName, type ZoneName } from './topology.js';
 
 /** Budgets and limits of a lab. */
 export interface LabBudgets {
@@ -48,6 +48,8 @@ export interface LabSettings {
   readonly budgets: LabBudgets;
   /** Packets per second of each flow (a class has one flow per address family). */
   readonly rates: Readonly<Record<ClassName, number>>;
+  /** What leaves towards a zone at most, in bits per second on the wire; the other ports have no rate. */
+  readonly portRates: Readonly<Partial<Record<ZoneName, number>>>;
   /** The forwarder to run instead of the shipped one; tests plant a mutant here. */
   readonly forwarder?: string;
   /** Words that start a service instead of its own; benchmarks put others in a service's place. */
@@ -58,6 +60,9 @@ export interface LabSettings {
 
 /** Packets per second and flow when nobody measures. */
 export const GENTLE_RATE = 10;
+
+/** As a line to a provider would have it, and more than any drill sends. */
+export const DEFAULT_PORT_RATES: LabSettings['portRates'] = { uplink: 100_000_000 };
 
 export const DEFAULT_NAME = 'lab';
 
@@ -70,6 +75,7 @@ export function labSettings(given: {
   readonly name?: string;
   readonly budgets?: LabBudgets;
   readonly rates?: Partial<Record<ClassName, number>>;
+  readonly portRates?: Partial<Record<ZoneName, number>>;
   readonly forwarder?: string;
 }): LabSettings {
   const name = given.name ?? DEFAULT_NAME;
@@ -87,6 +93,7 @@ export function labSettings(given: {
     rates: Object.fromEntries(
       CLASS_NAMES.map((name) => [name, given.rates?.[name] ?? GENTLE_RATE]),
     ) as Record<ClassName, number>,
+    portRates: given.portRates ?? DEFAULT_PORT_RATES,
     ...(given.forwarder === undefined ? {} : { forwarder: given.forwarder }),
   };
 }

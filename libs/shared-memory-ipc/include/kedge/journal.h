@@ -216,7 +216,7 @@ static inline void kedge_journal_summarise(const void *bytes, size_t size, struc
     if (r.kind == KEDGE_JOURNAL_CHECKPOINT || (r.kind == KEDGE_JOURNAL_DECISION && !(r.flags & KEDGE_JOURNAL_FLAG_CARRIED))) {
       out->last = r;
       out->decided = r.epoch != 0;
-      out->completed = r.kind == KEDGE_JOURNAL_CHECKPOINT && (r.flags & KEDGE_JOURNAL_FLAG_COMPLETED) != 0;
+      out->completed = out->decided && r.kind == KEDGE_JOURNAL_CHECKPOINT && (r.flags & KEDGE_JOURNAL_FLAG_COMPLETED) != 0;
     } else if (r.kind == KEDGE_JOURNAL_COMPLETED && out->decided && r.epoch == out->last.epoch) {
       out->completed = 1;
     }

@@ -368,14 +368,40 @@ struct kedge_entry {
 };
 KEDGE_STATIC_ASSERT(sizeof(struct kedge_entry) == 48, "entry size");
 
-/* Open addressing, linear probing; a slot holds entry index + 1, 0 = free. At most half full. */
-#define KEDGE_SLOTS (KEDGE_MAX_ENTRIES * 2u)
+/*
+ * Open addressing, linear probing; a slot holds a mark of its entry's hash above entry index + 1, 0 = free.
+ * At most a quarter full. A key whose mark is another's needs no look at the entry.
+ */
+#define KEDGE_SLOTS (KEDGE_MAX_ENTRIES * 4u)
+#define KEDGE_SLOT_INDEX_BITS 15u
 #define KEDGE_MAX_PROBES 64u /* the builder guarantees it, readers stop there */
 
+/*
+ * A packed key: an IPv4 key's addresses share the first word, an IPv6 key has two words for each; the last word is
+ * ports, protocol, zones and family. classify.h says how; the rest is 0.
+ */
+#define KEDGE_KEY_WORDS 5u
+#define KEDGE_KEY_WORDS_OF(family) ((family) == KEDGE_FAMILY_IP6 ? KEDGE_KEY_WORDS : 2u)
+
+/*
+ * A sieve: by a piece of the packed key, 16 bits folded to fewer (classify.h), which shapes can match at all (bit s =
+ * shape s). A shape that leaves much of the piece open stands everywhere.
+ */
+#define KEDGE_SIEVES 8u
+#define KEDGE_SIEVE_BITS 10u
+struct kedge_sieve {
+  uint16_t shapes[1u << KEDGE_SIEVE_BITS];
+};
+
+/* Shapes stand in falling order of `highest`: after a match of higher rank none behind can win. */
 struct kedge_family_table {
   uint32_t shapes;
   uint32_t reserved;
   struct kedge_shape shape[KEDGE_MAX_SHAPES];
+  uint64_t mask[KEDGE_MAX_SHAPES][KEDGE_KEY_WORDS]; /* of the packed key, as the shape says */
+  uint16_t highest[KEDGE_MAX_SHAPES];               /* rank of the shape's highest entry */
+  uint8_t sieved[KEDGE_SIEVES];                     /* the byte of the packed key where each sieve's piece begins */
+  struct kedge_sieve sieve[KEDGE_SIEVES];
 };
 
 enum kedge_level_flag {
@@ -394,12 +420,16 @@ struct kedge_level_table {
   uint64_t generation;              /* must equal the bank's */
   uint32_t entries;
   uint32_t seed;                    /* of the slot hash */
+  uint32_t slots;                   /* in use, from the first on: a power of two, at most KEDGE_SLOTS */
+  uint32_t reserved;
   uint8_t pair[KEDGE_MAX_ZONES][KEDGE_MAX_ZONES]; /* verdict of a zone pair without a matching entry */
   struct kedge_family_table family[KEDGE_FAMILIES];
   struct kedge_entry entry[KEDGE_MAX_ENTRIES];
   uint32_t slot[KEDGE_SLOTS];
 };
 KEDGE_STATIC_ASSERT(sizeof(struct kedge_level_table) % 8 == 0, "level tables stay aligned");
+KEDGE_STATIC_ASSERT(KEDGE_MAX_ENTRIES < 1u << KEDGE_SLOT_INDEX_BITS, "a slot has room for index + 1");
+KEDGE_STATIC_ASSERT(KEDGE_MAX_SHAPES <= 16, "a sieve has a bit for each shape");
 
 struct kedge_bank {
   KEDGE_ATOMIC(uint64_t) generation; /* 0 while the bridge writes the bank */

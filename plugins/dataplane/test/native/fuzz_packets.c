@@ -184,7 +184,7 @@ int main(int argc, char **argv)
     if (once_in(50))
       memcpy(bad, good, sizeof(*bad));
     for (unsigned n = below(64); n > 0; n--)
-      ((uint8_t *)bad)[(once_in(2) ? below(1024) : below(sizeof(*bad)))] = (uint8_t)next();
+      ((uint8_t *)bad)[below(once_in(2) ? offsetof(struct kedge_level_table, entry) : sizeof(*bad))] = (uint8_t)next();
     bad->valid = 1;
     kedge_classify(bad, &packet, from, to, &j);
     CHECK(j.verdict >= KEDGE_VERDICT_DROP && j.verdict <= KEDGE_VERDICT_PASS);

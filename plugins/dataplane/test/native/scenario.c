@@ -116,6 +116,11 @@ static int network_make(void)
   if (run("ip -batch /run/outside") != 0)
     return -1;
   for (int z = 0; z < ZONES; z++) {
+    /* Nobody asks for routers now and then, or for its own address: what is counted is what the tests send. */
+    setns(zone_netns[z], CLONE_NEWNET);
+    put("/proc/sys/net/ipv6/conf/eth0/router_solicitations", "0");
+    put("/proc/sys/net/ipv6/conf/eth0/dad_transmits", "0");
+    setns(own_netns, CLONE_NEWNET);
     FILE *inside = fopen("/run/inside", "w");
     fprintf(inside, "link set lo up\naddr add 10.77.0.%d0/24 dev eth0\naddr add fd77::%d0/64 dev eth0 nodad\nlink set eth0 up\n",
             z + 1, z + 1);
@@ -530,6 +535,118 @@ static void command_counters(void)
   printf("}\n");
 }
 
+/* queues: the counters of both classes */
+static void command_queues(void)
+{
+  struct kedge_worker *w = worker();
+  static const char *const NAME[KEDGE_QUEUES] = {"ordinary", "deprioritised"};
+  if (w == NULL) {
+    printf("{\"present\":false}\n");
+    return;
+  }
+  for (unsigned c = 0; c < KEDGE_QUEUES; c++) {
+    struct kedge_queue_counters *q = &w->counters.queue[c];
+    printf("%s\"%s\":{\"sent\":%llu,\"waited\":%llu,\"lost\":%llu,\"withdrawn\":%llu,\"waiting\":%llu}", c == 0 ? "{" : ",", NAME[c],
+           (unsigned long long)atomic_load(&q->sent), (unsigned long long)atomic_load(&q->waited),
+           (unsigned long long)atomic_load(&q->lost), (unsigned long long)atomic_load(&q->withdrawn),
+           (unsigned long long)atomic_load(&q->waiting));
+  }
+  printf("}\n");
+}
+
+/* ---------------------------------------------------------------- streams */
+
+/* Sockets that stay open between commands, so that what leaves late is counted too. */
+static struct {
+  int zone, port, fd;
+  uint64_t next; /* sequence number that may come at the earliest */
+} listening[8];
+static unsigned listenings;
+
+/* listen TO PORT: receives there from now on; `listen` alone ends all */
+static void command_listen(char *args)
+{
+  char to[32];
+  int port;
+  if (sscanf(args, "%31s %d", to, &port) != 2) {
+    while (listenings != 0)
+      close(listening[--listenings].fd);
+    printf("{}\n");
+    return;
+  }
+  if (zone_of(to) < 0 || listenings == sizeof(listening) / sizeof(listening[0])) {
+    printf("{\"error\":\"listen [TO PORT]\"}\n");
+    return;
+  }
+  listening[listenings].zone = zone_of(to);
+  listening[listenings].port = port;
+  listening[listenings].next = 0;
+  listening[listenings++].fd = udp_in(zone_of(to), 4, port);
+  printf("{}\n");
+}
+
+/* taken TO PORT MS: what has come there until nothing came for so long, and how often one overtook another */
+static void command_taken(char *args)
+{
+  char to[32];
+  int port, ms, class = 0;
+  unsigned long long received = 0, marked = 0, overtaken = 0;
+  if (sscanf(args, "%31s %d %d", to, &port, &ms) != 3)
+    return;
+  struct stamp s = {0, 0};
+  for (unsigned i = 0; i < listenings; i++)
+    while (listening[i].zone == zone_of(to) && listening[i].port == port && take(listening[i].fd, ms, &s, &class)) {
+      received++;
+      marked += class >> 2 == 1;
+      overtaken += s.sequence < listening[i].next;
+      listening[i].next = s.sequence + 1;
+    }
+  printf("{\"received\":%llu,\"le\":%llu,\"overtaken\":%llu,\"lastSentNs\":%llu}\n", received, marked, overtaken,
+         (unsigned long long)s.sent_ns);
+}
+
+/* offer MS BYTES (FROM TO PORT COUNT)...: so many datagrams of each stream, spread evenly over that time */
+static void command_offer(char *args)
+{
+  struct {
+    int fd, count, sent;
+    struct sockaddr_storage to;
+    socklen_t length;
+  } stream[4];
+  static char payload[1472];
+  char from[32], to[32];
+  int ms, bytes, port, used, streams = 0;
+  unsigned long long sent = 0;
+  if (sscanf(args, "%d %d%n", &ms, &bytes, &used) != 2 || bytes < (int)sizeof(struct stamp) || bytes > (int)sizeof(payload)) {
+    printf("{\"error\":\"offer MS BYTES (FROM TO PORT COUNT)...\"}\n");
+    return;
+  }
+  for (args += used; streams < 4 && sscanf(args, "%31s %31s %d %d%n", from, to, &port, &stream[streams].count, &used) == 4; args += used) {
+    stream[streams].fd = udp_in(zone_of(from), 4, 0);
+    stream[streams].length = address_of(&stream[streams].to, zone_of(to), 4, port);
+    stream[streams++].sent = 0;
+  }
+  uint64_t start = kedge_now_ns(), span = (uint64_t)ms * 1000000;
+  for (bool more = true; more;) {
+    uint64_t now = kedge_now_ns() - start;
+    more = false;
+    for (int i = 0; i < streams; i++) {
+      int due = now >= span ? stream[i].count : (int)((uint64_t)stream[i].count * now / span);
+      for (; stream[i].sent < due; stream[i].sent++) {
+        struct stamp s = {(uint64_t)stream[i].sent, kedge_now_ns()};
+        memcpy(payload, &s, sizeof(s));
+        sent += sendto(stream[i].fd, payload, (size_t)bytes, 0, (void *)&stream[i].to, stream[i].length) == bytes;
+      }
+      more |= stream[i].sent < stream[i].count;
+    }
+    if (more)
+      pause_us(500);
+  }
+  for (int i = 0; i < streams; i++)
+    close(stream[i].fd);
+  printf("{\"sent\":%llu}\n", sent);
+}
+
 /* -------------------------------------------------------------- forwarder */
 
 static void command_start(char *args)
@@ -817,6 +934,9 @@ static void command_stream(char *args)
   close(out);
   for (ssize_t n; received < bytes && (n = recv(in, buffer, sizeof(buffer), 0)) > 0;)
     received += n;
+  /* Reset: a connection that ends in peace would speak again when later tests count. */
+  struct linger reset = {1, 0};
+  setsockopt(in, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
   close(in);
   close(listener);
   waitpid(child, NULL, 0);
@@ -882,6 +1002,14 @@ int main(void)
       command_telemetry(args);
     else if (strcmp(line, "counters") == 0)
       command_counters();
+    else if (strcmp(line, "queues") == 0)
+      command_queues();
+    else if (strcmp(line, "listen") == 0)
+      command_listen(args);
+    else if (strcmp(line, "taken") == 0)
+      command_taken(args);
+    else if (strcmp(line, "offer") == 0)
+      command_offer(args);
     else if (strcmp(line, "start") == 0)
       command_start(args);
     else if (strcmp(line, "end") == 0)
