@@ -3,7 +3,7 @@
  * It must not read it; the runtime does, once.
  */
 import { PLUGIN_CAPABILITIES } from '@kedge/contracts';
-import { metricsSchema } from '@kedge/runtime';
+import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { isLevel, type Level } from '@kedge/units';
 import { z } from 'zod';
 
@@ -104,6 +104,8 @@ export const configSchema = z.strictObject({
   reports: z.int().min(10).max(10_000).default(1_000),
   /** Where metrics are served; absent: nowhere. */
   metrics: metricsSchema.optional(),
+  /** Where spans of transitions go; absent: nowhere. */
+  traces: tracesSchema.optional(),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });
 

@@ -12,6 +12,7 @@ import {
   postureEntrances,
   runService,
   type ServiceParts,
+  Traces,
   UnixGrpcTransport,
 } from '@kedge/runtime';
 import {
@@ -19,6 +20,7 @@ import {
   monotonicNs,
   type PostureWriter,
   SegmentError,
+  wallOffsetNs,
 } from '@kedge/shared-memory-ipc';
 import { type Clock, KedgeError } from '@kedge/units';
 import { join } from 'node:path';
@@ -29,6 +31,7 @@ import { recoverCoordinator } from './coordinator.js';
 import { CoordinatorModule } from './coordinator.module.js';
 import { startSources } from './request-sources.js';
 import { recordable } from './set-request.js';
+import { spansOf } from './transition-spans.js';
 
 const NAME = 'posture-coordinator';
 /** As often as the service beats later. */
@@ -74,6 +77,19 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
   const { driver } = coordinator;
   const metrics = settings.metrics === undefined ? undefined : await openMetrics();
   if (metrics !== undefined) countCoordinator(metrics, driver, coordinator);
+  const traces =
+    settings.traces &&
+    new Traces({
+      settings: settings.traces,
+      service: NAME,
+      appliance: settings.appliance,
+      wallOffsetNs,
+      logger,
+    });
+  if (traces !== undefined)
+    driver.on('ended', (report) => {
+      traces.say(...spansOf(report));
+    });
   const sources = startSources(settings, coordinator, logger);
   clearInterval(beating);
 
@@ -105,6 +121,7 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     close: async () => {
       await sources.close();
       await coordinator.close();
+      await traces?.close();
       posture.close();
     },
   };

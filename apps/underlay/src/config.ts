@@ -2,7 +2,7 @@
  * The configuration of the underlay: one strict schema.
  * It must not read files; `loadConfig` does.
  */
-import { metricsSchema } from '@kedge/runtime';
+import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { z } from 'zod';
 
 const path = z.string().regex(/^\/[^\0]*$/, 'expected an absolute path');
@@ -37,6 +37,8 @@ export const configSchema = z.strictObject({
   reconcileMs: z.int().min(0).max(3_600_000).default(30_000),
   /** Where metrics are served; absent: nowhere. */
   metrics: metricsSchema.optional(),
+  /** Where spans of transitions go; absent: nowhere. */
+  traces: tracesSchema.optional(),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });
 

@@ -4,9 +4,16 @@
  */
 import { tableAuthoriser } from '@kedge/authz';
 import { openDesiredStore, ParticipantSlot, PostureBoard, underlayService } from '@kedge/bus';
-import { readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
-import { loadConfig, openMetrics, postureEntrances, runService, UnixGrpcTransport } from '@kedge/runtime';
-import { monotonicNs } from '@kedge/shared-memory-ipc';
+import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
+import {
+  loadConfig,
+  openMetrics,
+  postureEntrances,
+  runService,
+  Traces,
+  UnixGrpcTransport,
+} from '@kedge/runtime';
+import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
 import { join } from 'node:path';
 
 import { configSchema } from './config.js';
@@ -24,6 +31,21 @@ await runService({
     const { directory, owners } = config.board;
     const slot = ParticipantSlot.create({ directory, name: NAME, path: 'underlay' });
     slot.beat(false);
+    const traces =
+      config.traces &&
+      new Traces({
+        settings: config.traces,
+        service: NAME,
+        appliance: config.appliance,
+        wallOffsetNs,
+        logger,
+      });
+    if (traces !== undefined) {
+      const spansOf = participantSpans('underlay');
+      slot.onAcknowledged((ack) => {
+        traces.say(...spansOf(ack));
+      });
+    }
     const board = new PostureBoard({ directory, owners });
     const routes = await openDesiredStore({
       path: join(config.state, 'routes.json'),
@@ -83,6 +105,7 @@ await runService({
       metrics: metrics && config.metrics && { metrics, settings: config.metrics },
       close: async () => {
         await underlay.close();
+        await traces?.close();
         board.close();
         slot.close();
       },

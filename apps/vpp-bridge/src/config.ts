@@ -2,7 +2,7 @@
  * The configuration of the bridge: one strict schema.
  * It must not read files; `loadConfig` does.
  */
-import { metricsSchema } from '@kedge/runtime';
+import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 
@@ -62,6 +62,8 @@ export const configSchema = z.strictObject({
   probeFlows: z.int().min(0).max(1_000_000).default(2_000),
   /** Where metrics are served; absent: nowhere. */
   metrics: metricsSchema.optional(),
+  /** Where spans of transitions go; absent: nowhere. */
+  traces: tracesSchema.optional(),
   /** Absent: no flow leaves the appliance by itself. */
   ipfix: ipfixSchema.optional(),
 });

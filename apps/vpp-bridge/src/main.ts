@@ -5,8 +5,15 @@
 import { governanceService, PostureBoard } from '@kedge/bus';
 import type { Action, RecordSink } from '@kedge/contracts';
 import { openSpool, type Spool } from '@kedge/ledger';
-import { loadConfig, openMetrics, runService, type UnixGrpcOptions, UnixGrpcTransport } from '@kedge/runtime';
-import { monotonicNs } from '@kedge/shared-memory-ipc';
+import {
+  loadConfig,
+  openMetrics,
+  runService,
+  Traces,
+  type UnixGrpcOptions,
+  UnixGrpcTransport,
+} from '@kedge/runtime';
+import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
 import { KedgeError } from '@kedge/units';
 import { randomInt } from 'node:crypto';
 
@@ -14,6 +21,7 @@ import { bridgeReadings } from './bridge-metrics.js';
 import { BridgeModule } from './bridge.module.js';
 import { configSchema } from './config.js';
 import { Governance } from './governance.js';
+import { workerSpans } from './worker-spans.js';
 
 /** Health says SERVING only while there are tables to serve; calls are answered before, so that one can see why. */
 class HonestTransport extends UnixGrpcTransport {
@@ -90,6 +98,23 @@ await runService({
     });
     const metrics = config.metrics === undefined ? undefined : await openMetrics();
     metrics?.read(() => bridgeReadings(governance.show()));
+    const traces =
+      config.traces &&
+      new Traces({
+        settings: config.traces,
+        service: 'vpp-bridge',
+        appliance: config.appliance,
+        wallOffsetNs,
+        logger,
+      });
+    if (traces !== undefined) {
+      const dataplanes = Object.keys(config.owners)
+        .filter((file) => file.startsWith('dataplane-'))
+        .map((file) => file.slice('dataplane-'.length));
+      board.on('dataplane.acknowledged', (event) => {
+        traces.say(...workerSpans(event, dataplanes));
+      });
+    }
     governance.start();
     return {
       module: BridgeModule.around(governance),
@@ -99,6 +124,7 @@ await runService({
       metrics: metrics && config.metrics && { metrics, settings: config.metrics },
       close: async () => {
         await governance.close();
+        await traces?.close();
         board.close();
         await spool?.close();
       },

@@ -8,4 +8,5 @@ export * from './mutation.js';
 export * from './plan.js';
 export * from './plugin.js';
 export * from './record.js';
+export * from './trace.js';
 export * from './vocabulary.js';

@@ -8,8 +8,10 @@ import { KedgeError } from '@kedge/units';
 import type { DynamicModule, INestMicroservice, RpcExceptionFilter, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { type MessageHandler, Server } from '@nestjs/microservices';
+import { fstatSync } from 'node:fs';
 import { throwError } from 'rxjs';
 
+import { leadsToJournal } from './journal-line.js';
 import { createLogger, type Logger, nestLogger } from './logging.js';
 import type { MetricsSettings, OpenMetrics } from './metrics.js';
 import { type MetricsServer, serveMetrics } from './metrics-server.js';
@@ -134,7 +136,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
     if ((state as string) === 'stopping') await scraped?.close();
   } catch (error) {
     logger.debug({ err: error }, 'the start failed');
-    process.stderr.write(`${startFailure(name, error)}\n`);
+    const journal = leadsToJournal(process.env['JOURNAL_STREAM'], fstatSync(2, { bigint: true }));
+    process.stderr.write(`${journal ? '<3>' : ''}${startFailure(name, error)}\n`);
     process.exit(startStatus(error));
   }
 }

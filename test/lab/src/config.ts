@@ -185,9 +185,12 @@ const inForce = (pointer: 'tables' | 'paths'): { readonly accords: string; reado
   zones: `${ACCORDS}/${pointer}/zones.json`,
 });
 
-/** Every service of the lab tells what it counts. */
-const counted = (name: string): { readonly metrics: { readonly socket: string } } => ({
+/** Every service of the lab tells what it counts, and what it did in each transition. */
+const counted = (
+  name: string,
+): { readonly metrics: { readonly socket: string }; readonly traces: { readonly file: string } } => ({
   metrics: { socket: `${SOCKETS}/metrics/${name}.sock` },
+  traces: { file: `${STATE}/${name}/spans.jsonl` },
 });
 
 /** Configuration files of the services by name, as they stand in the lab's `etc`. */
