@@ -10,7 +10,7 @@ const NEST = npm('@nestjs|reflect-metadata|rxjs');
 const ADAPTERS = {
   'libs/bus': '@grpc|grpc-health-check',
   'libs/ledger': 'canonicalize',
-  'libs/runtime': 'pino',
+  'libs/runtime': 'pino|prom-client',
   'apps/cli': 'commander',
 };
 

@@ -62,7 +62,16 @@ const PACKAGES = [
   ...['bus', 'authz', 'ledger', 'runtime'].map((name) => `libs/${name}`),
   ...['plugins/dataplane', 'plugins/sources', 'plugins/warden', 'apps/vpp-bridge', 'apps/cli', 'test/lab'],
 ];
-const FOREIGN = ['@grpc/grpc-js', '@nestjs/core', 'canonicalize', 'commander', 'pino', 'undeclared', 'zod'];
+const FOREIGN = [
+  '@grpc/grpc-js',
+  '@nestjs/core',
+  'canonicalize',
+  'commander',
+  'pino',
+  'prom-client',
+  'undeclared',
+  'zod',
+];
 
 /** A house of the same shape as the real one, with nothing in it. */
 function emptyHouse(at: string): void {
@@ -140,6 +149,19 @@ describe('the import law', () => {
       expect(broken(await cruised(house))).toEqual([rule]);
     } finally {
       for (const path of Object.keys(files)) rmSync(join(house, path));
+    }
+  });
+});
+
+describe('an adapter of several dependencies', () => {
+  it('is the only user of each', async () => {
+    const house = mkdtempSync(join(tmpdir(), 'kedge-law-'));
+    try {
+      emptyHouse(house);
+      writeFileSync(join(house, 'apps/vpp-bridge/src/planted.ts'), "import 'prom-client';\n");
+      expect(broken(await cruised(house))).toEqual(['only-libs-runtime-uses-its-dependency']);
+    } finally {
+      rmSync(house, { recursive: true, force: true });
     }
   });
 });

@@ -20,6 +20,7 @@ import {
   stateText,
   transitionText,
 } from './posture-text.js';
+import type { MetricsOptions } from './metrics.js';
 import { jsonText, levelText } from './render.js';
 import { type TargetOptions, withGovernance, withPosture } from './target.js';
 import type { TopOptions } from './top.js';
@@ -274,6 +275,10 @@ export async function accordsCheck(
 
 export async function topRun(options: TopOptions): Promise<number> {
   return (await import('./top.js')).topRun(options);
+}
+
+export async function metricsShow(service: string | undefined, options: MetricsOptions): Promise<number> {
+  return (await import('./metrics.js')).metricsShow(service, options);
 }
 
 export async function doctorRun(options: CommandOptions): Promise<number> {

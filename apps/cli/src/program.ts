@@ -33,6 +33,7 @@ import {
 import type { FlowsOptions } from './flows.js';
 import { accordsCommands } from './program-accords.js';
 import { examinationCommands } from './program-examination.js';
+import { metricsCommand } from './program-metrics.js';
 import { topCommand } from './program-top.js';
 import { VERSION } from './version.js';
 
@@ -150,6 +151,7 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
 
   history(program, 'kedge history');
   topCommand(program, act);
+  metricsCommand(program, act);
   examinationCommands(program, act);
   accordsCommands(program, act);
 

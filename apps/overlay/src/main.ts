@@ -3,9 +3,9 @@
  * It must only wire.
  */
 import { openDesiredStore, overlayService, ParticipantSlot, PostureBoard } from '@kedge/bus';
-import { readPathAccords, routeKind } from '@kedge/route-set';
-import { loadConfig, runService, UnixGrpcTransport } from '@kedge/runtime';
-import { monotonicNs } from '@kedge/shared-memory-ipc';
+import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
+import { loadConfig, openMetrics, runService, Traces, UnixGrpcTransport } from '@kedge/runtime';
+import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
 import { join } from 'node:path';
 
 import { configSchema } from './config.js';
@@ -22,6 +22,21 @@ await runService({
     const { directory, owners } = config.board;
     const slot = ParticipantSlot.create({ directory, name: NAME, path: 'overlay' });
     slot.beat(false);
+    const traces =
+      config.traces &&
+      new Traces({
+        settings: config.traces,
+        service: NAME,
+        appliance: config.appliance,
+        wallOffsetNs,
+        logger,
+      });
+    if (traces !== undefined) {
+      const spansOf = participantSpans('overlay');
+      slot.onAcknowledged((ack) => {
+        traces.say(...spansOf(ack));
+      });
+    }
     const board = new PostureBoard({ directory, owners });
     const store = await openDesiredStore({
       path: join(config.state, 'routes.json'),
@@ -48,13 +63,20 @@ await runService({
         logger.warn({ err: error, method, kind }, 'a call went wrong');
       },
     });
+    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    metrics?.read(() => {
+      const status = overlay.status();
+      return routeReadings({ ...status, appliedEpoch: status.epoch, appliedLevel: status.level });
+    });
     return {
       module: OverlayModule.around(overlay),
       transports: [transport],
       heart: overlay,
       serving: () => overlay.serving,
+      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
       close: async () => {
         await overlay.close();
+        await traces?.close();
         board.close();
         slot.close();
       },

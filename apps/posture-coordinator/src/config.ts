@@ -3,6 +3,7 @@
  * It must not read it; the runtime does, once.
  */
 import { PLUGIN_CAPABILITIES } from '@kedge/contracts';
+import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { isLevel, type Level } from '@kedge/units';
 import { z } from 'zod';
 
@@ -110,6 +111,10 @@ export const configSchema = z.strictObject({
   storageAnswerMs: z.int().min(100).max(60_000).default(STORAGE_ANSWER_MS),
   /** Reports that are kept. */
   reports: z.int().min(10).max(10_000).default(1_000),
+  /** Where metrics are served; absent: nowhere. */
+  metrics: metricsSchema.optional(),
+  /** Where spans of transitions go; absent: nowhere. */
+  traces: tracesSchema.optional(),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });
 

@@ -8,9 +8,11 @@ import {
   createLogger,
   loadConfig,
   type Logger,
+  openMetrics,
   postureEntrances,
   runService,
   type ServiceParts,
+  Traces,
   UnixGrpcTransport,
 } from '@kedge/runtime';
 import {
@@ -18,15 +20,18 @@ import {
   monotonicNs,
   type PostureWriter,
   SegmentError,
+  wallOffsetNs,
 } from '@kedge/shared-memory-ipc';
 import { type Clock, KedgeError } from '@kedge/units';
 import { join } from 'node:path';
 
 import { configSchema, type CoordinatorConfig } from './config.js';
+import { countCoordinator } from './coordinator-metrics.js';
 import { recoverCoordinator } from './coordinator.js';
 import { CoordinatorModule } from './coordinator.module.js';
 import { startSources } from './request-sources.js';
 import { recordable } from './set-request.js';
+import { spansOf } from './transition-spans.js';
 
 const NAME = 'posture-coordinator';
 /** As often as the service beats later. */
@@ -70,6 +75,21 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
   posture.beat(false);
   const coordinator = await recoverCoordinator({ settings, logger, clock, posture });
   const { driver } = coordinator;
+  const metrics = settings.metrics === undefined ? undefined : await openMetrics();
+  if (metrics !== undefined) countCoordinator(metrics, driver, coordinator);
+  const traces =
+    settings.traces &&
+    new Traces({
+      settings: settings.traces,
+      service: NAME,
+      appliance: settings.appliance,
+      wallOffsetNs,
+      logger,
+    });
+  if (traces !== undefined)
+    driver.on('ended', (report) => {
+      traces.say(...spansOf(report));
+    });
   const sources = startSources(settings, coordinator, logger);
   clearInterval(beating);
 
@@ -97,9 +117,11 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     ],
     heart: posture,
     serving: () => driver.serving,
+    metrics: metrics && settings.metrics && { metrics, settings: settings.metrics },
     close: async () => {
       await sources.close();
       await coordinator.close();
+      await traces?.close();
       posture.close();
     },
   };

@@ -122,9 +122,15 @@ export interface AccordsOffer {
   readonly direction: 'tighter' | 'looser';
 }
 
-/** Events of the driver: something about the posture changed. */
+/** Events of the driver. */
 interface DriverEvents {
+  /** Something about the posture changed. */
   changed: [];
+  /** A transition has ended, with its whole report. */
+  ended: [TransitionReport];
+  /** A request was refused, by this code. */
+  refused: [code: string];
+  violated: [WardenViolation];
 }
 
 /** One per process. */
@@ -186,6 +192,11 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   /** What was found wrong and stays worth knowing: until a restart, or until {@link recover} says. */
   get alarms(): readonly string[] {
     return this.#alarms;
+  }
+
+  /** False once the journal takes no records any more. */
+  get durable(): boolean {
+    return !this.#journalDown;
   }
 
   /** What the warden recorded last, newest first. */
@@ -338,6 +349,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     action: Action = 'posture.set',
   ): void {
     this.#recordAuthorisation(request, false, refusal.rule ?? refusal.code, refusal.message, action);
+    this.emit('refused', refusal.code);
   }
 
   /** The report of the running or last transition, as it stands now. */
@@ -455,6 +467,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
           effect.refusal.message,
           effect.request.accord === undefined ? 'posture.set' : 'governance.reload',
         );
+        this.emit('refused', effect.refusal.code);
         return;
     }
   }
@@ -798,6 +811,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     records.put(recordOf(config.appliance, report));
     logger.info({ ...fields, outcome: report.outcome, late: transition.late }, 'a transition ended');
     this.#accordsEnded(transition);
+    this.emit('ended', report);
   }
 
   /** A journal record that came to be durable after its transition had ended belongs into the report, too. */
@@ -930,6 +944,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       outcome: violation.outcome,
     });
     this.#lookLater();
+    this.emit('violated', violation);
     this.emit('changed');
   }
 }

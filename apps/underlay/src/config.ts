@@ -2,6 +2,7 @@
  * The configuration of the underlay: one strict schema.
  * It must not read files; `loadConfig` does.
  */
+import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { z } from 'zod';
 
 const path = z.string().regex(/^\/[^\0]*$/, 'expected an absolute path');
@@ -34,6 +35,10 @@ export const configSchema = z.strictObject({
   budgetMs: z.int().min(10).max(600_000).default(10_000),
   /** From the end of a good reconciliation to the next one; 0 = only when something happens. */
   reconcileMs: z.int().min(0).max(3_600_000).default(30_000),
+  /** Where metrics are served; absent: nowhere. */
+  metrics: metricsSchema.optional(),
+  /** Where spans of transitions go; absent: nowhere. */
+  traces: tracesSchema.optional(),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
 });
 

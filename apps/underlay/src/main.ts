@@ -4,9 +4,16 @@
  */
 import { tableAuthoriser } from '@kedge/authz';
 import { openDesiredStore, ParticipantSlot, PostureBoard, underlayService } from '@kedge/bus';
-import { readPathAccords, routeKind } from '@kedge/route-set';
-import { loadConfig, postureEntrances, runService, UnixGrpcTransport } from '@kedge/runtime';
-import { monotonicNs } from '@kedge/shared-memory-ipc';
+import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
+import {
+  loadConfig,
+  openMetrics,
+  postureEntrances,
+  runService,
+  Traces,
+  UnixGrpcTransport,
+} from '@kedge/runtime';
+import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
 import { join } from 'node:path';
 
 import { configSchema } from './config.js';
@@ -24,6 +31,21 @@ await runService({
     const { directory, owners } = config.board;
     const slot = ParticipantSlot.create({ directory, name: NAME, path: 'underlay' });
     slot.beat(false);
+    const traces =
+      config.traces &&
+      new Traces({
+        settings: config.traces,
+        service: NAME,
+        appliance: config.appliance,
+        wallOffsetNs,
+        logger,
+      });
+    if (traces !== undefined) {
+      const spansOf = participantSpans('underlay');
+      slot.onAcknowledged((ack) => {
+        traces.say(...spansOf(ack));
+      });
+    }
     const board = new PostureBoard({ directory, owners });
     const routes = await openDesiredStore({
       path: join(config.state, 'routes.json'),
@@ -60,13 +82,30 @@ await runService({
         logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
       },
     });
+    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    metrics?.read(() => {
+      const status = underlay.status();
+      const gauge = (name: `kedge_${string}`, help: string, value: number) =>
+        ({ type: 'gauge', name, help, labels: [], samples: [{ labels: {}, value }] }) as const;
+      return [
+        ...routeReadings(status),
+        gauge('kedge_gate_permits', 'Permits to write that are out.', status.permits),
+        gauge(
+          'kedge_gate_proposals',
+          'Mutations that wait for somebody who may execute them.',
+          status.proposals,
+        ),
+      ];
+    });
     return {
       module: UnderlayModule.around(underlay),
       transports: [transport],
       heart: underlay,
       serving: () => underlay.serving,
+      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
       close: async () => {
         await underlay.close();
+        await traces?.close();
         board.close();
         slot.close();
       },

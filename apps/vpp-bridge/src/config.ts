@@ -2,6 +2,7 @@
  * The configuration of the bridge: one strict schema.
  * It must not read files; `loadConfig` does.
  */
+import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 
@@ -59,6 +60,10 @@ export const configSchema = z.strictObject({
   sampleMs: z.int().min(100).max(60_000).default(1_000),
   /** Random flows that every set of compiled tables is asked about before it is published (PO-2). */
   probeFlows: z.int().min(0).max(1_000_000).default(2_000),
+  /** Where metrics are served; absent: nowhere. */
+  metrics: metricsSchema.optional(),
+  /** Where spans of transitions go; absent: nowhere. */
+  traces: tracesSchema.optional(),
   /** Absent: no flow leaves the appliance by itself. */
   ipfix: ipfixSchema.optional(),
 });

@@ -5,14 +5,23 @@
 import { governanceService, PostureBoard } from '@kedge/bus';
 import type { Action, RecordSink } from '@kedge/contracts';
 import { openSpool, type Spool } from '@kedge/ledger';
-import { loadConfig, runService, type UnixGrpcOptions, UnixGrpcTransport } from '@kedge/runtime';
-import { monotonicNs } from '@kedge/shared-memory-ipc';
+import {
+  loadConfig,
+  openMetrics,
+  runService,
+  Traces,
+  type UnixGrpcOptions,
+  UnixGrpcTransport,
+} from '@kedge/runtime';
+import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
 import { KedgeError } from '@kedge/units';
 import { randomInt } from 'node:crypto';
 
+import { bridgeReadings } from './bridge-metrics.js';
 import { BridgeModule } from './bridge.module.js';
 import { configSchema } from './config.js';
 import { Governance } from './governance.js';
+import { workerSpans } from './worker-spans.js';
 
 /** Health says SERVING only while there are tables to serve; calls are answered before, so that one can see why. */
 class HonestTransport extends UnixGrpcTransport {
@@ -87,14 +96,35 @@ await runService({
           governance.recordRefusal(action, refusal as Pick<KedgeError, 'code' | 'message'>);
       },
     });
+    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    metrics?.read(() => bridgeReadings(governance.show()));
+    const traces =
+      config.traces &&
+      new Traces({
+        settings: config.traces,
+        service: 'vpp-bridge',
+        appliance: config.appliance,
+        wallOffsetNs,
+        logger,
+      });
+    if (traces !== undefined) {
+      const dataplanes = Object.keys(config.owners)
+        .filter((file) => file.startsWith('dataplane-'))
+        .map((file) => file.slice('dataplane-'.length));
+      board.on('dataplane.acknowledged', (event) => {
+        traces.say(...workerSpans(event, dataplanes));
+      });
+    }
     governance.start();
     return {
       module: BridgeModule.around(governance),
       transports: [transport],
       heart: governance,
       serving: () => governance.serving,
+      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
       close: async () => {
         await governance.close();
+        await traces?.close();
         board.close();
         await spool?.close();
       },

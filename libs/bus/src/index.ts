@@ -67,6 +67,7 @@ export * from './posture-api.js';
 export * from './posture-board.js';
 export { type PostureWord, readWord, wordOf } from './posture-word.js';
 export { type SocketLock, socketState, type SocketState, takeLock } from './socket-lock.js';
+export { type PlacedSocket, placeSocket, verifySocketDirectory, verifySocketPlace } from './socket-place.js';
 export * from './underlay-api.js';
 export {
   type Client,
@@ -86,5 +87,4 @@ export {
   type ServeOptions,
   serveUnix,
   type UnixServer,
-  verifySocketDirectory,
 } from './unix-server.js';

@@ -26,6 +26,7 @@ export interface ParticipantAck {
 /** The writer's side of `participant-NAME`. One process holds it. */
 export class ParticipantSlot {
   readonly #segment: SegmentWriter;
+  readonly #listeners: ((ack: ParticipantAck) => void)[] = [];
   #epoch: bigint;
   #level: Level | undefined;
 
@@ -105,6 +106,12 @@ export class ParticipantSlot {
       finishedAtNs: ack.finishedAtNs,
       changes: ack.changes,
     });
+    for (const listener of this.#listeners) listener(ack);
+  }
+
+  /** Told of every acknowledgement after it was written; for whoever counts, not for whoever acts. */
+  onAcknowledged(listener: (ack: ParticipantAck) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Gives the file's lock back; the file and what it says stay. */

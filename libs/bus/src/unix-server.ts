@@ -6,11 +6,10 @@
 import * as grpc from '@grpc/grpc-js';
 import { KedgeError } from '@kedge/units';
 import { HealthImplementation } from 'grpc-health-check';
-import { chmod, lstat, mkdir, rename, rm, stat, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 
 import type { CallContext, Handlers, MethodDefinition, ServiceDefinition } from './api.js';
-import { socketState, type SocketLock, takeLock } from './socket-lock.js';
+import { type SocketLock, takeLock } from './socket-lock.js';
+import { placeSocket, verifySocketPlace } from './socket-place.js';
 
 /** Largest request that a server takes, in bytes. */
 export const MAX_REQUEST_BYTES = 64 * 1024;
@@ -18,8 +17,6 @@ export const MAX_REQUEST_BYTES = 64 * 1024;
 export const MAX_REPLY_BYTES = 4 * 1024 * 1024;
 /** Trailer of a failed call that carries the KedgeError as JSON: code, message, field, expected, help. */
 export const ERROR_METADATA = 'kedge-error-bin';
-/** Longest path of a Unix socket (sun_path without its NUL). */
-const MAX_SOCKET_PATH = 107;
 /** What a unary call without a deadline gets; nothing waits for ever. */
 const DEFAULT_DEADLINE_MS = 10_000;
 /** Longest deadline that means anything; more is treated as this. */
@@ -78,10 +75,7 @@ export interface UnixServer {
  */
 export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
   const { path, services, mode = 0o660, onFault } = options;
-  const directory = dirname(path);
-  const staging = join(directory, `.${basename(path)}.new`);
-  checkPath(path, join(staging, 's'));
-  await verifySocketDirectory(directory);
+  await verifySocketPlace(path);
 
   const lock = options.lock ?? (await takeLock(`${path}.lock`));
   const server = new grpc.Server({
@@ -89,21 +83,6 @@ export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
     'grpc.max_send_message_length': MAX_REPLY_BYTES,
   });
   try {
-    const state = await socketState(path);
-    if (state === 'listening') {
-      throw new KedgeError({
-        code: 'BUS_BUSY',
-        message: `cannot serve ${path}: somebody listens on it already`,
-        help: 'stop the other instance of this service first',
-      });
-    }
-    if (state === 'no-socket') {
-      throw new KedgeError({
-        code: 'BUS_SOCKET_FAILED',
-        message: `cannot serve ${path}: something that is no socket stands there`,
-        expected: 'nothing, or the socket of an earlier run',
-      });
-    }
     const closing = new AbortController();
     for (const service of services) addService(server, service, path, closing.signal, onFault);
     const health = new HealthImplementation({
@@ -111,15 +90,7 @@ export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
       ...Object.fromEntries(services.map(({ name }) => [name, 'NOT_SERVING' as const])),
     });
     health.addToServer(server);
-    // Bound inside a closed directory and moved to its name when its mode is right: nobody can reach it with
-    // another mode, and a client never finds the name empty between an old and a new socket.
-    await rm(staging, { recursive: true, force: true });
-    await mkdir(staging, { mode: 0o700 });
-    await bind(server, join(staging, 's'));
-    await chmod(join(staging, 's'), mode);
-    await rename(join(staging, 's'), path);
-    await rm(staging, { recursive: true, force: true });
-    const inode = (await stat(path)).ino;
+    const placed = await placeSocket(path, mode, (staging) => bind(server, staging));
     return {
       path,
       setServing: (serving, service) => {
@@ -128,7 +99,7 @@ export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
       },
       close: async (graceMs) => {
         // Its name goes first: who comes now shall wait for the next instance, not queue at this one.
-        await unlinkOwn(path, inode);
+        await placed.remove();
         closing.abort(new KedgeError({ code: 'BUS_CLOSING', message: `the service at ${path} is closing` }));
         await shutDown(server, graceMs);
         if (options.lock === undefined) await lock.release();
@@ -136,57 +107,9 @@ export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
     };
   } catch (error) {
     server.forceShutdown();
-    await rm(staging, { recursive: true, force: true });
     if (options.lock === undefined) await lock.release();
     if (error instanceof KedgeError) throw error;
     throw new KedgeError({ code: 'BUS_SOCKET_FAILED', message: `cannot serve ${path}`, cause: error });
-  }
-}
-
-function checkPath(path: string, longest: string): void {
-  if (!/^(\/[A-Za-z0-9._-]+)+$/.test(path) || path.split('/').includes('..')) {
-    throw new KedgeError({
-      code: 'BUS_SOCKET_PATH',
-      message: `cannot use ${JSON.stringify(path)} as a socket path`,
-      expected: 'an absolute path of letters, digits, dots, dashes and underscores',
-    });
-  }
-  if (Buffer.byteLength(longest) > MAX_SOCKET_PATH) {
-    throw new KedgeError({
-      code: 'BUS_SOCKET_PATH',
-      message: `cannot use ${path} as a socket path: it is too long`,
-      expected: `at most ${MAX_SOCKET_PATH - (longest.length - path.length)} bytes`,
-    });
-  }
-}
-
-/**
- * A socket directory is the proof of channel and tier, so nobody but root and the service may put a name into it:
- * a real directory, owned by root or the caller, not writable for others, sticky where its group may write.
- *
- * @throws KedgeError `BUS_DIRECTORY`
- */
-export async function verifySocketDirectory(directory: string): Promise<void> {
-  const refuse = (why: string, expected: string, cause?: unknown): KedgeError =>
-    new KedgeError({
-      code: 'BUS_DIRECTORY',
-      message: `cannot serve sockets in ${directory}: ${why}`,
-      expected,
-      ...(cause === undefined ? {} : { cause }),
-    });
-  let status;
-  try {
-    status = await lstat(directory);
-  } catch (cause) {
-    throw refuse('it cannot be looked at', 'an existing directory', cause);
-  }
-  if (!status.isDirectory()) throw refuse('it is no directory', 'a real directory, no symbolic link');
-  if (status.uid !== 0 && status.uid !== process.getuid?.()) {
-    throw refuse(`user ${status.uid} owns it`, 'root or the service as its owner');
-  }
-  if ((status.mode & 0o002) !== 0) throw refuse('others may write to it', 'mode 0755 or stricter');
-  if ((status.mode & 0o020) !== 0 && (status.mode & 0o1000) === 0) {
-    throw refuse('its group may write to it and it is not sticky', 'the sticky bit, or no group write');
   }
 }
 
@@ -197,14 +120,6 @@ function bind(server: grpc.Server, path: string): Promise<void> {
       else reject(error);
     });
   });
-}
-
-async function unlinkOwn(path: string, inode: number): Promise<void> {
-  try {
-    if ((await stat(path)).ino === inode) await unlink(path);
-  } catch {
-    // Gone already, or the directory with it: that is what was wanted.
-  }
 }
 
 function shutDown(server: grpc.Server, graceMs: number): Promise<void> {

@@ -5,6 +5,8 @@
  */
 export { hostRoutes, type RouteHostOptions, type RouteStatus, settledWithin, statusOf } from './hosted.js';
 export { readPathAccords, type PathAccords } from './path-accords.js';
+export { routeReadings, type RoutesToRead } from './readings.js';
+export { participantSpans } from './spans.js';
 export {
   changeOf,
   MAX_ADDED,

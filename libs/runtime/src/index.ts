@@ -12,4 +12,6 @@ export {
   type UnixGrpcOptions,
 } from './grpc-transport.js';
 export { createLogger, type Logger, type LogOptions } from './logging.js';
+export { metricsSchema, type MetricsSettings, openMetrics, type OpenMetrics } from './metrics.js';
+export { Traces, type TracesOptions, tracesSchema, type TracesSettings } from './traces.js';
 export { type Heart, runService, type ServiceOptions, type ServiceParts } from './service.js';

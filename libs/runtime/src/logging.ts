@@ -3,7 +3,10 @@
  * It must not decide where a log goes beyond the file descriptor it is given.
  */
 import type { LoggerService } from '@nestjs/common';
+import { fstatSync } from 'node:fs';
 import { type DestinationStream, pino } from 'pino';
+
+import { journalLine, leadsToJournal } from './journal-line.js';
 
 /**
  * What services log with. info = state changed, warn = degraded but working, error = somebody must act.
@@ -32,8 +35,19 @@ export function createLogger({ name, level = 'info', destination }: LogOptions):
         log: (fields) => plain(fields, 0) as Record<string, unknown>,
       },
     },
-    destination ?? pino.destination({ fd: 1, sync: true }),
+    destination ?? standardOutput(),
   );
+}
+
+/** Standard output as its reader wants it: the journal takes the level of a line from a prefix. */
+function standardOutput(): DestinationStream {
+  const output = pino.destination({ fd: 1, sync: true });
+  if (!leadsToJournal(process.env['JOURNAL_STREAM'], fstatSync(1, { bigint: true }))) return output;
+  return {
+    write: (line: string) => {
+      output.write(journalLine(line));
+    },
+  };
 }
 
 const MAX_DEPTH = 6;

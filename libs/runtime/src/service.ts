@@ -8,9 +8,13 @@ import { KedgeError } from '@kedge/units';
 import type { DynamicModule, INestMicroservice, RpcExceptionFilter, Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { type MessageHandler, Server } from '@nestjs/microservices';
+import { fstatSync } from 'node:fs';
 import { throwError } from 'rxjs';
 
+import { leadsToJournal } from './journal-line.js';
 import { createLogger, type Logger, nestLogger } from './logging.js';
+import type { MetricsSettings, OpenMetrics } from './metrics.js';
+import { type MetricsServer, serveMetrics } from './metrics-server.js';
 
 /** Where a service beats: its own segment, or its participant's slot. */
 export interface Heart {
@@ -27,6 +31,8 @@ export interface ServiceParts {
   readonly heart: Heart;
   /** Whether the service is at the current posture and serves (PO-19); asked at each beat. Default: once started. */
   readonly serving?: () => boolean;
+  /** What the service measures and where that is served; absent where nobody asked for it. */
+  readonly metrics?: { readonly metrics: OpenMetrics; readonly settings: MetricsSettings } | undefined;
   /** After the application has stopped: closes what `start` opened. */
   readonly close?: () => void | Promise<void>;
 }
@@ -63,6 +69,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   let parts: ServiceParts | undefined;
   let app: INestMicroservice | undefined;
   let beating: NodeJS.Timeout | undefined;
+  let scraped: MetricsServer | undefined;
   let state: 'starting' | 'serving' | 'stopping' = 'starting';
 
   process.on('uncaughtException', (error) => {
@@ -85,6 +92,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
     try {
       // Health first, so that callers go elsewhere; beats go on until the end.
       announceServing(parts?.transports ?? [], false);
+      await scraped?.close();
       await app?.close();
       await parts?.close?.();
     } catch (error) {
@@ -122,9 +130,14 @@ export async function runService(options: ServiceOptions): Promise<void> {
     announceServing(transports, true);
     beat();
     logger.info({ pid: process.pid }, 'serving');
+    // After everything else: nobody waits for metrics.
+    if (parts.metrics !== undefined)
+      scraped = await serveMetrics(parts.metrics.metrics, parts.metrics.settings, logger);
+    if ((state as string) === 'stopping') await scraped?.close();
   } catch (error) {
     logger.debug({ err: error }, 'the start failed');
-    process.stderr.write(`${startFailure(name, error)}\n`);
+    const journal = leadsToJournal(process.env['JOURNAL_STREAM'], fstatSync(2, { bigint: true }));
+    process.stderr.write(`${journal ? '<3>' : ''}${startFailure(name, error)}\n`);
     process.exit(startStatus(error));
   }
 }

@@ -7,6 +7,8 @@ import {
   BOARD,
   BoardTransport,
   loadConfig,
+  metricsSchema,
+  openMetrics,
   postureEntrances,
   runService,
   UnixGrpcTransport,
@@ -72,16 +74,45 @@ Module({ controllers: [Door] })(Root);
 await runService({
   name: 'example',
   stopMs: 2_000,
-  start: ({ argv, logger }) => {
-    const { directory, sockets, closeMs } = loadConfig(
-      z.strictObject({ directory: z.string(), sockets: z.string(), closeMs: z.int().default(0) }),
+  start: async ({ argv, logger }) => {
+    const {
+      directory,
+      sockets,
+      closeMs,
+      metrics: settings,
+    } = loadConfig(
+      z.strictObject({
+        directory: z.string(),
+        sockets: z.string(),
+        closeMs: z.int().default(0),
+        metrics: metricsSchema.optional(),
+      }),
       argv,
     );
+    const metrics = settings === undefined ? undefined : await openMetrics();
+    metrics?.counter({ name: 'kedge_example_total', help: 'Examples.', labels: ['kind'] })(
+      { kind: 'a"b\n' },
+      2,
+    );
+    metrics?.histogram({ name: 'kedge_example_seconds', help: 'How long.', labels: [], buckets: [0.001, 1] })(
+      {},
+      0.5,
+    );
+    metrics?.read(() => [
+      {
+        type: 'gauge',
+        name: 'kedge_example_level',
+        help: 'Level.',
+        labels: ['of'],
+        samples: Array.from({ length: 1_030 }, (_, of) => ({ labels: { of: String(of) }, value: 2n })),
+      },
+    ]);
     const heart = createSegment({ directory, name: 'tables', kind: 'tables' });
     const board = new PostureBoard({ directory, owners: { posture: process.getuid() }, realtime: false });
     return {
       module: Root,
       heart,
+      metrics: metrics && settings && { metrics, settings },
       transports: [
         new BoardTransport({
           board,

@@ -466,6 +466,16 @@ Napi::Value ring(const Napi::CallbackInfo &info)
   return info.Env().Undefined();
 }
 
+// What the wall clock is ahead of the monotonic one: read between two readings of that, halved.
+Napi::Value wall_offset(const Napi::CallbackInfo &info) {
+  const uint64_t before = kedge_now_ns();
+  timespec wall{};
+  clock_gettime(CLOCK_REALTIME, &wall);
+  const uint64_t after = kedge_now_ns();
+  const int64_t at = static_cast<int64_t>(before + (after - before) / 2);
+  return Napi::BigInt::New(info.Env(), static_cast<int64_t>(wall.tv_sec) * 1000000000 + wall.tv_nsec - at);
+}
+
 Napi::Value monotonic(const Napi::CallbackInfo &info) { return big(info.Env(), kedge_now_ns()); }
 
 Napi::Value crc32(const Napi::CallbackInfo &info)
@@ -1259,6 +1269,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports)
   method("beat", beat);
   method("ring", ring);
   method("monotonicNs", monotonic);
+  method("wallOffsetNs", wall_offset);
   method("crc32", crc32);
   method("listen", listen);
   method("closeListener", close_listener);

@@ -136,6 +136,7 @@ export interface Addon {
   beat(segment: Handle, serving: boolean): void;
   ring(segment: Handle): void;
   monotonicNs(): bigint;
+  wallOffsetNs(): bigint;
   crc32(bytes: Uint8Array, initial: number): number;
   listen(
     segments: readonly Handle[],

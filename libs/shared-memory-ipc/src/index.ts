@@ -22,6 +22,7 @@ export {
   openSegment,
   segmentKinds,
   verifyDirectory,
+  wallOffsetNs,
   type AckLine,
   type PostureWriter,
   type SegmentHeader,

@@ -540,6 +540,14 @@ export function monotonicNs(): bigint {
   return addon.monotonicNs();
 }
 
+/**
+ * What has to be added to a moment of CLOCK_MONOTONIC to tell it to people, nanoseconds, to within a microsecond. It
+ * changes whenever the wall clock is set or slewed: never a thing to measure with.
+ */
+export function wallOffsetNs(): bigint {
+  return addon.wallOffsetNs();
+}
+
 /** CRC-32 (IEEE) as zlib computes it; `initial` continues an earlier result. */
 export function crc32(bytes: Uint8Array, initial = 0): number {
   if (!(bytes instanceof Uint8Array)) throw argumentError('bytes', 'a Uint8Array', bytes);

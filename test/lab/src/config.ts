@@ -185,6 +185,14 @@ const inForce = (pointer: 'tables' | 'paths'): { readonly accords: string; reado
   zones: `${ACCORDS}/${pointer}/zones.json`,
 });
 
+/** Every service of the lab tells what it counts, and what it did in each transition. */
+const counted = (
+  name: string,
+): { readonly metrics: { readonly socket: string }; readonly traces: { readonly file: string } } => ({
+  metrics: { socket: `${SOCKETS}/metrics/${name}.sock` },
+  traces: { file: `${STATE}/${name}/spans.jsonl` },
+});
+
 /** Configuration files of the services by name, as they stand in the lab's `etc`. */
 export function serviceFiles(settings: LabSettings): Readonly<Record<string, string>> {
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
@@ -195,6 +203,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       appliance,
       board: { directory: BOARD, owners: { ...owners, ...PARTICIPANT_OWNERS, tables: UIDS.bridge } },
       sockets: SOCKETS,
+      ...counted('posture-coordinator'),
       state: `${STATE}/posture-coordinator`,
       ...OFFERED,
       accordsInForce: ACCORDS,
@@ -218,6 +227,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       appliance,
       board: BOARD,
       sockets: SOCKETS,
+      ...counted('vpp-bridge'),
       ...inForce('tables'),
       spool: `${STATE}/vpp-bridge/records`,
       owners: { ...owners, posture: UIDS.coordinator },
@@ -229,6 +239,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
           appliance,
           board: { directory: BOARD, owners: { ...owners, posture: UIDS.coordinator } },
           sockets: SOCKETS,
+          ...counted(mode),
           state: `${STATE}/${mode}`,
           ...inForce('paths'),
           budgetMs: settings.budgets[mode === 'overlay' ? 'overlayMs' : 'underlayMs'],

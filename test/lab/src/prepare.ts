@@ -47,6 +47,8 @@ function directories(): void {
   }
   // Every service serves here; sticky, so that none takes another's name away.
   directory(`${SOCKETS}/internal`, 0o1770, 0, GID);
+  // Who may scrape may do nothing else, so metrics have a directory of their own.
+  directory(`${SOCKETS}/metrics`, 0o1770, 0, GID);
   directory(STATE, 0o755);
   directory(`${STATE}/posture-coordinator`, 0o700, UIDS.coordinator, GID);
   directory(`${STATE}/vpp-bridge`, 0o700, UIDS.bridge, GID);
