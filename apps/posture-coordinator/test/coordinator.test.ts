@@ -685,6 +685,39 @@ describe('storage that fails', () => {
     expect(box.read()).toMatchObject({ level: 2, stage: STAGE.COMPLETE });
   });
 
+  it('PO-17 nor does one that somebody else stood behind before its record failed', async () => {
+    box = new Appliance();
+    box.startWarden();
+    const faults = box.faults();
+    await box.start();
+    await box.set(3);
+    await box.ended();
+    await until('the completion', () => (journalOf(box).last?.completed === true ? true : undefined));
+    const flush = { ops: ['sync'], path: 'decisions.journal' } as const;
+    const hang = faults.add({ ...flush, action: 'hang' });
+    const tightened = box.set(2, { by: 'console' });
+    await until('the end of it', () =>
+      box.read().level === 2 && box.read().stage === STAGE.COMPLETE ? true : undefined,
+    );
+    // Both wait for the flush that hangs, and share the next.
+    const loosened = box.set(3, { by: 'console' });
+    await until('the loosening', async () => ((await box.get()).target === 3 ? true : undefined));
+    const joined = box.set(3, { by: 'console' });
+    expect(await box.set(5, { by: 'console' })).toMatchObject({ outcome: 'waiting' });
+    faults.add({ ...flush, action: 'fail', error: 'EIO', skip: 1 });
+    hang.remove();
+    expect(await tightened).toMatchObject({ decision: { to: 2, durable: true } });
+    for (const reply of [loosened, joined])
+      expect(await reply).toMatchObject({ refusal: { code: 'POSTURE_NOT_DURABLE' } });
+    expect(journalOf(box)).toMatchObject({ damage: undefined, last: { from: 3, to: 2 } });
+    await box.kill();
+    faults.clear();
+    rmSync(join(box.board, 'posture'));
+    await box.start();
+    await box.ended();
+    expect(box.read()).toMatchObject({ level: 2, stage: STAGE.COMPLETE });
+  });
+
   it('PO-12 storage that is slow at the start does not stop the beat', async () => {
     box = new Appliance();
     box.startWarden();
