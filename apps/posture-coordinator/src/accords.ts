@@ -166,6 +166,25 @@ export class Accords {
       );
   }
 
+  /**
+   * Makes the pointers last.
+   *
+   * @returns whether they do; where they do not an alarm says so.
+   */
+  async lasting(): Promise<boolean> {
+    const done = this.#flushing
+      .then(() => inTime('make other accords last', this.#parts.storageAnswerMs, this.#store.sync()))
+      .then(
+        () => true,
+        (error: unknown) => {
+          this.#fail(error);
+          return false;
+        },
+      );
+    this.#flushing = done.then(() => undefined);
+    return await done;
+  }
+
   /** Resolves when every change that ended is on stable storage, or is an alarm. */
   async settled(): Promise<void> {
     await this.#flushing;

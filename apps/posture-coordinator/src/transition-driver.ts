@@ -538,25 +538,33 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         : undefined);
     const identity = requestId === undefined ? undefined : this.#identities.get(requestId);
     const now = this.#now();
-    const written = this.#parts.journal.append({
-      kind: entry.kind,
-      epoch,
-      from,
-      to,
-      requested,
-      channel: source?.channel,
-      tier: source?.tier,
-      recovered,
-      accord,
-      holds,
-      completed: false,
-      carried: false,
-      keyHash: identity?.keyHash,
-      contentHash: identity?.contentHash,
-      decidedAtNs:
-        entry.kind === 'decision' ? (tracked?.stamps.decidedAtNs ?? now.decidedAtNs) : now.decidedAtNs,
-      decidedAtWallMs: now.decidedAtWallMs,
-    });
+    const append = (): Promise<void> =>
+      this.#parts.journal.append({
+        kind: entry.kind,
+        epoch,
+        from,
+        to,
+        requested,
+        channel: source?.channel,
+        tier: source?.tier,
+        recovered,
+        accord,
+        // A completed record may have waited: it does not bring back who held before.
+        holds: entry.kind === 'completed' ? this.#machine.holds : holds,
+        completed: false,
+        carried: false,
+        keyHash: identity?.keyHash,
+        contentHash: identity?.contentHash,
+        decidedAtNs:
+          entry.kind === 'decision' ? (tracked?.stamps.decidedAtNs ?? now.decidedAtNs) : now.decidedAtNs,
+        decidedAtWallMs: now.decidedAtWallMs,
+      });
+    // Accords are not written down as in force while a power cut could take their pointers back.
+    const { accords } = this.#parts;
+    const written =
+      entry.kind === 'completed' && accord && accords !== undefined
+        ? accords.lasting().then((lasts) => (lasts ? append() : undefined))
+        : append();
     this.#append(written, () => {
       if (entry.kind === 'completed') return;
       if (tracked !== undefined) tracked.stamps.journaledAtNs = this.#parts.clock.monotonicNs();
