@@ -7,7 +7,7 @@ import type { AccordFiles, BoardSnapshot } from '@kedge/bus';
 import { type Authority, authorityOf } from '@kedge/posture';
 import type { Logger } from '@kedge/runtime';
 import { layout, openSegment, type SegmentReader } from '@kedge/shared-memory-ipc';
-import { KedgeError } from '@kedge/units';
+import { KedgeError, nanosFromMillis } from '@kedge/units';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { AccordStore, type NamedSet, type OfferedSet, type Pointer, readOffered } from './accord-store.js';
@@ -103,13 +103,15 @@ export class Accords {
    */
   async prepare(to: NamedSet, look: () => BoardSnapshot, given: AbortSignal): Promise<readonly string[]> {
     const { publishMs, storageAnswerMs } = this.#parts;
-    const over = AbortSignal.any([given, AbortSignal.timeout(publishMs)]);
     this.#store.prepare('tables', to);
+    let board = look();
+    const until = board.atNs + nanosFromMillis(publishMs);
     for (;;) {
-      const behind = this.behind(look(), to);
+      const behind = this.behind(board, to);
       if (behind.length === 0) break;
-      if (over.aborted) return behind;
-      await pause(LOOK_MS, undefined, { signal: over }).catch(() => undefined);
+      if (given.aborted || board.atNs >= until) return behind;
+      await pause(LOOK_MS);
+      board = look();
     }
     this.#store.prepare('paths', to);
     await inTime('make other accords last', storageAnswerMs, this.#store.sync());
@@ -164,6 +166,25 @@ export class Accords {
           this.#fail(error);
         },
       );
+  }
+
+  /**
+   * Makes the pointers last.
+   *
+   * @returns whether they do; where they do not an alarm says so.
+   */
+  async lasting(): Promise<boolean> {
+    const done = this.#flushing
+      .then(() => inTime('make other accords last', this.#parts.storageAnswerMs, this.#store.sync()))
+      .then(
+        () => true,
+        (error: unknown) => {
+          this.#fail(error);
+          return false;
+        },
+      );
+    this.#flushing = done.then(() => undefined);
+    return await done;
   }
 
   /** Resolves when every change that ended is on stable storage, or is an alarm. */

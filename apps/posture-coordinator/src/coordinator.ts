@@ -174,10 +174,10 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     plan,
     close: async () => {
       driver.close();
+      await accords?.settled();
       await journal.close();
       await reports.close();
       await (await spool)?.close();
-      await accords?.settled();
       accords?.close();
       board.close();
     },

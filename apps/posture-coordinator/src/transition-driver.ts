@@ -551,6 +551,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         : undefined);
     const identity = requestId === undefined ? undefined : this.#identities.get(requestId);
     const now = this.#now();
+<<<<<<< HEAD
     const written = this.#parts.journal.append({
       kind: entry.kind,
       epoch,
@@ -570,6 +571,35 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         entry.kind === 'completed' ? now.decidedAtNs : (tracked?.stamps.decidedAtNs ?? now.decidedAtNs),
       decidedAtWallMs: now.decidedAtWallMs,
     });
+=======
+    const append = (): Promise<void> =>
+      this.#parts.journal.append({
+        kind: entry.kind,
+        epoch,
+        from,
+        to,
+        requested,
+        channel: source?.channel,
+        tier: source?.tier,
+        recovered,
+        accord,
+        // A completed record may have waited: it does not bring back who held before.
+        holds: entry.kind === 'completed' ? this.#machine.holds : holds,
+        completed: false,
+        carried: false,
+        keyHash: identity?.keyHash,
+        contentHash: identity?.contentHash,
+        decidedAtNs:
+          entry.kind === 'decision' ? (tracked?.stamps.decidedAtNs ?? now.decidedAtNs) : now.decidedAtNs,
+        decidedAtWallMs: now.decidedAtWallMs,
+      });
+    // Accords are not written down as in force while a power cut could take their pointers back.
+    const { accords } = this.#parts;
+    const written =
+      entry.kind === 'completed' && accord && accords !== undefined
+        ? accords.lasting().then((lasts) => (lasts ? append() : undefined))
+        : append();
+>>>>>>> fix-accords
     this.#append(written, () => {
       if (keeps !== undefined) this.#dispatch({ kind: 'journaled', epoch, keeps });
       if (entry.kind !== 'decision') return;

@@ -4,6 +4,7 @@
  */
 import { governanceClient } from '@kedge/bus';
 import type { Tier } from '@kedge/contracts';
+import { parseLog, type StorageCall } from '@kedge/faults';
 import { layout } from '@kedge/shared-memory-ipc';
 import type { Level } from '@kedge/units';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -45,7 +46,8 @@ interface AccordsFile {
 /** An appliance with a bridge beside its coordinator, and accords of its own. */
 class Governed extends Appliance {
   readonly offered = join(this.directory, 'offered');
-  readonly kept = join(this.directory, 'accords');
+  /** Where the fault layer looks, too. */
+  readonly kept = join(this.state, 'accords');
   bridge: ChildProcess | undefined;
 
   constructor() {
@@ -314,6 +316,35 @@ describe('a change of accords', { timeout: 60_000 }, () => {
     expect(await box.records()).toContainEqual(
       expect.objectContaining({ allow: false, action: 'governance.reload', rule: 'tables-before-epoch' }),
     );
+  });
+
+  it('PO-2 a tighter set is on stable storage before its epoch is decided, a looser one before that is completed', async () => {
+    const log = join(box.directory, 'storage.log');
+    await box.kill();
+    box.faults({ log });
+    await box.start();
+    await box.ended();
+    tighter();
+    expect(await box.reload()).toMatchObject({ decision: { durable: true } });
+    await box.ended();
+    // The pointer that moved last, then its flush, then the next record: the decision, or that it is completed.
+    const lasts = (pointer: string): boolean | undefined => {
+      const calls = parseLog(readFileSync(log)).filter(({ error }) => error === 0);
+      const moved = calls.findLastIndex(
+        ({ op, path2 }) => op === 'rename' && path2.startsWith(`${box.kept}/`),
+      );
+      const after = (what: (call: StorageCall) => boolean): number =>
+        calls.findIndex((call, index) => index > moved && what(call));
+      const flushed = after(({ op, path }) => op === 'sync' && path === box.kept);
+      const written = after(({ op, path }) => op === 'write' && path === box.journalPath);
+      if (calls[moved]?.path2 !== join(box.kept, pointer) || written < 0) return undefined;
+      return flushed > moved && written > flushed;
+    };
+    expect(lasts('paths')).toBe(true);
+    cpSync(join(root, 'yang/defaults/accords.json'), join(box.offered, 'accords.json'));
+    expect(await box.reload('console')).toMatchObject({ decision: { durable: true } });
+    expect(await box.ended()).toMatchObject({ outcome: 'completed' });
+    expect(await until('the record that it is completed', () => lasts('tables') ?? undefined)).toBe(true);
   });
 
   it('PO-2 whoever may not tighten prepares nothing', async () => {
