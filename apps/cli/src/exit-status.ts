@@ -86,6 +86,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'COORDINATOR_RUNNING',
     'GATE_UNREADABLE',
     'GOVERNANCE_ADDON',
+    'GOVERNANCE_WATCHERS',
     'LAB_FORBIDDEN',
     'LAB_INCOMPLETE',
     'LAB_NOT_ROOT',

@@ -63,7 +63,7 @@ await runService({
         logger.warn({ err: error, method, kind }, 'a call went wrong');
       },
     });
-    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    const metrics = config.metrics === undefined ? undefined : openMetrics();
     metrics?.read(() => {
       const status = overlay.status();
       return routeReadings({ ...status, appliedEpoch: status.epoch, appliedLevel: status.level });

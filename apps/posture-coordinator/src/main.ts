@@ -75,7 +75,7 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
   posture.beat(false);
   const coordinator = await recoverCoordinator({ settings, logger, clock, posture });
   const { driver } = coordinator;
-  const metrics = settings.metrics === undefined ? undefined : await openMetrics();
+  const metrics = settings.metrics === undefined ? undefined : openMetrics();
   if (metrics !== undefined) countCoordinator(metrics, driver, coordinator);
   const traces =
     settings.traces &&

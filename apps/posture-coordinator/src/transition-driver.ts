@@ -551,27 +551,6 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         : undefined);
     const identity = requestId === undefined ? undefined : this.#identities.get(requestId);
     const now = this.#now();
-<<<<<<< HEAD
-    const written = this.#parts.journal.append({
-      kind: entry.kind,
-      epoch,
-      from,
-      to,
-      requested,
-      channel: source?.channel,
-      tier: source?.tier,
-      recovered,
-      accord,
-      holds,
-      completed: false,
-      carried: false,
-      keyHash: identity?.keyHash,
-      contentHash: identity?.contentHash,
-      decidedAtNs:
-        entry.kind === 'completed' ? now.decidedAtNs : (tracked?.stamps.decidedAtNs ?? now.decidedAtNs),
-      decidedAtWallMs: now.decidedAtWallMs,
-    });
-=======
     const append = (): Promise<void> =>
       this.#parts.journal.append({
         kind: entry.kind,
@@ -590,7 +569,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
         keyHash: identity?.keyHash,
         contentHash: identity?.contentHash,
         decidedAtNs:
-          entry.kind === 'decision' ? (tracked?.stamps.decidedAtNs ?? now.decidedAtNs) : now.decidedAtNs,
+          entry.kind === 'completed' ? now.decidedAtNs : (tracked?.stamps.decidedAtNs ?? now.decidedAtNs),
         decidedAtWallMs: now.decidedAtWallMs,
       });
     // Accords are not written down as in force while a power cut could take their pointers back.
@@ -599,7 +578,6 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       entry.kind === 'completed' && accord && accords !== undefined
         ? accords.lasting().then((lasts) => (lasts ? append() : undefined))
         : append();
->>>>>>> fix-accords
     this.#append(written, () => {
       if (keeps !== undefined) this.#dispatch({ kind: 'journaled', epoch, keeps });
       if (entry.kind !== 'decision') return;

@@ -82,7 +82,7 @@ await runService({
         logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
       },
     });
-    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    const metrics = config.metrics === undefined ? undefined : openMetrics();
     metrics?.read(() => {
       const status = underlay.status();
       const gauge = (name: `kedge_${string}`, help: string, value: number) =>

@@ -96,7 +96,7 @@ await runService({
           governance.recordRefusal(action, refusal as Pick<KedgeError, 'code' | 'message'>);
       },
     });
-    const metrics = config.metrics === undefined ? undefined : await openMetrics();
+    const metrics = config.metrics === undefined ? undefined : openMetrics();
     metrics?.read(() => bridgeReadings(governance.show()));
     const traces =
       config.traces &&

@@ -100,6 +100,7 @@ describe('messages', () => {
           alive: true,
           safeLevel: 0,
           telemetryGaps: 0n,
+          flowGaps: 2n ** 62n,
           workers: [
             {
               index: 0,
@@ -111,6 +112,10 @@ describe('messages', () => {
               dropped: 2n,
               deprioritised: 3n,
               reasons: { pair: 2n ** 60n, entry: 1n },
+              applications: { tls: { packets: 4n, bytes: 2n ** 61n } },
+              queues: { ordinary: { sent: 5n, waited: 4n, lost: 3n, withdrawn: 2n, waiting: 1n } },
+              pairs: [{ fromZone: 2, toZone: 3, verdict: 'drop', packets: 6n }],
+              flows: { live: 1n, begun: 4n, evicted: 2n, written: 3n },
             },
           ],
         },
@@ -192,9 +197,9 @@ describe('messages', () => {
       underlayService,
       basculeService,
     ].flatMap(({ methods }) => methods);
-    expect(every).toHaveLength(20);
+    expect(every).toHaveLength(21);
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(19), (bytes, index) => {
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(20), (bytes, index) => {
         try {
           expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
         } catch (error) {

@@ -42,7 +42,8 @@ export function createLogger({ name, level = 'info', destination }: LogOptions):
 /** Standard output as its reader wants it: the journal takes the level of a line from a prefix. */
 function standardOutput(): DestinationStream {
   const output = pino.destination({ fd: 1, sync: true });
-  if (!leadsToJournal(process.env['JOURNAL_STREAM'], fstatSync(1, { bigint: true }))) return output;
+  const { JOURNAL_STREAM: stream } = process.env;
+  if (!leadsToJournal(stream, fstatSync(1, { bigint: true }))) return output;
   return {
     write: (line: string) => {
       output.write(journalLine(line));

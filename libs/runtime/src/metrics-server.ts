@@ -13,6 +13,8 @@ const MAX_CONNECTIONS = 8;
 /** A request that takes longer than this to arrive is cut. */
 const REQUEST_MS = 2_000;
 const MAX_HEADER_BYTES = 8_192;
+/** A service has other things to do when it has just begun to serve. */
+const LOAD_AFTER_MS = 2_000;
 
 /** Metrics that are being served. */
 export interface MetricsServer {
@@ -52,8 +54,14 @@ export async function serveMetrics(
       return () => cut(http);
     });
   }
+  const later = setTimeout(() => {
+    metrics.load().catch((error: unknown) => {
+      logger.error({ err: error }, 'metrics cannot be counted');
+    });
+  }, LOAD_AFTER_MS).unref();
   return {
     close: async () => {
+      clearTimeout(later);
       await Promise.all(closes.splice(0).map((close) => close()));
     },
   };

@@ -136,7 +136,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
     if ((state as string) === 'stopping') await scraped?.close();
   } catch (error) {
     logger.debug({ err: error }, 'the start failed');
-    const journal = leadsToJournal(process.env['JOURNAL_STREAM'], fstatSync(2, { bigint: true }));
+    const { JOURNAL_STREAM: stream } = process.env;
+    const journal = leadsToJournal(stream, fstatSync(2, { bigint: true }));
     process.stderr.write(`${journal ? '<3>' : ''}${startFailure(name, error)}\n`);
     process.exit(startStatus(error));
   }
