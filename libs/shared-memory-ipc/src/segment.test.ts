@@ -202,7 +202,7 @@ describe('creating and opening', () => {
     const h = layout.header;
     const wrong: [field: string, offset: number, bytes: Buffer, code: string, sealed: boolean][] = [
       ['magic', h.magic, u64(0x316567644cn), 'SEGMENT_MAGIC', true],
-      ['version', h.version, u32(2), 'SEGMENT_VERSION', true],
+      ['version', h.version, u32(layout.limits.layoutVersion + 1), 'SEGMENT_VERSION', true],
       ['kind', h.kind, u32(enums.segmentKind.WARDEN), 'SEGMENT_KIND', true],
       ['size', h.bytes, u64(385n), 'SEGMENT_SIZE', true],
       ['boot id', h.bootId + 5, Buffer.from('x'), 'SEGMENT_BOOT', true],

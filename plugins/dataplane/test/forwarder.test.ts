@@ -712,8 +712,9 @@ describe('what is refused', () => {
     await decide(3);
     expect(await fate('critical')).toBe('pass');
     // Damaged in place while in use: found when the loader looks again.
-    const bank = 256 + (generation % 2) * 4_590_384 + 64 + 2 * 918_064;
-    await world.do(`poke tables ${bank + 400} ffffff`);
+    const bank = layout.tables.bank + (generation % layout.limits.banks) * layout.bank.size;
+    const restricted = bank + layout.bank.level + 2 * layout.levelTable.size;
+    await world.do(`poke tables ${restricted + layout.levelTable.family} ffffff`);
     // Not by fate: the damage may be found between two packets of one count.
     await until(
       async () => (await world.do(`send ${CLASSES.critical} 40`))['received'] === 0,

@@ -261,7 +261,7 @@ describe('the command line', () => {
   it('tells its manual and its version, and refuses what it does not know', () => {
     const run = (...args: string[]) => spawnSync(WARDEN_BINARY, args, { encoding: 'utf8' });
     expect(run('--help').stdout).toContain('EXIT STATUS');
-    expect(run('--version').stdout).toMatch(/^kedge-warden \d+\.\d+\.\d+ \(layout 1\)\n$/);
+    expect(run('--version').stdout).toMatch(/^kedge-warden \d+\.\d+\.\d+ \(layout 2\)\n$/);
     for (const args of [
       [],
       ['--confg'],
