@@ -35,6 +35,8 @@ const LONGEST = {
   'warden-board': 256,
   'warden-config': 4096,
   'boot-journal': 1440,
+  deep: 1536,
+  flows: 1536,
 };
 export const TARGETS = Object.keys(LONGEST);
 

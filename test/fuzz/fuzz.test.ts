@@ -21,6 +21,8 @@ const RUNS: Record<string, number> = {
   'warden-board': 2000,
   'warden-config': 12_000,
   'boot-journal': 20_000,
+  deep: 20_000,
+  flows: 6000,
 };
 const SEED = 20_261_128;
 

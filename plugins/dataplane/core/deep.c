@@ -923,6 +923,8 @@ void kedge_deep_segment(struct kedge_deep *d, unsigned direction, uint32_t seque
       if (d->stream.certain != 0)
         name_clear(name);
       conclude(d, KEDGE_DEEP_NO, name);
+      if (d->done == 0)
+        one_more_try(d, KEDGE_DEEP_SEGMENT_TRIES);
       if (d->done != 0)
         return;
     }

@@ -208,6 +208,13 @@ int main(int argc, char **argv)
     }
   }
 
+  /* Beginnings that never go on, because what follows is missing each time, are tries like any other. */
+  struct talk lossy;
+  greet(&lossy, 9);
+  for (uint32_t more = 0; more < KEDGE_DEEP_GAPS + KEDGE_DEEP_SEGMENT_TRIES + 1; more++)
+    say(&lossy, 1, 10 + 100 * more, (const uint8_t *)"GET /", 5);
+  CHECK(lossy.deep.done != 0 && lossy.deep.application == KEDGE_APPLICATION_UNKNOWN, "tries %u", lossy.deep.tries);
+
   /* Mutated: anything may come out but a name with bytes that are not printable, and nothing may break. */
   for (unsigned long m = 0; m < random; m++, mutated++) {
     size_t i = below(VECTORS), n = length[i];
