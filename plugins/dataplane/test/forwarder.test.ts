@@ -2,6 +2,7 @@
  * The reference forwarder on real packets: zones in namespaces, a board written by the scenario program,
  * packets counted where they arrive.
  */
+import { layout } from '@kedge/shared-memory-ipc';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
