@@ -4,7 +4,7 @@
  */
 import { openDesiredStore, overlayService, ParticipantSlot, PostureBoard } from '@kedge/bus';
 import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
-import { loadConfig, openMetrics, runService, Traces, UnixGrpcTransport } from '@kedge/runtime';
+import { loadConfig, openMetrics, openTraces, runService, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
 import { join } from 'node:path';
 
@@ -22,15 +22,7 @@ await runService({
     const { directory, owners } = config.board;
     const slot = ParticipantSlot.create({ directory, name: NAME, path: 'overlay' });
     slot.beat(false);
-    const traces =
-      config.traces &&
-      new Traces({
-        settings: config.traces,
-        service: NAME,
-        appliance: config.appliance,
-        wallOffsetNs,
-        logger,
-      });
+    const traces = openTraces(config, { service: NAME, wallOffsetNs, logger });
     if (traces !== undefined) {
       const spansOf = participantSpans('overlay');
       slot.onAcknowledged((ack) => {

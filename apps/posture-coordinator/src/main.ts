@@ -9,10 +9,10 @@ import {
   loadConfig,
   type Logger,
   openMetrics,
+  openTraces,
   postureEntrances,
   runService,
   type ServiceParts,
-  Traces,
   UnixGrpcTransport,
 } from '@kedge/runtime';
 import {
@@ -77,15 +77,7 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
   const { driver } = coordinator;
   const metrics = settings.metrics === undefined ? undefined : openMetrics();
   if (metrics !== undefined) countCoordinator(metrics, driver, coordinator);
-  const traces =
-    settings.traces &&
-    new Traces({
-      settings: settings.traces,
-      service: NAME,
-      appliance: settings.appliance,
-      wallOffsetNs,
-      logger,
-    });
+  const traces = openTraces(settings, { service: NAME, wallOffsetNs, logger });
   if (traces !== undefined)
     driver.on('ended', (report) => {
       traces.say(...spansOf(report));

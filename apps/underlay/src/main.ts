@@ -8,9 +8,9 @@ import { participantSpans, readPathAccords, routeKind, routeReadings } from '@ke
 import {
   loadConfig,
   openMetrics,
+  openTraces,
   postureEntrances,
   runService,
-  Traces,
   UnixGrpcTransport,
 } from '@kedge/runtime';
 import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
@@ -31,15 +31,7 @@ await runService({
     const { directory, owners } = config.board;
     const slot = ParticipantSlot.create({ directory, name: NAME, path: 'underlay' });
     slot.beat(false);
-    const traces =
-      config.traces &&
-      new Traces({
-        settings: config.traces,
-        service: NAME,
-        appliance: config.appliance,
-        wallOffsetNs,
-        logger,
-      });
+    const traces = openTraces(config, { service: NAME, wallOffsetNs, logger });
     if (traces !== undefined) {
       const spansOf = participantSpans('underlay');
       slot.onAcknowledged((ack) => {

@@ -8,8 +8,8 @@ import { openSpool, type Spool } from '@kedge/ledger';
 import {
   loadConfig,
   openMetrics,
+  openTraces,
   runService,
-  Traces,
   type UnixGrpcOptions,
   UnixGrpcTransport,
 } from '@kedge/runtime';
@@ -98,15 +98,7 @@ await runService({
     });
     const metrics = config.metrics === undefined ? undefined : openMetrics();
     metrics?.read(() => bridgeReadings(governance.show()));
-    const traces =
-      config.traces &&
-      new Traces({
-        settings: config.traces,
-        service: 'vpp-bridge',
-        appliance: config.appliance,
-        wallOffsetNs,
-        logger,
-      });
+    const traces = openTraces(config, { service: 'vpp-bridge', wallOffsetNs, logger });
     if (traces !== undefined) {
       const dataplanes = Object.keys(config.owners)
         .filter((file) => file.startsWith('dataplane-'))

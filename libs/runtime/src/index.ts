@@ -13,5 +13,5 @@ export {
 } from './grpc-transport.js';
 export { createLogger, type Logger, type LogOptions } from './logging.js';
 export { metricsSchema, type MetricsSettings, openMetrics, type OpenMetrics } from './metrics.js';
-export { Traces, type TracesOptions, tracesSchema, type TracesSettings } from './traces.js';
+export { openTraces, Traces, type TracesOptions, tracesSchema, type TracesSettings } from './traces.js';
 export { type Heart, runService, type ServiceOptions, type ServiceParts } from './service.js';

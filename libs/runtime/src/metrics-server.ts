@@ -13,8 +13,8 @@ const MAX_CONNECTIONS = 8;
 /** A request that takes longer than this to arrive is cut. */
 const REQUEST_MS = 2_000;
 const MAX_HEADER_BYTES = 8_192;
-/** A service has other things to do when it has just begun to serve. */
-const LOAD_AFTER_MS = 2_000;
+/** A service has other things to do when it has just begun to serve; nobody waits for metrics. */
+const BEGIN_AFTER_MS = 1_000;
 
 /** Metrics that are being served. */
 export interface MetricsServer {
@@ -23,14 +23,14 @@ export interface MetricsServer {
 }
 
 /**
- * Serves metrics by the settings, each way by itself: one that fails is logged and left out.
+ * Serves metrics by the settings a second from now, each way by itself: one that fails is logged and left out.
  * Socket and lock follow the rules of all sockets (`BUS_*` in docs/errors.md); its mode is 0660.
  */
-export async function serveMetrics(
+export function serveMetrics(
   metrics: OpenMetrics,
   { socket, port }: MetricsSettings,
   logger: Logger,
-): Promise<MetricsServer> {
+): MetricsServer {
   const answer = (local: boolean) => (request: IncomingMessage, response: ServerResponse) => {
     void reply(metrics, request, response, local).catch((error: unknown) => {
       logger.warn({ err: error }, 'metrics could not be told');
@@ -46,22 +46,27 @@ export async function serveMetrics(
       logger.error({ err: error, where }, 'metrics are not served');
     }
   };
-  await attempt(socket, () => onSocket(server(answer(true)), socket));
-  if (port !== undefined) {
-    await attempt(`127.0.0.1:${String(port)}`, async () => {
-      const http = server(answer(false));
-      await listen(http, { host: '127.0.0.1', port });
-      return () => cut(http);
-    });
-  }
-  const later = setTimeout(() => {
-    metrics.load().catch((error: unknown) => {
+  const begin = async (): Promise<void> => {
+    await attempt(socket, () => onSocket(server(answer(true)), socket));
+    if (port !== undefined) {
+      await attempt(`127.0.0.1:${String(port)}`, async () => {
+        const http = server(answer(false));
+        await listen(http, { host: '127.0.0.1', port });
+        return () => cut(http);
+      });
+    }
+    await metrics.load().catch((error: unknown) => {
       logger.error({ err: error }, 'metrics cannot be counted');
     });
-  }, LOAD_AFTER_MS).unref();
+  };
+  let begun: Promise<void> | undefined;
+  const later = setTimeout(() => {
+    begun = begin();
+  }, BEGIN_AFTER_MS).unref();
   return {
     close: async () => {
       clearTimeout(later);
+      await begun;
       await Promise.all(closes.splice(0).map((close) => close()));
     },
   };

@@ -130,10 +130,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
     announceServing(transports, true);
     beat();
     logger.info({ pid: process.pid }, 'serving');
-    // After everything else: nobody waits for metrics.
     if (parts.metrics !== undefined)
-      scraped = await serveMetrics(parts.metrics.metrics, parts.metrics.settings, logger);
-    if ((state as string) === 'stopping') await scraped?.close();
+      scraped = serveMetrics(parts.metrics.metrics, parts.metrics.settings, logger);
   } catch (error) {
     logger.debug({ err: error }, 'the start failed');
     const { JOURNAL_STREAM: stream } = process.env;

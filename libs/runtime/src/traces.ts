@@ -54,6 +54,17 @@ export interface TracesOptions {
   readonly logger: Logger;
 }
 
+/** Traces by the configuration of a service; undefined where it has none. */
+export function openTraces(
+  {
+    traces: settings,
+    appliance,
+  }: { readonly traces?: TracesSettings | undefined; readonly appliance: string },
+  by: Pick<TracesOptions, 'service' | 'wallOffsetNs' | 'logger'>,
+): Traces | undefined {
+  return settings && new Traces({ ...by, settings, appliance });
+}
+
 /** The traces of one process. */
 export class Traces {
   readonly #options: TracesOptions;

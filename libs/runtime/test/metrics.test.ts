@@ -137,7 +137,7 @@ describe('metrics of a service', () => {
   it('FW-7 stop no service: where they cannot be served it says so and serves', async () => {
     await chmod(join(directory, 'metrics'), 0o777);
     const { child, log } = await serving({ socket });
-    await expect.poll(log).toContain('metrics are not served');
+    await expect.poll(log, { timeout: 10_000 }).toContain('metrics are not served');
     expect(log()).toContain('BUS_DIRECTORY');
     child.kill('SIGTERM');
     expect(await once(child, 'exit')).toEqual([0, null]);
@@ -151,7 +151,9 @@ describe('metrics of a service', () => {
     await once(taken, 'close');
     await serving({ socket, port });
     await scraped().toBeDefined();
-    await expect.poll(() => ask({ port }).catch(() => undefined)).toMatchObject({ status: 200 });
+    await expect
+      .poll(() => ask({ port }).catch(() => undefined), { timeout: 10_000 })
+      .toMatchObject({ status: 200 });
     expect(await ask({ port, host: `127.0.0.1:${String(port)}` })).toMatchObject({ status: 200 });
     const stranger = await ask({ port, host: 'evil.example' });
     expect(stranger.status).toBe(421);
