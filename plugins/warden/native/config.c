@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum type { T_PATH, T_DURATION, T_SEGMENTS, T_COMMAND, T_ID, T_CAPABILITIES, T_NETNS, T_ENVIRONMENT, T_SEGMENT };
+enum type { T_PATH, T_DURATION, T_LATENCY, T_SEGMENTS, T_COMMAND, T_ID, T_CAPABILITIES, T_NETNS, T_ENVIRONMENT, T_SEGMENT };
 enum scope { GLOBAL = 1, ONESHOT = 2, SERVICE = 4, WATCH = 8, REQUIRED = 16 };
 
 struct key {
@@ -36,6 +36,7 @@ static const struct key keys[] = {
   {"budget.underlay", GLOBAL | REQUIRED, T_DURATION, G(budget_ns[KEDGE_PATH_UNDERLAY])},
   {"silence-kill", GLOBAL | REQUIRED, T_DURATION, G(silence_kill_ns)},
   {"beat.stale", GLOBAL | REQUIRED, T_DURATION, G(stale_ns)},
+  {"cpu-latency", GLOBAL, T_LATENCY, G(cpu_latency_ns)},
   {"dataplanes", GLOBAL, T_SEGMENTS, G(dataplanes)},
   {"participants.overlay", GLOBAL, T_SEGMENTS, G(participants[KEDGE_PATH_OVERLAY])},
   {"participants.underlay", GLOBAL, T_SEGMENTS, G(participants[KEDGE_PATH_UNDERLAY])},
@@ -197,7 +198,8 @@ static bool unknown_key(struct parser *p, const char *name)
 
 /* ------------------------------------------------------------------ values */
 
-static bool read_duration(struct parser *p, const char *field, const char *value, uint64_t *ns)
+/* True: a number and a unit, at most the longest duration of all. */
+static bool duration_of(const char *value, uint64_t *ns)
 {
   static const struct { const char *unit; uint64_t ns; } units[] = {
     {"us", UINT64_C(1000)}, {"ms", UINT64_C(1000000)}, {"s", UINT64_C(1000000000)}, {"min", UINT64_C(60000000000)}};
@@ -206,12 +208,25 @@ static bool read_duration(struct parser *p, const char *field, const char *value
   for (; *c >= '0' && *c <= '9' && n <= CONFIG_DURATION_MAX_NS; c++)
     n = n * 10 + (uint64_t)(*c - '0');
   for (size_t i = 0; c != value && i < sizeof(units) / sizeof(units[0]); i++)
-    if (strcmp(c, units[i].unit) == 0 && n <= CONFIG_DURATION_MAX_NS / units[i].ns &&
-        n * units[i].ns >= CONFIG_DURATION_MIN_NS) {
+    if (strcmp(c, units[i].unit) == 0 && n <= CONFIG_DURATION_MAX_NS / units[i].ns) {
       *ns = n * units[i].ns;
       return true;
     }
+  return false;
+}
+
+static bool read_duration(struct parser *p, const char *field, const char *value, uint64_t *ns)
+{
+  if (duration_of(value, ns) && *ns >= CONFIG_DURATION_MIN_NS)
+    return true;
   return wrong(p, p->line, field, "expected a duration from 1us to 60min such as 1ms or 5s, got \"%s\"", value);
+}
+
+static bool read_latency(struct parser *p, const char *field, const char *value, uint64_t *ns)
+{
+  if (duration_of(value, ns) && *ns <= CONFIG_CPU_LATENCY_MAX_NS)
+    return true;
+  return wrong(p, p->line, field, "expected a duration from 0us to 1s such as 0us or 10us, got \"%s\"", value);
 }
 
 /*
@@ -296,6 +311,8 @@ static bool read_value(struct parser *p, const struct key *key, const char *valu
   switch (key->type) {
   case T_DURATION:
     return read_duration(p, field, value, at);
+  case T_LATENCY:
+    return read_latency(p, field, value, at);
   case T_ID:
     return read_id(p, field, value, at);
   case T_SEGMENTS:
@@ -531,6 +548,7 @@ bool kedge_config_parse(struct kedge_config *config, const char *file, const cha
                         char *error, size_t error_size)
 {
   memset(config, 0, sizeof(*config));
+  config->cpu_latency_ns = UINT64_MAX;
   struct parser p = {.config = config, .file = file, .error = error, .error_size = error_size};
   if (length > CONFIG_MAX_BYTES)
     return wrong(&p, 0, "file", "expected at most %u bytes, got %zu", CONFIG_MAX_BYTES, length);

@@ -20,6 +20,7 @@
 #define CONFIG_MAX_BYTES (256u * 1024u)
 #define CONFIG_DURATION_MIN_NS UINT64_C(1000)
 #define CONFIG_DURATION_MAX_NS UINT64_C(3600000000000)
+#define CONFIG_CPU_LATENCY_MAX_NS UINT64_C(1000000000)
 
 /* Group of the board directory; every service runs in it. */
 #define KEDGE_GROUP 64700u
@@ -57,6 +58,7 @@ struct kedge_config {
   const char *board;
   uint64_t budget_ns[KEDGE_PATHS];
   uint64_t silence_kill_ns, stale_ns;
+  uint64_t cpu_latency_ns; /* UINT64_MAX = nothing is asked of the kernel */
   struct kedge_words dataplanes;
   struct kedge_words participants[KEDGE_PATHS]; /* the data plane's is empty */
   struct kedge_words fail_closed[KEDGE_PATHS];  /* command; the data plane's is empty */

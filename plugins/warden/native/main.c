@@ -63,6 +63,9 @@ static const char help[] =
   "    budget.underlay = DURATION\n"
   "    silence-kill = DURATION          after its deadline, until a silent data plane is killed (required)\n"
   "    beat.stale = DURATION            a heartbeat older than this is stale (required)\n"
+  "    cpu-latency = DURATION           ask the kernel to keep processors out of idle states that take longer to\n"
+  "                                     leave, 0us to 1s, for as long as the warden lives. 0us: an idle processor\n"
+  "                                     polls, which costs power. Default: nothing is asked\n"
   "    dataplanes = SEGMENT ...         data planes whose workers have to acknowledge\n"
   "    owner.SEGMENT = UID              who has to own a segment; owner.posture is required\n"
   "    participants.overlay = SEGMENT ...   and participants.underlay: who takes part in the path\n"
@@ -140,11 +143,26 @@ static void on_ready(void *argument)
     log_line("cannot tell the starter that everything is ready: %s", strerror(errno));
 }
 
+/*
+ * A request to the kernel's power management (PM QoS), in force until this process ends, by whatever. Without it the
+ * board works as before, only later: that is said, and nothing more.
+ */
+static void ask_cpu_latency(uint64_t latency_ns)
+{
+  if (latency_ns == UINT64_MAX)
+    return;
+  int32_t us = (int32_t)(latency_ns / 1000);
+  int fd = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, &us, sizeof(us)) != (ssize_t)sizeof(us))
+    log_line("cpu-latency is not kept: /dev/cpu_dma_latency: %s", strerror(errno));
+}
+
 static int run(struct kedge_config *config, const struct init *init)
 {
   static struct warden w;
   struct ready ready = {.init = init};
   pthread_t thread;
+  ask_cpu_latency(config->cpu_latency_ns);
   w.config = config;
   w.own.fd = w.own.directory = -1;
   int why = init == NULL ? 0 : init_board(config->board);

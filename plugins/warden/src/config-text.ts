@@ -53,6 +53,8 @@ export interface WardenConfig {
   readonly budgets: { readonly dataplane: Millis; readonly overlay: Millis; readonly underlay: Millis };
   readonly silenceKill: Millis;
   readonly beatStale: Millis;
+  /** Idle states of processors that take longer to leave are not entered; 0: polled. Left out: nothing is asked. */
+  readonly cpuLatency?: Millis;
   /** Segments, such as `dataplane-reference`. */
   readonly dataplanes?: readonly string[];
   /** Owner's uid by segment; `posture` has to be among them. */
@@ -87,6 +89,11 @@ function duration(field: string, value: Millis | undefined): string | undefined 
   }
   if (us % 1_000_000 === 0) return `${us / 1_000_000}s`;
   return us % 1000 === 0 ? `${us / 1000}ms` : `${us}us`;
+}
+
+/** Whole microseconds; none at all is a latency too. */
+function latency(field: string, value: Millis | undefined): string | undefined {
+  return value === 0 ? '0us' : duration(field, value);
 }
 
 /** A word as the parser takes it back: quoted where blanks, quotes or a comment sign would be misread. */
@@ -148,6 +155,7 @@ export function wardenConfigText(config: WardenConfig): string {
     ...line('budget.underlay', duration('budget.underlay', budgets.underlay)),
     ...line('silence-kill', duration('silence-kill', config.silenceKill)),
     ...line('beat.stale', duration('beat.stale', config.beatStale)),
+    ...line('cpu-latency', latency('cpu-latency', config.cpuLatency)),
     ...line('dataplanes', config.dataplanes),
     ...Object.entries(config.owners).flatMap(([segment, uid]) => line(`owner.${segment}`, uid)),
     ...line('participants.overlay', participants?.overlay),

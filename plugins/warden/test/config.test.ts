@@ -25,6 +25,7 @@ budget.overlay = 5s
 budget.underlay = 10s
 silence-kill = 50ms
 beat.stale = 1s
+cpu-latency = 0us
 dataplanes = dataplane-reference           # segments watched for acknowledgements
 owner.posture = 64701
 owner.dataplane-reference = 64703
@@ -90,6 +91,7 @@ describe('the configuration file', () => {
     ['a duration without unit', replaced('= 50ms', '= 50'), 'silence-kill', 'silence-kill: expected a duration from 1us to 60min such as 1ms or 5s, got "50"'],
     ['a duration of nothing', replaced('= 50ms', '= 0ms'), 'silence-kill', 'silence-kill: expected a duration from 1us to 60min such as 1ms or 5s, got "0ms"'],
     ['a duration too long', replaced('= 50ms', '= 99999999999999999999s'), 'silence-kill', 'silence-kill: expected a duration from 1us to 60min such as 1ms or 5s, got "99999999999999999999s"'],
+    ['a latency too long', replaced('= 0us', '= 2s'), 'cpu-latency', 'cpu-latency: expected a duration from 0us to 1s such as 0us or 10us, got "2s"'],
     ['a relative program', replaced('exec = /usr/bin/node /x.js', 'exec = node x.js'), 'exec = /usr/bin/node /x', 'exec: expected the absolute path of a program, got "node"'],
     ['a relative board', replaced('/run/kedge/board', 'board'), 'board =', 'board: expected one absolute path, got "board"'],
     ['an unknown capability', replaced('CAP_IPC_LOCK', 'CAP_EVERYTHING'), 'capabilities', 'capabilities: expected "none" or names such as CAP_NET_RAW, got "CAP_EVERYTHING"'],
@@ -120,7 +122,7 @@ describe('the configuration file', () => {
       expect({ what, ...check(text) }).toEqual({ what, status: 2, error: `kedge-warden: ${place}: ${rest}` });
       visited++;
     }
-    expect(visited).toBe(33);
+    expect(visited).toBe(34);
   });
 
   it('refuses a file that others may write or that is not root’s', () => {
@@ -167,6 +169,7 @@ describe('wardenConfigText', () => {
     budgets: { dataplane: millisOf(1), overlay: millisOf(5000), underlay: millisOf(10_000) },
     silenceKill: millisOf(50),
     beatStale: millisOf(1000),
+    cpuLatency: millisOf(0),
     dataplanes: ['dataplane-reference'],
     owners: { posture: 64701, 'dataplane-reference': 64703, 'participant-overlay': 64704 },
     participants: { overlay: ['participant-overlay'] },
@@ -204,6 +207,7 @@ describe('wardenConfigText', () => {
       budget.underlay = 10s
       silence-kill = 50ms
       beat.stale = 1s
+      cpu-latency = 0us
       dataplanes = dataplane-reference
       owner.posture = 64701
       owner.dataplane-reference = 64703
@@ -245,6 +249,7 @@ describe('wardenConfigText', () => {
       { silenceKill: millisOf(0.0001) },
       { silenceKill: millisOf(Number.NaN) },
       { beatStale: millisOf(4_000_000) },
+      { cpuLatency: millisOf(-1) },
       { owners: { posture: -1 } },
       { oneshots: [{ name: 'Bad Name', exec: ['/bin/true'] }] },
       { oneshots: [{ name: 'x', exec: ['/bin/echo', 'a #b'] }] },

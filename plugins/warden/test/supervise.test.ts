@@ -33,6 +33,36 @@ function shell(script: string): [string, ...string[]] {
   return ['/bin/sh', '-c', script];
 }
 
+/** What everybody together asks of the kernel, microseconds. */
+function cpuLatency(): number {
+  return readFileSync('/dev/cpu_dma_latency').readInt32LE();
+}
+
+describe('processors', () => {
+  it('are kept out of idle states that take too long to leave, until the warden is gone by whatever', async () => {
+    const before = cpuLatency();
+    expect(before).toBeGreaterThan(7);
+    const warden = await stage.warden({ cpuLatency: millisOf(0.007) });
+    expect(cpuLatency()).toBe(7);
+    warden.kill('SIGKILL');
+    await warden.end();
+    expect(cpuLatency()).toBe(before);
+    await stage.warden();
+    expect(cpuLatency()).toBe(before);
+  });
+
+  it('are left alone where the kernel does not take the request, and it is said', async () => {
+    const file = stage.write(
+      'warden.conf',
+      wardenConfigText(baseConfig(stage.board, { cpuLatency: millisOf(0) })),
+    );
+    const script = 'mount --bind /dev/full /dev/cpu_dma_latency && exec "$0" --config "$1"';
+    const warden = stage.run('unshare', ['-m', 'sh', '-c', script, WARDEN_BINARY, file]);
+    await warden.line();
+    expect(warden.log).toContain('cpu-latency is not kept: /dev/cpu_dma_latency: No space left on device');
+  });
+});
+
 describe('services', () => {
   it('PO-19 a service that dies is started again, with a back-off that doubles up to its limit', async () => {
     await stage.warden({

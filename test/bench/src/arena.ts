@@ -33,6 +33,8 @@ export interface ArenaOptions {
   readonly poll?: boolean;
   /** The packet worker runs SCHED_FIFO. */
   readonly fifo?: boolean;
+  /** What the warden asks of the kernel about idle processors; absent: nothing. */
+  readonly cpuLatencyMs?: number;
   /** Packets per second of the class that flows. */
   readonly rate?: number;
   /** Longest time it may take. */
@@ -84,6 +86,7 @@ export async function inArena<T>(options: ArenaOptions): Promise<T> {
     budgets: { ...FULL_BUDGETS, restartMinMs: 5, restartMaxMs: 5 },
     rates: { ordinary: options.rate ?? 10 },
     portRates: {},
+    ...(options.cpuLatencyMs === undefined ? {} : { cpuLatencyMs: options.cpuLatencyMs }),
   });
   const [forwarder, ...forwarderWords] = forwarderCommand(settings);
   const text = wardenFile(

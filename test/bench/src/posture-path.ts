@@ -3,7 +3,7 @@
  * it the same primitive in bare C, and a gRPC call that does the same job. Must not judge correctness.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,8 @@ import type { Bench } from './bench.js';
 
 const SAMPLES = 20_000;
 const RECEIPTS = 500;
+/** Without the warden's request to the kernel: beside the row that has a goal, so fewer are enough. */
+const AS_IT_IS_SAMPLES = 5_000;
 /** More samples than this share set apart, and the run says nothing. */
 const APART_SHARE = 0.02;
 const floor = fileURLToPath(new URL('../build/floor', import.meta.url));
@@ -28,6 +30,17 @@ function floorSamples(samples: number, options: readonly string[]): number[] {
     .trim()
     .split('\n')
     .map(Number);
+}
+
+/** As the warden does with `cpu-latency = 0us`, for programs that no warden starts. */
+function withProcessorsReady<T>(run: () => T): T {
+  const request = openSync('/dev/cpu_dma_latency', 'w');
+  try {
+    writeSync(request, new Uint8Array(4));
+    return run();
+  } finally {
+    closeSync(request);
+  }
 }
 
 async function pathRows(
@@ -96,7 +109,13 @@ export const posturePath: Bench = async ({ samples = SAMPLES, progress }): Promi
   // Everything but the packet worker is on CPU 0, this process and all its children too.
   execFileSync('taskset', ['-apc', '0', String(process.pid)], { stdio: 'ignore' });
   progress('the floor: two C processes, same primitive');
-  const floorSleeping = rowOf('floor in C, sleeping', floorSamples(samples, []), 'us');
+  const floorSleeping = rowOf(
+    'floor in C, sleeping',
+    withProcessorsReady(() => floorSamples(samples, [])),
+    'us',
+  );
+  const fewer = Math.min(samples, AS_IT_IS_SAMPLES);
+  const floorAsItIs = rowOf('floor in C, sleeping, idle states as they are', floorSamples(fewer, []), 'us');
   const floorPolling = rowOf('floor in C, polling', floorSamples(samples, ['--poll']), 'us');
   progress('the same job over gRPC');
   const scratch = mkdtempSync(join(tmpdir(), 'kedge-bench-'));
@@ -111,7 +130,9 @@ export const posturePath: Bench = async ({ samples = SAMPLES, progress }): Promi
     rmSync(scratch, { recursive: true, force: true });
   }
   progress('idle, forwarder asleep between packets');
-  const idle = await pathRows('idle, sleeping', samples, {});
+  const idle = await pathRows('idle, sleeping', samples, { cpuLatencyMs: 0 });
+  progress('the same, and the processors’ idle states as the machine has them');
+  const asItIs = await pathRows('idle, sleeping, idle states as they are', fewer, {});
   progress('idle, forwarder polling');
   const polling = await pathRows('idle, polling', samples, { poll: true });
   progress('busy: every event loop full, collecting garbage');
@@ -125,6 +146,7 @@ export const posturePath: Bench = async ({ samples = SAMPLES, progress }): Promi
     return row;
   };
   const [idleAck, pollAck, busyAck] = [acknowledged(idle), acknowledged(polling), acknowledged(busy)];
+  const asItIsAck = acknowledged(asItIs);
   const goals: Goal[] = [
     goalOf('idle p50, sleeping forwarder, µs', 60, idleAck.p50),
     goalOf('idle p50, polling forwarder, µs', 2, pollAck.p50),
@@ -136,9 +158,13 @@ export const posturePath: Bench = async ({ samples = SAMPLES, progress }): Promi
   return {
     bench: 'posture-path',
     host,
-    rows: [...idle, ...polling, ...busy, floorSleeping, floorPolling, grpc, receipt],
+    rows: [...idle, ...asItIs, ...polling, ...busy, floorSleeping, floorAsItIs, floorPolling, grpc, receipt],
     ratios: {
       'idle sleeping p50 / floor in C, sleeping': ratio(idleAck.p50, floorSleeping.p50),
+      'idle sleeping p50 / floor in C, sleeping, idle states as they are': ratio(
+        asItIsAck.p50,
+        floorAsItIs.p50,
+      ),
       'idle polling p50 / floor in C, polling': ratio(pollAck.p50, floorPolling.p50),
       'gRPC p50 / idle sleeping p50': ratio(grpc.p50, idleAck.p50),
     },

@@ -120,6 +120,7 @@ export function wardenFile(settings: LabSettings, node: string): string {
     },
     silenceKill: millisOf(budgets.silenceKillMs),
     beatStale: millisOf(budgets.beatStaleMs),
+    ...(settings.cpuLatencyMs === undefined ? {} : { cpuLatency: millisOf(settings.cpuLatencyMs) }),
     dataplanes: [`dataplane-${DATAPLANE}`],
     owners: {
       posture: UIDS.coordinator,

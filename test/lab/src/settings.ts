@@ -50,6 +50,8 @@ export interface LabSettings {
   readonly rates: Readonly<Record<ClassName, number>>;
   /** What leaves towards a zone at most, in bits per second on the wire; the other ports have no rate. */
   readonly portRates: Readonly<Partial<Record<ZoneName, number>>>;
+  /** Idle states of processors that take longer to leave are not entered, milliseconds; absent: as the machine has it. */
+  readonly cpuLatencyMs?: number;
   /** The forwarder to run instead of the shipped one; tests plant a mutant here. */
   readonly forwarder?: string;
   /** Words that start a service instead of its own; benchmarks put others in a service's place. */
@@ -76,6 +78,7 @@ export function labSettings(given: {
   readonly budgets?: LabBudgets;
   readonly rates?: Partial<Record<ClassName, number>>;
   readonly portRates?: Partial<Record<ZoneName, number>>;
+  readonly cpuLatencyMs?: number;
   readonly forwarder?: string;
 }): LabSettings {
   const name = given.name ?? DEFAULT_NAME;
@@ -94,6 +97,7 @@ export function labSettings(given: {
       CLASS_NAMES.map((name) => [name, given.rates?.[name] ?? GENTLE_RATE]),
     ) as Record<ClassName, number>,
     portRates: given.portRates ?? DEFAULT_PORT_RATES,
+    ...(given.cpuLatencyMs === undefined ? {} : { cpuLatencyMs: given.cpuLatencyMs }),
     ...(given.forwarder === undefined ? {} : { forwarder: given.forwarder }),
   };
 }
