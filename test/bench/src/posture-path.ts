@@ -20,10 +20,10 @@ const RECEIPTS = 500;
 const AS_IT_IS_SAMPLES = 5_000;
 /** More samples than this share set apart, and the run says nothing. */
 const APART_SHARE = 0.02;
-const floor = fileURLToPath(new URL('../build/floor', import.meta.url));
+const floorProgram = fileURLToPath(new URL('../build/floor', import.meta.url));
 
 function floorSamples(samples: number, options: readonly string[]): number[] {
-  return execFileSync(floor, ['--samples', String(samples), ...options], {
+  return execFileSync(floorProgram, ['--samples', String(samples), ...options], {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
   })
@@ -33,13 +33,31 @@ function floorSamples(samples: number, options: readonly string[]): number[] {
 }
 
 /** As the warden does with `cpu-latency = 0us`, for programs that no warden starts. */
-function withProcessorsReady<T>(run: () => T): T {
+async function withProcessorsReady<T>(run: () => Promise<T>): Promise<T> {
   const request = openSync('/dev/cpu_dma_latency', 'w');
   try {
     writeSync(request, new Uint8Array(4));
-    return run();
+    return await run();
   } finally {
     closeSync(request);
+  }
+}
+
+/** What the path is measured against: the same primitive in C, the same job over gRPC. */
+async function peers(
+  samples: number,
+  progress: (line: string) => void,
+): Promise<{ readonly sleeping: Row; readonly polling: Row; readonly grpc: Row }> {
+  progress('the floor: two C processes, same primitive');
+  const sleeping = rowOf('floor in C, sleeping', floorSamples(samples, []), 'us');
+  const polling = rowOf('floor in C, polling', floorSamples(samples, ['--poll']), 'us');
+  progress('the same job over gRPC');
+  const scratch = mkdtempSync(join(tmpdir(), 'kedge-bench-'));
+  try {
+    const taken = await grpcSamples(join(scratch, 'apply.sock'), Math.min(samples, 5_000), 1);
+    return { sleeping, polling, grpc: rowOf('gRPC call: decided → seen', taken, 'us') };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
   }
 }
 
@@ -108,35 +126,19 @@ export const posturePath: Bench = async ({ samples = SAMPLES, progress }): Promi
   const host = hostOf();
   // Everything but the packet worker is on CPU 0, this process and all its children too.
   execFileSync('taskset', ['-apc', '0', String(process.pid)], { stdio: 'ignore' });
-  progress('the floor: two C processes, same primitive');
-  const floorSleeping = rowOf(
-    'floor in C, sleeping',
-    withProcessorsReady(() => floorSamples(samples, [])),
-    'us',
-  );
+  progress('processors’ idle states as the machine has them: the floor, and the path');
   const fewer = Math.min(samples, AS_IT_IS_SAMPLES);
   const floorAsItIs = rowOf('floor in C, sleeping, idle states as they are', floorSamples(fewer, []), 'us');
-  const floorPolling = rowOf('floor in C, polling', floorSamples(samples, ['--poll']), 'us');
-  progress('the same job over gRPC');
-  const scratch = mkdtempSync(join(tmpdir(), 'kedge-bench-'));
-  let grpc: Row;
-  try {
-    grpc = rowOf(
-      'gRPC call: decided → seen',
-      await grpcSamples(join(scratch, 'apply.sock'), Math.min(samples, 5_000), 1),
-      'us',
-    );
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
-  }
-  progress('idle, forwarder asleep between packets');
-  const idle = await pathRows('idle, sleeping', samples, { cpuLatencyMs: 0 });
-  progress('the same, and the processors’ idle states as the machine has them');
   const asItIs = await pathRows('idle, sleeping, idle states as they are', fewer, {});
+  // From here on as an appliance asks for it.
+  const floor = await withProcessorsReady(() => peers(samples, progress));
+  const ready = { cpuLatencyMs: 0 };
+  progress('idle, forwarder asleep between packets');
+  const idle = await pathRows('idle, sleeping', samples, ready);
   progress('idle, forwarder polling');
-  const polling = await pathRows('idle, polling', samples, { poll: true });
+  const polling = await pathRows('idle, polling', samples, { ...ready, poll: true });
   progress('busy: every event loop full, collecting garbage');
-  const busy = await pathRows('busy', samples, { busy: true, fifo: true });
+  const busy = await pathRows('busy', samples, { ...ready, busy: true, fifo: true });
   progress('receipt → decision of the coordinator');
   const receipt = await receiptRow(Math.min(samples, RECEIPTS));
 
@@ -158,15 +160,25 @@ export const posturePath: Bench = async ({ samples = SAMPLES, progress }): Promi
   return {
     bench: 'posture-path',
     host,
-    rows: [...idle, ...asItIs, ...polling, ...busy, floorSleeping, floorAsItIs, floorPolling, grpc, receipt],
+    rows: [
+      ...idle,
+      ...asItIs,
+      ...polling,
+      ...busy,
+      floor.sleeping,
+      floorAsItIs,
+      floor.polling,
+      floor.grpc,
+      receipt,
+    ],
     ratios: {
-      'idle sleeping p50 / floor in C, sleeping': ratio(idleAck.p50, floorSleeping.p50),
+      'idle sleeping p50 / floor in C, sleeping': ratio(idleAck.p50, floor.sleeping.p50),
       'idle sleeping p50 / floor in C, sleeping, idle states as they are': ratio(
         asItIsAck.p50,
         floorAsItIs.p50,
       ),
-      'idle polling p50 / floor in C, polling': ratio(pollAck.p50, floorPolling.p50),
-      'gRPC p50 / idle sleeping p50': ratio(grpc.p50, idleAck.p50),
+      'idle polling p50 / floor in C, polling': ratio(pollAck.p50, floor.polling.p50),
+      'gRPC p50 / idle sleeping p50': ratio(floor.grpc.p50, idleAck.p50),
     },
     goals,
   };
