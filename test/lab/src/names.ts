@@ -46,13 +46,15 @@ export interface Answering {
 /** Answers questions for the hosts over UDP, and over TLS says to whom it was spoken. */
 export async function answerNames(options: AnsweringOptions): Promise<Answering> {
   const hosts = new Set(options.hosts);
-  const addresses = new Map(
-    [[DNS_TYPES.a, options.ip4] as const, [DNS_TYPES.aaaa, options.ip6] as const].map(([type, text]) => {
-      const bytes = addressBytes(text);
-      if (bytes === undefined) throw new TypeError(`${text} is no address`);
-      return [type as number, bytes];
-    }),
-  );
+  const addresses = new Map<number, Uint8Array>();
+  for (const [type, text] of [
+    [DNS_TYPES.a, options.ip4],
+    [DNS_TYPES.aaaa, options.ip6],
+  ] as const) {
+    const bytes = addressBytes(text);
+    if (bytes === undefined) throw new TypeError(`${text} is no address`);
+    addresses.set(type, bytes);
+  }
   const dns = createSocket(options.address.includes(':') ? 'udp6' : 'udp4');
   dns.on('message', (message, { port, address }) => {
     const question = questionOf(message);
