@@ -241,8 +241,9 @@ ${examples('kedge lab up && kedge drill && kedge lab down', 'kedge drill --json'
     .addHelpText(
       'after',
       `
-Five zones in network namespaces, joined by the reference data plane, and four classes of traffic between
-them. Needs root. Everything lives in private namespaces under one init, and ends with it.
+Five zones in network namespaces, joined by the reference data plane, four classes of traffic between them, and
+a few conversations a second with hosts that have names: DNS questions, then TLS. Needs root. Everything lives in private
+namespaces under one init, and ends with it.
 ${examples('kedge lab up', 'kedge lab up --foreground', 'kedge lab up --name other')}\n${EXITS}`,
     )
     .action(act((actions, options: LabCommandOptions) => actions.labUpRun(options)));

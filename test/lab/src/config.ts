@@ -22,6 +22,7 @@ import {
   ip4Of,
   ip6Of,
   LOG,
+  NAMED,
   namespaceOf,
   OFFERED,
   portOf,
@@ -57,6 +58,21 @@ function trafficService(mode: 'send' | 'receive', zone: ZoneName, settings: LabS
     exec: [PROGRAMS.traffic, mode, '--control', trafficSocket(zone), ...flows],
     netns: namespaceOf(zone),
     output: `${LOG}/traffic-${zone}.log`,
+  };
+}
+
+/** One half of the conversations with names; the one that answers has ports below 1024. */
+function namesService(role: 'answer' | 'ask', node: string): WardenService {
+  const zone = role === 'answer' ? NAMED.to : NAMED.from;
+  return {
+    name: `names-${zone}`,
+    exec: [node, PROGRAMS.names, role],
+    environment: { PATH, NODE_ENV: 'production' },
+    uid: UIDS.names,
+    gid: GID,
+    ...(role === 'answer' ? { capabilities: ['CAP_NET_BIND_SERVICE'] } : {}),
+    netns: namespaceOf(zone),
+    output: `${LOG}/names-${zone}.log`,
   };
 }
 
@@ -176,6 +192,8 @@ export function wardenFile(settings: LabSettings, node: string): string {
       })),
       ...RECEIVING_ZONES.map((zone) => trafficService('receive', zone, settings)),
       ...SENDING_ZONES.map((zone) => trafficService('send', zone, settings)),
+      namesService('answer', node),
+      namesService('ask', node),
     ],
   });
 }

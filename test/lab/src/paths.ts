@@ -23,6 +23,7 @@ export const PROGRAMS = {
   overlay: at('apps/overlay/bundle/main.js'),
   underlay: at('apps/underlay/bundle/main.js'),
   prepare: at('test/lab/dist/prepare.js'),
+  names: at('test/lab/dist/names-program.js'),
   confine: at('libs/plugin-host/build/kedge-confine'),
   pluginRunner: at('libs/plugin-host/dist/child.js'),
 } as const;

@@ -18,8 +18,10 @@ import {
   BPF,
   ETC,
   GID,
+  IDENTITY,
   INDICATORS,
   LOG,
+  NAMED,
   OFFERED,
   RUN,
   SOCKET_DIRECTORIES,
@@ -58,6 +60,24 @@ function directories(): void {
   directory(LOG, 0o755);
   directory(ETC, 0o755);
   directory(TRAFFIC, 0o755);
+  directory(IDENTITY.directory, 0o755);
+}
+
+/** Who the hosts with names are: a certificate that signs itself and ends with the lab. */
+function certificate(): void {
+  execFileSync(
+    'openssl',
+    [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '365'],
+      ...['-subj', '/CN=hosts of the lab'],
+      ...['-addext', `subjectAltName=${NAMED.hosts.map((host) => `DNS:${host}`).join(',')}`],
+      ...['-keyout', IDENTITY.key, '-out', IDENTITY.certificate],
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  chmodSync(IDENTITY.certificate, 0o644);
+  chmodSync(IDENTITY.key, 0o400);
+  chownSync(IDENTITY.key, UIDS.names, GID);
 }
 
 /** What the sources of posture requests need; without BPF in the kernel the lab does without, and says so. */
@@ -122,6 +142,7 @@ function main(): void {
   directories();
   sources();
   files(settings);
+  certificate();
   ip([], wiring());
   for (const plan of [forwarderPlan(), ...zonePlans(), ...routePlans()]) lay(plan);
 }

@@ -59,6 +59,26 @@ export const CLASSES = [
 export type ClassName = (typeof CLASSES)[number]['name'];
 export const CLASS_NAMES: readonly ClassName[] = CLASSES.map(({ name }) => name);
 
+interface NamedTraffic {
+  readonly from: ZoneName;
+  readonly to: ZoneName;
+  readonly dnsPort: number;
+  readonly tlsPort: number;
+  readonly hosts: readonly string[];
+}
+
+/**
+ * Conversations with names, a few a second: DNS questions over UDP, then TLS with the host that was asked for. Nobody
+ * counts them where they arrive. No entry of the default accords names them: they go as their zone pair does.
+ */
+export const NAMED = {
+  from: 'branch',
+  to: 'uplink',
+  dnsPort: 53,
+  tlsPort: 443,
+  hosts: ['mail.kedge.example', 'news.kedge.example', 'shop.kedge.example', 'www.kedge.example'],
+} as const satisfies NamedTraffic;
+
 /** Fixed numeric users; no account needs to exist. */
 export const UIDS = {
   coordinator: 64701,
@@ -66,6 +86,7 @@ export const UIDS = {
   dataplane: 64703,
   overlay: 64704,
   underlay: 64705,
+  names: 64706,
 } as const;
 export const GID = 64700;
 
@@ -81,6 +102,12 @@ export const ACCORDS = `${RUN}/accords`;
 /** The accords that the lab starts with, and that `kedge accords reload` reads. */
 export const OFFERED = { accords: `${ETC}/accords.json`, zones: `${ETC}/zones.json` } as const;
 export const TRAFFIC = `${RUN}/traffic`;
+/** The certificate of the hosts that have names, made when the lab starts, and its key. */
+export const IDENTITY = {
+  directory: `${RUN}/identity`,
+  certificate: `${RUN}/identity/certificate.pem`,
+  key: `${RUN}/identity/key.pem`,
+} as const;
 /** The BPF file system of the lab, with the two posture maps. */
 export const BPF = `${RUN}/bpf`;
 /** Watched by the posture source indicator-file; a person may append to it. */
