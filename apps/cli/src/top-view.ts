@@ -466,7 +466,14 @@ function namesPanel({ names }: Top, width: number): Panel {
       ),
     };
   const wide = width >= 56;
-  const lines = names.value.latest.map(({ application, name, fromZone, toZone, verdict }): Line => [
+  // Where there is no room for zones, both directions of a conversation would be the same line twice.
+  const shown = new Map(
+    names.value.latest.map((seen, i) => [
+      wide ? i : JSON.stringify([seen.application, seen.name, seen.verdict]),
+      seen,
+    ]),
+  );
+  const lines = [...shown.values()].map(({ application, name, fromZone, toZone, verdict }): Line => [
     verdictSpan(verdict),
     span(` ${cell(application, 5)}`, 'dim'),
     // The end of a name says whose it is.

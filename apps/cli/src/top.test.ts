@@ -546,6 +546,18 @@ describe('the screen', () => {
     `);
   });
 
+  it('names both directions of a conversation on one line where there is no room for zones', () => {
+    const there = flow({ name: 'news.example.com', fromZone: 'branch', toZone: 'uplink' });
+    const back = flow({ name: 'news.example.com', fromZone: 'uplink', toZone: 'branch' });
+    const names = { seen: true, value: namesAfter(NO_NAMES, { lost: 0n, flows: [there, back] }) } as const;
+    const linesAt = (columns: number) =>
+      screenOf(after({ ...before, names }, { ...now, names }), { ...LOOK, columns, rows: 40 }).filter(
+        (line) => line.includes('news.example.com'),
+      );
+    expect(linesAt(80)).toHaveLength(1);
+    expect(linesAt(120)).toHaveLength(2);
+  });
+
   it('has more of it at 120 by 40', () => {
     expect(screenOf(after(before, now), { ...LOOK, columns: 120, rows: 40 })).toMatchInlineSnapshot(`
       [
