@@ -42,7 +42,7 @@ describe('a second verifier', () => {
   const verified = (...kept: string[]): { status: number | null; stderr: string } =>
     spawnSync('python3', [VERIFIER, 'log', directory, log.text, ...kept], { encoding: 'utf8' });
 
-  it('LE-2 says the same about random trees, logs, notes and texts, and so about every tampering', async () => {
+  it('LE-2, LE-3 says the same about random trees, logs, notes, texts and sessions, and finds every tampering', async () => {
     const { different, missed, trees, tamperings } = await agreement(300, 7);
     expect(different).toEqual([]);
     expect(missed).toEqual([]);

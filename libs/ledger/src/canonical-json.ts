@@ -8,6 +8,8 @@ import { KedgeError } from '@kedge/units';
 export const JSON_LEVELS_MAX = 64;
 
 const LONE_SURROGATE = /\p{Cs}/u;
+/** What nearly all strings are: ASCII of which nothing is escaped. */
+const PLAIN = /^[ !#-[\]-~]*$/;
 
 /**
  * The canonical text of a value: null, booleans, finite numbers, well-formed strings, dense arrays and plain objects
@@ -51,8 +53,8 @@ function textOf(value: unknown, level: number): string {
       return stringText(value);
     case 'number':
       if (!Number.isFinite(value)) throw wrongValue(`the number ${value}`);
-      // ECMAScript's shortest form is what RFC 8785 asks for; JSON.stringify writes -0 as 0, as it has to be.
-      return JSON.stringify(value);
+      // ECMAScript's shortest form is what RFC 8785 asks for; it has no sign for -0, as it has to be.
+      return String(value);
     case 'boolean':
       return value ? 'true' : 'false';
     case 'object':
@@ -67,6 +69,7 @@ function textOf(value: unknown, level: number): string {
 }
 
 function stringText(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
   if (LONE_SURROGATE.test(text)) throw wrongValue('a string with half a character');
   return JSON.stringify(text);
 }

@@ -20,15 +20,18 @@ export const MAX_RECORD_BYTES = 60 * 1024;
  */
 export function encodeRecord(record: unknown): { readonly record: LedgerRecord; readonly bytes: Buffer } {
   const checked = checkedRecord(record);
-  let text: string;
+  const bytes = recordBytes(checked);
+  if (bytes.length > MAX_RECORD_BYTES) throw invalidRecord('', `at most ${MAX_RECORD_BYTES} bytes`);
+  return { record: checked, bytes };
+}
+
+/** The canonical bytes of a record that was checked. @throws KedgeError `LEDGER_RECORD_INVALID`. */
+export function recordBytes(record: unknown): Buffer {
   try {
-    text = canonicalJson(checked);
+    return Buffer.from(canonicalJson(record), 'utf8');
   } catch (error) {
     throw invalidRecord('', 'values with a canonical form', error);
   }
-  const bytes = Buffer.from(text, 'utf8');
-  if (bytes.length > MAX_RECORD_BYTES) throw invalidRecord('', `at most ${MAX_RECORD_BYTES} bytes`);
-  return { record: checked, bytes };
 }
 
 /**

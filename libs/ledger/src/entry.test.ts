@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest';
 
 import { MAX_RECORD_BYTES } from './canonical.js';
 import { canonicalJson } from './canonical-json.js';
-import { openEntry, pseudonymised, sealEntry, subjectKeyId } from './entry.js';
+import { openEntry, pseudonymised, sealEntry, type SubjectKey, subjectKeyOf } from './entry.js';
 import { leafHash } from './merkle-tree.js';
 import { isInSample, isRecorded, isRightlyRecorded } from './sampling.js';
 
@@ -56,15 +56,16 @@ const transit = (session: string, more: Partial<SessionTransit> = {}): SessionTr
 
 /** Keys by subject, made from its name so that every run has the same ones. */
 class Keys {
-  readonly #bySubject = new Map<string, Buffer>();
+  readonly #bySubject = new Map<string, SubjectKey>();
 
-  readonly of = (subject: string): Buffer => {
-    const key = this.#bySubject.get(subject) ?? createHash('sha256').update(`test ${subject}`).digest();
+  readonly of = (subject: string): SubjectKey => {
+    const bytes = createHash('sha256').update(`test ${subject}`).digest();
+    const key = this.#bySubject.get(subject) ?? subjectKeyOf(bytes);
     this.#bySubject.set(subject, key);
     return key;
   };
-  readonly by = (id: string): Buffer | undefined =>
-    [...this.#bySubject.values()].find((key) => subjectKeyId(key) === id);
+  readonly by = (id: string): SubjectKey | undefined =>
+    [...this.#bySubject.values()].find((key) => key.id === id);
 
   destroy(subject: string): void {
     this.#bySubject.delete(subject);
@@ -84,7 +85,7 @@ describe('entries', () => {
         expect(openEntry(entry, keys.by)).toEqual({
           record,
           erased: [],
-          keys: principal === '' ? [] : [subjectKeyId(keys.of(principal))],
+          keys: principal === '' ? [] : [keys.of(principal).id],
         });
         if (principal.length > 8) expect(entry.includes(principal)).toBe(false);
         if (principal !== '' && reason.length > 8) expect(entry.includes(reason)).toBe(false);
@@ -102,7 +103,7 @@ describe('entries', () => {
     );
     const entries = given.map((record) => sealEntry(record, keys.of));
     const leaves = entries.map(leafHash);
-    const id = subjectKeyId(keys.of('user:ada'));
+    const id = keys.of('user:ada').id;
     keys.destroy('user:ada');
     const opened = entries.map((entry) => openEntry(entry, keys.by));
     expect(entries.map(leafHash)).toEqual(leaves);
@@ -122,7 +123,7 @@ describe('entries', () => {
       const record = pseudonymised(entry);
       return record.schema === 'kedge.posture-transition/1' ? record.source.principal : undefined;
     };
-    expect(pseudonym(ada)).toBe(`subject:${subjectKeyId(keys.of('user:ada'))}`);
+    expect(pseudonym(ada)).toBe(`subject:${keys.of('user:ada').id}`);
     expect(pseudonym(again)).toBe(pseudonym(ada));
     expect(pseudonym(bob)).not.toBe(pseudonym(ada));
     expect(canonicalJson(pseudonymised(ada ?? Buffer.alloc(0)))).not.toMatch(/ada|drill/);
@@ -147,6 +148,7 @@ describe('entries', () => {
       expect(() => openEntry(Buffer.from(each), keys.by), each).toThrow(code('LEDGER_SEAL_BROKEN'));
     }
     expect(() => openEntry(entry, () => keys.of('user:bob'))).toThrow(code('LEDGER_SEAL_BROKEN'));
+    expect(() => subjectKeyOf(Buffer.alloc(31))).toThrow(RangeError);
   });
 
   it('LE-1 nothing passes for an entry but canonical bytes of a record of a known schema', () => {

@@ -10,9 +10,9 @@
  */
 import { type LedgerRecord, PERSONAL_FIELDS, type PersonalField, RECORD_SCHEMAS } from '@kedge/contracts';
 import { KedgeError } from '@kedge/units';
-import { createCipheriv, createDecipheriv, createHmac, hash } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 
-import { checkedRecord, encodeRecord, invalidRecord } from './canonical.js';
+import { checkedRecord, invalidRecord, recordBytes } from './canonical.js';
 import { canonicalJson, parseCanonicalJson } from './canonical-json.js';
 import { MAX_ENTRY_BYTES } from './tiles.js';
 
@@ -22,10 +22,20 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const PADDING = 32;
 
-/** Gives the key of a subject: 32 random bytes, the same ones as long as it is not destroyed. */
-export type KeyOfSubject = (subject: string) => Uint8Array;
+/**
+ * The key of a subject, made ready for its uses. Who destroys the 32 bytes that it came from lets go of this as well.
+ */
+export interface SubjectKey {
+  /** Made from the key alone, so that it tells nothing of the subject once the key is gone. */
+  readonly id: string;
+  readonly sealing: KeyObject;
+  readonly nonces: KeyObject;
+}
+
+/** Gives the key of a subject, the same one as long as it is not destroyed. */
+export type KeyOfSubject = (subject: string) => SubjectKey;
 /** Gives the key with an id; undefined where it was destroyed, or never was here. */
-export type KeyById = (id: string) => Uint8Array | undefined;
+export type KeyById = (id: string) => SubjectKey | undefined;
 
 /** A record that came out of the ledger. */
 export interface OpenedEntry {
@@ -37,14 +47,23 @@ export interface OpenedEntry {
   readonly keys: readonly string[];
 }
 
-interface Sealed {
-  readonly data: string;
-  readonly key: string;
-}
-
-/** The id of a subject's key: of the key alone, so that it tells nothing of the subject once the key is gone. */
-export function subjectKeyId(key: Uint8Array): string {
-  return createHmac('sha256', key).update('kedge subject key id 1').digest('hex').slice(0, 16);
+/**
+ * Makes a key ready.
+ *
+ * @param bytes 32 random ones; stay the caller's.
+ * @throws RangeError for another number of bytes.
+ */
+export function subjectKeyOf(bytes: Uint8Array): SubjectKey {
+  if (bytes.length !== SUBJECT_KEY_BYTES)
+    throw new RangeError(`a subject's key has ${SUBJECT_KEY_BYTES} bytes`);
+  // One key for each use, so that none says anything of another.
+  const derived = (use: string): Buffer =>
+    createHmac('sha256', bytes).update(`kedge subject ${use} 1`).digest();
+  return {
+    id: derived('key id').toString('hex').slice(0, 16),
+    sealing: createSecretKey(derived('seal')),
+    nonces: createSecretKey(derived('nonce')),
+  };
 }
 
 /**
@@ -53,16 +72,16 @@ export function subjectKeyId(key: Uint8Array): string {
  * @throws KedgeError `LEDGER_RECORD_INVALID`, naming the field.
  */
 export function sealEntry(given: unknown, keyOf: KeyOfSubject): Buffer {
-  const { record } = encodeRecord(given);
-  const entry = structuredClone(record) as unknown as Record<string, unknown>;
-  for (const field of PERSONAL_FIELDS[record.schema]) {
-    const value = textAt(record, field.path);
-    const subject = textAt(record, field.subject);
-    if (value === '' || subject === '') continue;
-    const sealed = seal(value, keyOf(subject), placeOf(record, field));
-    put(entry, field.path, { sealed: { data: sealed.data, key: sealed.key } });
-  }
-  const bytes = Buffer.from(canonicalJson(entry), 'utf8');
+  const record = checkedRecord(given);
+  const fields = PERSONAL_FIELDS[record.schema].filter(
+    ({ path, subject }) => textAt(record, path) !== '' && textAt(record, subject) !== '',
+  );
+  const entry = fields.reduce<unknown>((at, field) => {
+    const key = keyOf(textAt(record, field.subject));
+    const data = sealed(textAt(record, field.path), key, placeOf(record, field));
+    return withAt(at, field.path, { sealed: { data, key: key.id } });
+  }, record);
+  const bytes = recordBytes(entry);
   if (bytes.length > MAX_ENTRY_BYTES) throw invalidRecord('', `an entry of at most ${MAX_ENTRY_BYTES} bytes`);
   return bytes;
 }
@@ -73,16 +92,18 @@ export function sealEntry(given: unknown, keyOf: KeyOfSubject): Buffer {
  * @throws KedgeError `LEDGER_RECORD_INVALID`, `LEDGER_SEAL_BROKEN` (a field does not open with the key that it names).
  */
 export function openEntry(bytes: Uint8Array, keyBy: KeyById): OpenedEntry {
-  const { entry, head, sealed } = entryOf(bytes);
+  const { entry, head, fields } = partsOf(bytes);
   const erased: (readonly string[])[] = [];
-  for (const [field, { data, key: id }] of sealed) {
+  let opened: unknown = entry;
+  for (const [field, { data, key: id }] of fields) {
     const key = keyBy(id);
-    const value = key === undefined ? undefined : unseal(data, key, placeOf(head, field));
-    if (key !== undefined && (value === undefined || subjectKeyId(key) !== id)) throw broken(field);
-    if (value === undefined) erased.push(field.path);
-    put(entry, field.path, value ?? '');
+    if (key === undefined) erased.push(field.path);
+    const value = key === undefined ? '' : unsealed(data, key, placeOf(head, field));
+    if (value === undefined) throw broken(field);
+    opened = withAt(opened, field.path, value);
   }
-  return { record: checkedRecord(entry), erased, keys: keysOf(sealed) };
+  const keys = [...new Set([...fields.values()].map(({ key }) => key))];
+  return { record: checkedRecord(opened), erased, keys };
 }
 
 /**
@@ -92,16 +113,24 @@ export function openEntry(bytes: Uint8Array, keyBy: KeyById): OpenedEntry {
  * @throws KedgeError `LEDGER_RECORD_INVALID`
  */
 export function pseudonymised(bytes: Uint8Array): LedgerRecord {
-  const { entry, sealed } = entryOf(bytes);
-  for (const [{ path }, { key }] of sealed) put(entry, path, `subject:${key}`);
-  return checkedRecord(entry);
+  const { entry, fields } = partsOf(bytes);
+  return checkedRecord(
+    [...fields].reduce<unknown>((at, [{ path }, { key }]) => withAt(at, path, `subject:${key}`), entry),
+  );
 }
 
-/** An entry taken apart and checked, its sealed fields being empty. */
-function entryOf(bytes: Uint8Array): {
-  readonly entry: Record<string, unknown>;
-  readonly head: Pick<LedgerRecord, 'schema' | 'id'>;
-  readonly sealed: ReadonlyMap<PersonalField, Sealed>;
+interface Sealed {
+  readonly data: string;
+  readonly key: string;
+}
+
+type Head = Pick<LedgerRecord, 'schema' | 'id'>;
+
+/** An entry taken apart; what is not sealed is not checked yet. */
+function partsOf(bytes: Uint8Array): {
+  readonly entry: Readonly<Record<string, unknown>>;
+  readonly head: Head;
+  readonly fields: ReadonlyMap<PersonalField, Sealed>;
 } {
   if (bytes.length > MAX_ENTRY_BYTES) throw invalidRecord('', `an entry of at most ${MAX_ENTRY_BYTES} bytes`);
   let entry: unknown;
@@ -110,20 +139,18 @@ function entryOf(bytes: Uint8Array): {
   } catch (error) {
     throw invalidRecord('', 'canonical JSON', error);
   }
-  const schema = RECORD_SCHEMAS.find((name) => isObject(entry) && entry['schema'] === name);
-  if (schema === undefined || !isObject(entry)) throw invalidRecord('schema', 'a schema of records');
-  const sealed = new Map<PersonalField, Sealed>();
+  if (!isObject(entry)) throw invalidRecord('', 'a record');
+  const schema = RECORD_SCHEMAS.find((name) => entry['schema'] === name);
+  if (schema === undefined) throw invalidRecord('schema', 'a schema of records');
+  const fields = new Map<PersonalField, Sealed>();
   for (const field of PERSONAL_FIELDS[schema]) {
     const value = valueAt(entry, field.path);
-    if (!isObject(value)) continue;
-    sealed.set(field, sealedOf(value, field));
-    put(entry, field.path, '');
+    if (isObject(value)) fields.set(field, sealedOf(value, field));
   }
-  const { id } = checkedRecord(entry);
-  return { entry, head: { schema, id }, sealed };
+  return { entry, head: { schema, id: textAt(entry, ['id']) }, fields };
 }
 
-function sealedOf(value: Record<string, unknown>, { path }: PersonalField): Sealed {
+function sealedOf(value: Readonly<Record<string, unknown>>, { path }: PersonalField): Sealed {
   const inner = value['sealed'];
   if (Object.keys(value).length === 1 && isObject(inner) && Object.keys(inner).length === 2) {
     const { data, key } = inner;
@@ -133,27 +160,22 @@ function sealedOf(value: Record<string, unknown>, { path }: PersonalField): Seal
   throw invalidRecord(path.join('.'), 'a sealed field');
 }
 
-function seal(value: string, key: Uint8Array, place: Buffer): Sealed {
+function sealed(value: string, { sealing, nonces }: SubjectKey, place: string): string {
   const text = Buffer.from(value, 'utf8');
   const plain = Buffer.alloc(Math.ceil((2 + text.length) / PADDING) * PADDING);
   plain.writeUInt16BE(text.length, 0);
   plain.set(text, 2);
-  const nonce = createHmac('sha256', derived(key, 'nonce'))
-    .update(place)
-    .update(plain)
-    .digest()
-    .subarray(0, NONCE_BYTES);
-  const cipher = createCipheriv('aes-256-gcm', derived(key, 'seal'), nonce).setAAD(place);
-  const data = Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
-  return { data: data.toString('base64'), key: subjectKeyId(key) };
+  const nonce = createHmac('sha256', nonces).update(place).update(plain).digest().subarray(0, NONCE_BYTES);
+  const cipher = createCipheriv('aes-256-gcm', sealing, nonce).setAAD(Buffer.from(place));
+  return Buffer.concat([nonce, cipher.update(plain), cipher.final(), cipher.getAuthTag()]).toString('base64');
 }
 
 /** Undefined where it was not sealed with this key for this place. */
-function unseal(data: string, key: Uint8Array, place: Buffer): string | undefined {
+function unsealed(data: string, { sealing }: SubjectKey, place: string): string | undefined {
   const bytes = Buffer.from(data, 'base64');
   if (bytes.length < NONCE_BYTES + PADDING + TAG_BYTES) return undefined;
-  const decipher = createDecipheriv('aes-256-gcm', derived(key, 'seal'), bytes.subarray(0, NONCE_BYTES));
-  decipher.setAAD(place).setAuthTag(bytes.subarray(-TAG_BYTES));
+  const decipher = createDecipheriv('aes-256-gcm', sealing, bytes.subarray(0, NONCE_BYTES));
+  decipher.setAAD(Buffer.from(place)).setAuthTag(bytes.subarray(-TAG_BYTES));
   let plain: Buffer;
   try {
     plain = Buffer.concat([decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
@@ -164,23 +186,12 @@ function unseal(data: string, key: Uint8Array, place: Buffer): string | undefine
   return end <= plain.length ? plain.toString('utf8', 2, end) : undefined;
 }
 
-/** One key for each use. */
-function derived(key: Uint8Array, use: 'nonce' | 'seal'): Buffer {
-  if (key.length !== SUBJECT_KEY_BYTES)
-    throw new RangeError(`a subject's key has ${SUBJECT_KEY_BYTES} bytes`);
-  return createHmac('sha256', key).update(`kedge subject ${use} 1`).digest();
-}
-
 /** What a sealed field is bound to: it opens nowhere else. */
-function placeOf({ schema, id }: Pick<LedgerRecord, 'schema' | 'id'>, { path }: PersonalField): Buffer {
-  return hash('sha256', canonicalJson([schema, id, path]), 'buffer');
+function placeOf({ schema, id }: Head, { path }: PersonalField): string {
+  return canonicalJson([schema, id, path]);
 }
 
-function keysOf(sealed: ReadonlyMap<PersonalField, Sealed>): readonly string[] {
-  return [...new Set([...sealed.values()].map(({ key }) => key))];
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -193,10 +204,10 @@ function textAt(value: unknown, path: readonly string[]): string {
   return typeof text === 'string' ? text : '';
 }
 
-function put(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
-  const name = path.at(-1);
-  const parent = valueAt(target, path.slice(0, -1));
-  if (name !== undefined && isObject(parent)) parent[name] = value;
+/** A copy with another value at a path; what does not lie on it is shared. */
+function withAt(target: unknown, [name, ...rest]: readonly string[], value: unknown): unknown {
+  if (name === undefined) return value;
+  return isObject(target) ? { ...target, [name]: withAt(target[name], rest, value) } : target;
 }
 
 function broken({ path }: PersonalField): KedgeError {

@@ -22,7 +22,8 @@ export {
   pseudonymised,
   sealEntry,
   SUBJECT_KEY_BYTES,
-  subjectKeyId,
+  type SubjectKey,
+  subjectKeyOf,
 } from './entry.js';
 export { checkLog, type LogCheck, type LogFault, type LogVerdict } from './log-check.js';
 export {
