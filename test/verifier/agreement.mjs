@@ -23,12 +23,15 @@ import {
   openCheckpoint,
   openNote,
   parseCanonicalJson,
+  placeAt,
   rootOf,
   signCheckpoint,
   signerOf,
   signNote,
+  TILE_WIDTH,
   TiledLog,
   tilePath,
+  tilesOf,
   verifierOf,
 } from '@kedge/ledger';
 
@@ -180,10 +183,10 @@ function logCase(chance) {
     }
     if (at < size) tiles.append(Buffer.concat([Buffer.from(`${at} `), chance.bytes(20)]));
   }
-  // Partial tiles of the older size may lie there or not; nothing reads them.
-  const needed = Object.keys(files).filter((path) => !path.includes('.p/') || path === 'checkpoint');
+  const whole = { ...files };
+  const needed = pathsOf(size);
   const change = () => {
-    const path = chance.of(needed.length > 0 ? needed : Object.keys(files));
+    const path = chance.of(needed);
     const what = chance.below(4);
     const bytes = Buffer.from(files[path], 'hex');
     if (what === 0) return { [path]: null };
@@ -195,7 +198,12 @@ function logCase(chance) {
   const changes = [{}, ...Array.from({ length: 8 }, change)];
   const keys = { log: verifierOf(log.text), witnesses: [verifierOf(witness.text)] };
   const kept = chance.below(4) === 0 ? [keptNote, older] : [keptNote];
-  const verdicts = changes.map((each) => isWhole({ ...files, ...each }, keys, kept));
+  // What retention took before the changes.
+  const keptFrom = chance.below(3) === 0 ? chance.below(size + 1) : 0;
+  for (let index = 0; (index + 1) * TILE_WIDTH <= keptFrom; index++) {
+    if (chance.below(2) === 0) files[tilePath({ level: 'entries', index, width: TILE_WIDTH })] = null;
+  }
+  const verdicts = changes.map((each) => isWhole({ ...files, ...each }, keys, kept, keptFrom));
   const places = Array.from({ length: 5 }, () => [
     chance.of(['entries', 0, 7, 63]),
     chance.of([chance.below(1_000), chance.below(10_000_000), 2 ** 45 + chance.below(1_000)]),
@@ -209,28 +217,41 @@ function logCase(chance) {
       files,
       changes,
       kept: kept.map(hex),
+      keptFrom,
       places,
     },
     answer: {
       verdicts,
       paths: places.map(([level, index, width]) => tilePath({ level, index, width })),
     },
-    isRight: ({ verdicts: [whole, ...others] }) =>
-      whole === (kept.length === 1) &&
-      others.every((verdict, at) => !verdict || isHarmless(changes[at + 1], files)),
+    isRight: ({ verdicts: [one, ...others] }) =>
+      one === (kept.length === 1) &&
+      others.every((verdict, at) => !verdict || isHarmless(changes[at + 1], whole, keptFrom)),
     trees: 1,
     tamperings: changes.length - 1,
   };
 }
 
-/** A file for which the same bytes were put, or that nothing of this size reads. */
-function isHarmless(change, files) {
-  return Object.entries(change).every(
-    ([path, bytes]) => bytes === files[path] || path.includes('.p/') || path === 'checkpoint',
-  );
+/** All that a log of a size has to have. */
+function pathsOf(size) {
+  const tiles = [...tilesOf(size)];
+  const bundles = tiles.filter(({ level }) => level === 0).map((tile) => ({ ...tile, level: 'entries' }));
+  return ['checkpoint', ...[...tiles, ...bundles].map(tilePath)];
 }
 
-function isWhole(files, { log, witnesses }, kept) {
+/** The same bytes as before, another signature under the same checkpoint, or a bundle that retention may take. */
+function isHarmless(change, whole, keptFrom) {
+  return Object.entries(change).every(([path, bytes]) => {
+    if (bytes === whole[path]) return true;
+    if (path === 'checkpoint') return bytes !== null && textOf(bytes) === textOf(whole[path]);
+    const { level, index, width } = placeAt(path);
+    return bytes === null && level === 'entries' && index * TILE_WIDTH + width <= keptFrom;
+  });
+}
+
+const textOf = (note) => Buffer.from(note, 'hex').toString('utf8').split('\n\n')[0];
+
+function isWhole(files, { log, witnesses }, kept, keptFrom) {
   const read = (path) =>
     files[path] === undefined || files[path] === null ? undefined : Buffer.from(files[path], 'hex');
   const note = read('checkpoint');
@@ -238,7 +259,13 @@ function isWhole(files, { log, witnesses }, kept) {
   let faults;
   const isSigned = holds(() => {
     const { size, root } = openCheckpoint(note, log, witnesses);
-    ({ faults } = checkLog({ size, root, read, kept: kept.map((each) => openCheckpoint(each, log)) }));
+    ({ faults } = checkLog({
+      size,
+      root,
+      read,
+      keptFrom,
+      kept: kept.map((each) => openCheckpoint(each, log)),
+    }));
   });
   return isSigned && faults.length === 0;
 }

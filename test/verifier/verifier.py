@@ -4,7 +4,7 @@ signed-note, tlog-checkpoint, tlog-cosignature and tlog-tiles, in Python's stand
 these specifications and not against the first one.
 It must not import anything of Kedge, nor share a table, a vector or a line of code with it.
 
-    python3 verifier.py log DIRECTORY KEY [CHECKPOINT-KEPT-ELSEWHERE ...]
+    python3 verifier.py log DIRECTORY KEY [--kept-from ENTRY] [CHECKPOINT-KEPT-ELSEWHERE ...]
     python3 verifier.py cases        answers cases, one JSON object a line, as test/verifier/agreement.mjs puts them
 
 The first exits 0 when the log is whole and 7 when it is not. Personal fields stay sealed: that they are bound to their
@@ -13,6 +13,7 @@ records is seen by their hashes; AES is not in the standard library and is not n
 
 import base64
 import binascii
+import functools
 import hashlib
 import json
 import os
@@ -342,6 +343,10 @@ def part(read, level, index, width):
     raise Refused(f"{tile_path(level, index, width)} is missing")
 
 
+def is_gone(read, level, index, width):
+    return all(read(tile_path(level, index, each)) is None for each in (width, 256))
+
+
 def entries_of(data, count):
     entries, at = [], 0
     while at < len(data):
@@ -357,18 +362,26 @@ def entries_of(data, count):
     return entries
 
 
-def check_log(read, log, witnesses=(), kept=()):
-    """Raises Refused unless every file of a log is what its checkpoint, and those kept elsewhere, stand for."""
+def check_log(read, log, witnesses=(), kept=(), kept_from=0):
+    """
+    The number of entries, unless a file of a log is not what its checkpoint, and those kept elsewhere, stand for.
+    Bundles that end at or below kept_from may be gone; their hashes then stand for them.
+    """
     note = read("checkpoint")
     if note is None:
         raise Refused("checkpoint is missing")
     size, root, _ = open_checkpoint(note, log, witnesses)
-    entries = []
+    leaves = []
     for index in range((size + 255) // 256):
         width = min(256, size - index * 256)
-        data, found = part(read, "entries", index, width)
-        entries += entries_of(data, found)[:width]
-    leaves = [leaf_hash(each) for each in entries]
+        if index * 256 + width <= kept_from and is_gone(read, "entries", index, width):
+            data, found = part(read, 0, index, width)
+            if len(data) != found * 32:
+                raise Refused("tile")
+            leaves += [data[at * 32 : at * 32 + 32] for at in range(width)]
+        else:
+            data, found = part(read, "entries", index, width)
+            leaves += [leaf_hash(each) for each in entries_of(data, found)[:width]]
     tree = Tree(leaves)
     if tree.mth(0, size) != root:
         raise Refused("another root")
@@ -391,7 +404,7 @@ def check_log(read, log, witnesses=(), kept=()):
             raise Refused("older than a checkpoint that was kept elsewhere")
         if tree.mth(0, old_size) != old_root:
             raise Refused("another history than a checkpoint that was kept elsewhere")
-    return entries
+    return size
 
 
 # --- RFC 8785 ---------------------------------------------------------------------------------------------------
@@ -540,16 +553,16 @@ def answer_log(case):
             found = files.get(path)
             return None if found is None else bytes.fromhex(found)
 
-        kept = from_hex(case["kept"])
-        verdicts.append(holds(lambda read=read, kept=kept: check_log(read, log, witnesses, kept)))
+        check = functools.partial(check_log, read, log, witnesses, from_hex(case["kept"]), case["keptFrom"])
+        verdicts.append(holds(check))
     return {"verdicts": verdicts, "paths": [tile_path(*each) for each in case["places"]]}
 
 
 def answer_note(case):
     keys = [Key(each) for each in case["keys"]]
     return {
-        "notes": [holds(lambda each=each: open_note(each, keys)) for each in from_hex(case["notes"])],
-        "texts": [holds(lambda each=each: Key(each)) for each in case["texts"]],
+        "notes": [holds(functools.partial(open_note, each, keys)) for each in from_hex(case["notes"])],
+        "texts": [holds(functools.partial(Key, each)) for each in case["texts"]],
     }
 
 
@@ -578,7 +591,7 @@ def answer_cases():
     return 0
 
 
-def check_directory(directory, key, kept):
+def check_directory(directory, key, kept, kept_from):
     def read(path):
         try:
             with open(os.path.join(directory, path), "rb") as file:
@@ -591,11 +604,11 @@ def check_directory(directory, key, kept):
             return file.read()
 
     try:
-        entries = check_log(read, Key(key), (), [content(each) for each in kept])
+        entries = check_log(read, Key(key), (), [content(each) for each in kept], kept_from)
     except Refused as error:
         print(f"the log is not whole: {error}", file=sys.stderr)
         return 7
-    print(f"{len(entries)} entries, whole")
+    print(f"{entries} entries, whole")
     return 0
 
 
@@ -603,8 +616,14 @@ def main(arguments):
     if arguments == ["cases"]:
         return answer_cases()
     if len(arguments) >= 3 and arguments[0] == "log":
-        return check_directory(arguments[1], arguments[2], arguments[3:])
-    print("usage: verifier.py log DIRECTORY KEY [CHECKPOINT ...] | verifier.py cases", file=sys.stderr)
+        directory, key, *kept = arguments[1:]
+        kept_from = "0"
+        if len(kept) >= 2 and kept[0] == "--kept-from":
+            kept_from, kept = kept[1], kept[2:]
+        if kept_from.isdecimal():
+            return check_directory(directory, key, kept, int(kept_from))
+    usage = "usage: verifier.py log DIRECTORY KEY [--kept-from ENTRY] [CHECKPOINT ...] | verifier.py cases"
+    print(usage, file=sys.stderr)
     return 2
 
 

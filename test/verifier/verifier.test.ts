@@ -60,6 +60,14 @@ describe('a second verifier', () => {
     const bytes = readFileSync(bundle);
     writeFileSync(bundle, bytes.with(40, (bytes[40] ?? 0) ^ 1));
     expect(verified()).toMatchObject({ status: 7, stderr: 'the log is not whole: another root\n' });
+    write(700);
+    rmSync(join(directory, 'tile/entries/000'));
+    expect(verified()).toMatchObject({
+      status: 7,
+      stderr: 'the log is not whole: tile/entries/000 is missing\n',
+    });
+    expect(verified('--kept-from', '255')).toMatchObject({ status: 7 });
+    expect(verified('--kept-from', '256')).toMatchObject({ status: 0 });
     // An older log, whole and signed, in the place of the true one.
     rmSync(directory, { recursive: true });
     write(300);

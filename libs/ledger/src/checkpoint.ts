@@ -5,7 +5,14 @@
 import { KedgeError } from '@kedge/units';
 
 import { EMPTY_ROOT, HASH_BYTES, isIncluded, isTreeSize } from './merkle-tree.js';
-import { type NoteSignature, type NoteSigner, type NoteVerifier, openNote, signNote } from './signed-note.js';
+import {
+  MAX_NOTE_BYTES,
+  type NoteSignature,
+  type NoteSigner,
+  type NoteVerifier,
+  openNote,
+  signNote,
+} from './signed-note.js';
 
 /** What a log says of itself at one time. */
 export interface Checkpoint {
@@ -24,6 +31,7 @@ export interface OpenedCheckpoint extends Checkpoint {
 
 const PROOF_HEAD = 'c2sp.org/tlog-proof@v1';
 const PROOF_HASHES_MAX = 64;
+const PROOF_LENGTH_MAX = 2 * MAX_NOTE_BYTES;
 
 /**
  * A checkpoint as a note, signed by its log.
@@ -52,6 +60,7 @@ export function openCheckpoint(
   log: NoteVerifier,
   witnesses: readonly NoteVerifier[] = [],
 ): OpenedCheckpoint {
+  if (log.kind !== 'log') throw wrongCheckpoint('the key of a log, and not of a witness');
   // First the log alone: a witness cannot speak for it.
   openNote(note, [log]);
   const { text, signatures } = openNote(note, [log, ...witnesses]);
@@ -100,7 +109,7 @@ export function proofText({ index, proof, checkpoint }: EntryProof): string {
  * @throws KedgeError `LEDGER_PROOF_TEXT`
  */
 export function proofOf(text: string): EntryProof {
-  const blank = text.indexOf('\n\n');
+  const blank = text.length > PROOF_LENGTH_MAX ? 0 : text.indexOf('\n\n');
   const [head, numbered, ...hashes] = text.slice(0, Math.max(blank, 0)).split('\n');
   const digits = /^index (0|[1-9][0-9]{0,15})$/.exec(numbered ?? '')?.[1];
   const proof = hashes.map((line) => Buffer.from(line, 'base64'));

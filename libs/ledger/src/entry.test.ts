@@ -170,13 +170,17 @@ describe('entries', () => {
         text.replace('"key":', '"kez":'),
       ],
       ...[text.replace('"durable":true', '"durable":{"sealed":{"data":"AAAA","key":"0000000000000000"}}')],
-      ...[text.replace('"source":{', '"source":{"colour":"red",')],
+      ...[
+        text.replace('"source":{', '"source":{"colour":"red",'),
+        text.replace('{"appliance"', '{"__proto__":1,"appliance"'),
+        '['.repeat(60_000),
+      ],
     ];
     for (const each of wrong) {
       expect(() => openEntry(Buffer.from(each), keys.by), each).toThrow(code('LEDGER_RECORD_INVALID'));
       expect(() => pseudonymised(Buffer.from(each)), each).toThrow(code('LEDGER_RECORD_INVALID'));
     }
-    expect(wrong).toHaveLength(12);
+    expect(wrong).toHaveLength(14);
     expect(() => openEntry(Buffer.alloc(65_536), keys.by)).toThrow(code('LEDGER_RECORD_INVALID'));
   });
 

@@ -158,6 +158,8 @@ describe('checkpoints', () => {
     expect(opened).toMatchObject(at(7));
     expect(opened.witnesses.map(({ by, atS }) => [by.name, atS])).toEqual([[witness.name, 1_764_000_000]]);
     expect(openCheckpoint(note, log).witnesses).toEqual([]);
+    const full = `${note}${`${note.split('\n').at(-2) ?? ''}\n`.repeat(MAX_SIGNATURES - 2)}`;
+    expect(() => cosigned(full, witness, 1)).toThrow(code('LEDGER_NOTE_MALFORMED'));
     const line = note.split('\n').at(-2) ?? '';
     const bytes = Buffer.from(line.split(' ')[2] ?? '', 'base64');
     for (const place of [11, 12, 75]) {
@@ -184,6 +186,9 @@ describe('checkpoints', () => {
     expect(wrong).toHaveLength(9);
     expect(() => signCheckpoint(at(5), other)).toThrow(code('LEDGER_CHECKPOINT'));
     expect(() => signCheckpoint(at(5, { size: -1 }), log)).toThrow(code('LEDGER_CHECKPOINT'));
+    expect(() => openCheckpoint(cosigned(signCheckpoint(at(5), log), witness, 1), witness)).toThrow(
+      code('LEDGER_CHECKPOINT'),
+    );
     // A witness cannot speak for the log.
     const lines = cosigned(signCheckpoint(at(5), log), witness, 1).split('\n');
     const alone = lines.toSpliced(4, 1).join('\n');
@@ -221,10 +226,15 @@ describe('checkpoints', () => {
         good.replace('\n\n', '\n'),
         good.replace('index 3\n', `index 3\n${'A'.repeat(8)}\n`),
       ],
-      ...[good.replace('index 3\n', `index 3\n${`${'A'.repeat(43)}=\n`.repeat(65)}`)],
+      ...[
+        good.replace('index 3\n', `index 3\n${`${'A'.repeat(43)}=\n`.repeat(65)}`),
+        good + 'x'.repeat(140_000),
+      ],
     ];
-    for (const text of wrong) expect(() => proofOf(text), text).toThrow(code('LEDGER_PROOF_TEXT'));
-    expect(wrong).toHaveLength(9);
+    for (const text of wrong) {
+      expect(() => proofOf(text), text.slice(0, 200)).toThrow(code('LEDGER_PROOF_TEXT'));
+    }
+    expect(wrong).toHaveLength(1 + 9);
   });
 });
 

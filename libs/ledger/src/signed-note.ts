@@ -129,7 +129,9 @@ export function cosigned(note: string, signer: NoteSigner, atS: number): string 
   const stamp = Buffer.alloc(TIME_BYTES);
   stamp.writeBigUInt64BE(BigInt(atS));
   const signature = sign(null, cosignedMessage(text, atS), signer.privateKey);
-  return note + signatureLine(signer, Buffer.concat([stamp, signature]));
+  const more = note + signatureLine(signer, Buffer.concat([stamp, signature]));
+  if (Buffer.byteLength(more) > MAX_NOTE_BYTES) throw malformed(`at most ${MAX_NOTE_BYTES} bytes`);
+  return more;
 }
 
 /**
