@@ -34,6 +34,13 @@ export default {
         couldNotResolve: false,
       },
     },
+    {
+      name: 'ledger-touches-files-in-its-spool-only',
+      comment: 'What the ledger proves follows from bytes alone; of Node it knows hashes and ciphers.',
+      severity: 'error',
+      from: { path: '^libs/ledger/src/', pathNot: ['^libs/ledger/src/(spool|frame)\\.ts$', TESTS] },
+      to: { dependencyTypes: ['core'], pathNot: '^(node:)?crypto$' },
+    },
     ...Object.entries(ADAPTERS).map(([owner, names]) => ({
       name: `only-${owner.replace('/', '-')}-uses-its-dependency`,
       comment: `${owner} is the only user of ${names}.`,

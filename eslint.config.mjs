@@ -133,6 +133,27 @@ export default defineConfig(
     },
   },
   {
+    // The ledger's proofs follow from bytes alone; only its spool touches the world.
+    files: ['libs/ledger/src/**/*.ts'],
+    ignores: ['libs/ledger/src/spool.ts', ...tests],
+    rules: {
+      'no-restricted-globals': ['error', ...globals.filter(({ name }) => name !== 'Buffer')],
+      'no-restricted-properties': ['error', ...properties],
+      'no-restricted-syntax': ['error', ...syntax],
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [frontDoor],
+          paths: ['crypto', 'node:crypto'].map((name) => ({
+            name,
+            importNames: ['randomBytes', 'randomFillSync', 'randomInt', 'randomUUID', 'webcrypto'],
+            message: outside,
+          })),
+        },
+      ],
+    },
+  },
+  {
     // Failing on purpose, and looking at what should not be possible, is what tests do.
     files: tests.map((pattern) => (pattern.endsWith('.ts') ? pattern : `${pattern}/*.ts`)),
     rules: {

@@ -51,6 +51,7 @@ const SYSTEM = [
   { probe: 'clang', packages: ['clang'], why: 'tests of native code', test: true },
   { probe: clangRuntime, packages: ['libclang-rt-dev'], why: 'tests of native code', test: true },
   { probe: 'ansible-playbook', packages: ['ansible-core'], why: 'tests of playbooks', test: true },
+  { probe: 'python3', packages: ['python3'], why: 'a second verifier of the ledger', test: true },
   { probe: 'yanglint', packages: [yanglintPackage()], why: 'tests of YANG modules', test: true },
 ];
 

@@ -32,6 +32,7 @@ const plant = (file: string, from: string): Plant => ({ files: { [file]: `import
 const PLANTS: Readonly<Record<string, Plant>> = {
   'pure-imports-no-node': plant('libs/units/src/planted.ts', 'node:fs'),
   'pure-imports-pure-only': plant('libs/posture/src/planted.ts', '@kedge/bus'),
+  'ledger-touches-files-in-its-spool-only': plant('libs/ledger/src/planted.ts', 'node:fs'),
   'only-libs-bus-uses-its-dependency': plant('libs/authz/src/planted.ts', '@grpc/grpc-js'),
   'only-libs-ledger-uses-its-dependency': plant('libs/bus/src/planted.ts', 'canonicalize'),
   'only-libs-runtime-uses-its-dependency': plant('apps/vpp-bridge/src/planted.ts', 'pino'),

@@ -2,7 +2,13 @@ import { describe, expect, it } from 'vitest';
 
 import { levelOfPostureResource, postureResource } from './authorisation.js';
 import { type PluginManifest, pluginManifestSchema } from './plugin.js';
-import { type LedgerRecord, ledgerRecordSchema, RECORD_SCHEMAS } from './record.js';
+import {
+  type LedgerRecord,
+  ledgerRecordSchema,
+  PERSONAL_FIELDS,
+  RECORD_SCHEMAS,
+  SNAPSHOT_SECTIONS,
+} from './record.js';
 
 const head = {
   id: 'x/box/000001',
@@ -85,6 +91,80 @@ const examples: { readonly [Schema in LedgerRecord['schema']]: Extract<LedgerRec
     droppedByEntry: '0',
     gap: '1',
   },
+  'kedge.session-transit/1': {
+    schema: 'kedge.session-transit/1',
+    ...head,
+    session: 'session-000001',
+    kind: 'cut',
+    peer: 'user:ada',
+    tier: 'journeyman',
+    sessionType: 'operator',
+    critical: false,
+    posture_level_at_transit: 1,
+    sampledPercent: 100,
+    reason: 'posture 1 ends remote sessions',
+    seenAtNs: '9',
+    frames: { headers: ['00ff'], omitted: '0', payloadSha256: 'ab'.repeat(32) },
+  },
+  'kedge.network-mutation/1': {
+    schema: 'kedge.network-mutation/1',
+    ...head,
+    mutation: 'mutation-7',
+    part: 1,
+    parts: 1,
+    principal: 'user:ada',
+    tier: 'master',
+    channel: 'local',
+    kind: 'ordinary',
+    level: 5,
+    target: 'device/access-1',
+    planId: 'plan-7',
+    base: 'ab'.repeat(32),
+    stepsSha256: 'cd'.repeat(32),
+    steps: [{ step: 'vlan-20/port-3', kind: 'set', path: '/vlans/vlan', before: null, after: 7, done: true }],
+    result: 'failed',
+    failure: { code: 'SNMP_TIMEOUT', message: 'no answer from access-1' },
+    startedAtNs: '1',
+    finishedAtNs: '2',
+  },
+  'kedge.drift-event/1': {
+    schema: 'kedge.drift-event/1',
+    ...head,
+    device: 'access-1',
+    kind: 'appeared',
+    path: '/interfaces/interface',
+    intended: 'up',
+    actual: false,
+    severity: 'major',
+    cause: 'unmanaged-change',
+    remediation: 'proposed',
+    level: 4,
+    sinceNs: '1',
+    seenAtNs: '2',
+  },
+  'kedge.posture-forensic-snapshot/1': {
+    schema: 'kedge.posture-forensic-snapshot/1',
+    ...head,
+    startedAtNs: '1',
+    finishedAtNs: '2',
+    complete: false,
+    sections: SNAPSHOT_SECTIONS.map((section) => ({
+      section,
+      complete: false,
+      reason: 'no answer',
+      items: 0,
+      parts: 0,
+      sha256: 'ef'.repeat(32),
+    })),
+  },
+  'kedge.posture-forensic-part/1': {
+    schema: 'kedge.posture-forensic-part/1',
+    ...head,
+    snapshot: 'snapshot/box/7',
+    section: 'tunnels',
+    part: 1,
+    items: [{ name: 'wg-kedge/peer', state: 'connected', facts: '12 s' }],
+  },
 };
 
 type Path = readonly (string | number)[];
@@ -107,19 +187,34 @@ function withChange(value: unknown, [key, ...rest]: Path, change: (old: unknown)
   return next === undefined ? others : { ...old, [key]: next };
 }
 
-const wrongOf = (name: string): readonly unknown[] => {
+/** Fields whose content another part knows: any JSON that a YANG tree could hold. */
+const ANY_JSON = ['before', 'after', 'intended', 'actual', 'facts'];
+/** Fields of one line that somebody else wrote. */
+const LINES = ['principal', 'reason', 'resource', 'peer', 'target', 'message', 'step'];
+
+const wrongOf = (name: string, { schema }: LedgerRecord): readonly unknown[] => {
+  const isLine =
+    LINES.includes(name) ||
+    (name === 'path' && /mutation|drift/.test(schema)) ||
+    (name === 'name' && schema === 'kedge.posture-forensic-part/1');
+  if (ANY_JSON.includes(name)) return [1.5, 2 ** 53, 1n, '\ud800', () => 1];
   if (name === 'epoch') return ['281474976710656', '-1', '01', '', 7, '7n'];
   if (/Ns$|^value$|^dropped|^gap$/.test(name))
     return ['18446744073709551616', '-1', '01', '1.5', '', ' 1', 1, 1n, null];
   if (name === 'worker') return [-1, 16, 1.5, '1', null];
-  if (/level$/i.test(name) || name === 'from' || name === 'to') return [0, 6, 2.5, '2', 2n];
+  if (/level(_at_transit)?$/i.test(name) || name === 'from' || name === 'to') return [0, 6, 2.5, '2', 2n];
+  if (/sha256$|^base$/i.test(name)) return ['AB'.repeat(32), 'ab'.repeat(31), '', null];
+  if (name === 'headers') return ['', '0', 'FF', '00'.repeat(65), 7];
+  if (name === 'omitted') return ['-1', 1, null];
+  if (/^parts?$|^items$/.test(name)) return [-1, 1.5, 2 ** 32, '1'];
+  if (name === 'sampledPercent') return [-1, 101, 0.5, '10'];
+  if (['critical', 'complete', 'done'].includes(name)) return ['true', 1, null];
   if (name === 'durable' || name === 'allow') return ['true', 1, null];
   if (name === 'changes') return [-1, 1.5, 2 ** 32, '1'];
   if (name === 'outcome') return ['done', 1.5, null];
   if (name === 'at') return ['2026-11-22', '2026-11-22T18:00:00Z', '2026-11-22T18:00:00.000+01:00', 'now', 5];
   if (name === 'id') return ['short', 'x'.repeat(201), 'with space in it', 7];
-  if (['principal', 'reason', 'resource'].includes(name))
-    return ['x'.repeat(600), 'two\nlines', '\u0007', '\ud800', 7, null];
+  if (isLine) return ['x'.repeat(600), 'two\nlines', '\u0007', '\ud800', 7, null];
   return ['', 'no such thing', 'x'.repeat(300), 7];
 };
 
@@ -134,7 +229,7 @@ describe('records', () => {
     for (const record of Object.values(examples)) {
       for (const path of leavesOf(record)) {
         const name = String(path.findLast((part) => typeof part === 'string'));
-        for (const wrong of [...wrongOf(name), undefined]) {
+        for (const wrong of [...wrongOf(name, record), undefined]) {
           const result = ledgerRecordSchema.safeParse(withChange(record, path, () => wrong));
           expect(result.success, `${record.schema} ${path.join('.')} = ${String(wrong)}`).toBe(false);
           const field = result.error?.issues[0]?.path ?? [];
@@ -144,7 +239,21 @@ describe('records', () => {
       }
       expect(ledgerRecordSchema.safeParse({ ...record, colour: 'red' }).success).toBe(false);
     }
-    expect(visited).toBe(28 + 13 + 16 + 16);
+    expect(visited).toBe(28 + 13 + 16 + 16 + 18 + 28 + 16 + 44 + 11);
+  });
+
+  it('LE-9 each personal field is a string of its kind, and so is what names its subject', () => {
+    let visited = 0;
+    for (const record of Object.values(examples)) {
+      const paths = leavesOf(record).map((path) => path.join('.'));
+      for (const { path, subject } of PERSONAL_FIELDS[record.schema]) {
+        expect(paths).toContain(path.join('.'));
+        expect(paths).toContain(subject.join('.'));
+        expect(ledgerRecordSchema.safeParse(withChange(record, path, () => 'user:eve')).success).toBe(true);
+        visited += 1;
+      }
+    }
+    expect(visited).toBe(5);
   });
 
   it('LE-1 what an event may lack is null, never absent', () => {

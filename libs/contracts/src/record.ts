@@ -9,6 +9,7 @@
 import type { Level } from '@kedge/units';
 import { z } from 'zod';
 
+import type { PlanValue } from './plan.js';
 import {
   channelSchema,
   pathNameSchema,
@@ -47,12 +48,37 @@ const lineSchema = (max: number) =>
     .max(max)
     .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'expected one line of text without control characters');
 
+/** A SHA-256 in hexadecimal. */
+const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in hexadecimal');
+const idSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._:/-]{7,199}$/, 'expected an id of 8 to 200 characters');
+/**
+ * A value as it stands in a YANG tree (RFC 7951) or in a MIB. Numbers are safe integers: 64-bit ones and decimals are
+ * strings there. Bounded by the size of its record and by eight levels.
+ */
+const jsonValueSchema = z.custom<PlanValue>(
+  (value) => isPlanValue(value, 8),
+  'expected a JSON value of at most eight levels, with whole numbers below 2^53',
+);
+
+function isPlanValue(value: unknown, levels: number): boolean {
+  if (value === null || typeof value === 'boolean') return true;
+  if (typeof value === 'number') return Number.isSafeInteger(value);
+  if (typeof value === 'string') return !/\p{Cs}/u.test(value);
+  if (typeof value !== 'object' || levels === 0) return false;
+  if (Array.isArray(value)) return value.every((item) => isPlanValue(item, levels - 1));
+  return Object.entries(value).every(
+    ([name, item]) => !/\p{Cs}/u.test(name) && isPlanValue(item, levels - 1),
+  );
+}
+
 const head = {
   /**
    * Idempotent id: the same fact always gets the same id, so that a record that is written again after a crash
    * is one record. Made from what the fact is ("posture-transition/APPLIANCE/EPOCH"), never at random.
    */
-  id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/-]{7,199}$/, 'expected an id of 8 to 200 characters'),
+  id: idSchema,
   /** Name of the appliance. */
   appliance: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9.-]{0,63}$/, 'expected an appliance id'),
   /** Wall-clock time of the fact, UTC, RFC 3339 with milliseconds. For people, never for measuring. */
@@ -186,12 +212,185 @@ export const dataplaneEventSchema = z.strictObject({
   gap: u64Schema,
 });
 
+/**
+ * What happened to a session at the boundary. `admitted`, `resumed` and `ended` are routine; the others are what a
+ * rule did to it, and are recorded always (LE-3).
+ */
+export const TRANSIT_KINDS = [
+  'admitted',
+  'resumed',
+  'ended',
+  'refused',
+  'drained',
+  'cut',
+  'restricted',
+] as const;
+
+/** The frames of a session as they are kept at level 1. */
+const framesSchema = z.strictObject({
+  /** Whole headers in their order, hexadecimal. */
+  headers: z.array(z.string().regex(/^([0-9a-f]{2}){1,64}$/, 'expected a header in hexadecimal')).max(256),
+  /** Frames whose headers did not fit into this record. */
+  omitted: u64Schema,
+  /** SHA-256 of all payloads in their order, hexadecimal. */
+  payloadSha256: sha256Schema,
+});
+
+/** A session crossed the boundary of the appliance, or was kept from it (SessionTransitArtifact). */
+export const sessionTransitSchema = z.strictObject({
+  schema: z.literal('kedge.session-transit/1'),
+  ...head,
+  /** Id of the session, given by the appliance, never by its peer: whether it is sampled follows from it. */
+  session: nameSchema,
+  kind: z.enum(TRANSIT_KINDS),
+  /** Who is at the other end, as proven; empty where nothing was. */
+  peer: lineSchema(128),
+  /** Null where it was not proven. */
+  tier: tierSchema.nullable(),
+  /** The session type of its attestation. */
+  sessionType: nameSchema,
+  /** Management, incident response or health monitoring. */
+  critical: z.boolean(),
+  /** The level in force when it crossed. Queries ask for it by this name. */
+  posture_level_at_transit: levelSchema,
+  /** The share of routine sessions, in percent, that was recorded then; an auditor repeats the choice with it. */
+  sampledPercent: z.int().min(0).max(100),
+  /** What refused, drained, cut or restricted it; empty for routine. */
+  reason: lineSchema(512),
+  seenAtNs: u64Schema,
+  /** Null above level 1. */
+  frames: framesSchema.nullable(),
+});
+
+/** What became of a mutation; the outcomes of `Applied`, and `refused` for one that the gate did not let in. */
+export const MUTATION_RESULTS = ['applied', 'unchanged', 'failed', 'cancelled', 'refused'] as const;
+
+const mutationStepSchema = z.strictObject({
+  step: lineSchema(128).min(1),
+  kind: nameSchema,
+  /** Where, as a YANG data path. */
+  path: lineSchema(512),
+  /** What was found there, and what was to be there. */
+  before: jsonValueSchema,
+  after: jsonValueSchema,
+  /** Whether it holds now. */
+  done: z.boolean(),
+});
+
+/** Something outside was changed, or was not (NetworkMutationArtifact). A long one takes several records. */
+export const networkMutationSchema = z.strictObject({
+  schema: z.literal('kedge.network-mutation/1'),
+  ...head,
+  /** Id of the mutation; the same in each part. */
+  mutation: nameSchema,
+  /** This record's number, from 1, and how many there are. */
+  part: z.int().min(1).max(65_535),
+  parts: z.int().min(1).max(65_535),
+  principal: lineSchema(128),
+  tier: tierSchema,
+  channel: channelSchema,
+  kind: z.enum(['ordinary', 'emergency']),
+  /** The level in force when it ended. */
+  level: levelSchema,
+  /** What was written to: `device/NAME`, `routes/NAME`. */
+  target: lineSchema(128).min(1),
+  planId: nameSchema,
+  /** SHA-256 of what was read when it was planned, hexadecimal. */
+  base: sha256Schema,
+  /** SHA-256 of the canonical JSON of all steps of all parts, hexadecimal. */
+  stepsSha256: sha256Schema,
+  steps: z.array(mutationStepSchema).max(256),
+  result: z.enum(MUTATION_RESULTS),
+  /** A code of docs/errors.md and a sentence; null unless it failed or was refused. */
+  failure: z.strictObject({ code: nameSchema, message: lineSchema(512) }).nullable(),
+  startedAtNs: u64Schema,
+  finishedAtNs: u64Schema,
+});
+
+/** How bad a difference is, from the least. */
+export const DRIFT_SEVERITIES = ['info', 'minor', 'major', 'critical'] as const;
+
+/** Intent and the actual state of a device differ, or do so no longer (DriftEvent). */
+export const driftEventSchema = z.strictObject({
+  schema: z.literal('kedge.drift-event/1'),
+  ...head,
+  device: nameSchema,
+  kind: z.enum(['appeared', 'changed', 'cleared']),
+  /** Where, as a YANG data path. */
+  path: lineSchema(512).min(1),
+  intended: jsonValueSchema,
+  actual: jsonValueSchema,
+  severity: z.enum(DRIFT_SEVERITIES),
+  cause: z.enum(['unmanaged-change', 'failed-commit', 'device-replaced', 'unknown']),
+  /** What is to be done about it. */
+  remediation: z.enum(['automatic', 'proposed', 'none']),
+  level: levelSchema,
+  /** When it was first seen. */
+  sinceNs: u64Schema,
+  seenAtNs: u64Schema,
+});
+
+/** What a forensic snapshot holds (LE-8). */
+export const SNAPSHOT_SECTIONS = ['mesh', 'tunnels', 'routes', 'sessions', 'devices', 'processes'] as const;
+
+/** The state of the appliance before the overlay was torn down (PostureForensicSnapshot): what its parts make up. */
+export const forensicSnapshotSchema = z.strictObject({
+  schema: z.literal('kedge.posture-forensic-snapshot/1'),
+  ...head,
+  startedAtNs: u64Schema,
+  finishedAtNs: u64Schema,
+  /** False where a section is not whole. */
+  complete: z.boolean(),
+  sections: z
+    .array(
+      z.strictObject({
+        section: z.enum(SNAPSHOT_SECTIONS),
+        complete: z.boolean(),
+        /** Why it is not whole; empty where it is. */
+        reason: lineSchema(512),
+        /** Items in all parts, and the number of parts. */
+        items: z.int().min(0).max(4_294_967_295),
+        parts: z.int().min(0).max(65_535),
+        /** SHA-256 of the canonical JSON of all items of all parts in one list, hexadecimal. */
+        sha256: sha256Schema,
+      }),
+    )
+    .length(SNAPSHOT_SECTIONS.length),
+});
+
+/** A part of a section of a forensic snapshot. */
+export const forensicPartSchema = z.strictObject({
+  schema: z.literal('kedge.posture-forensic-part/1'),
+  ...head,
+  /** Id of the snapshot's record. */
+  snapshot: idSchema,
+  section: z.enum(SNAPSHOT_SECTIONS),
+  /** This record's number in its section, from 1. */
+  part: z.int().min(1).max(65_535),
+  items: z
+    .array(
+      z.strictObject({
+        /** Peer, tunnel, prefix, session, device or process. */
+        name: lineSchema(128).min(1),
+        /** Its state in a word, "connected". */
+        state: nameSchema,
+        facts: jsonValueSchema,
+      }),
+    )
+    .max(4_096),
+});
+
 /** Every record that exists so far, told apart by `schema`. */
 export const ledgerRecordSchema = z.discriminatedUnion('schema', [
   postureTransitionRecordSchema,
   budgetViolationSchema,
   authorisationDecisionSchema,
   dataplaneEventSchema,
+  sessionTransitSchema,
+  networkMutationSchema,
+  driftEventSchema,
+  forensicSnapshotSchema,
+  forensicPartSchema,
 ]);
 
 /** See {@link postureTransitionRecordSchema}. */
@@ -202,6 +401,16 @@ export type BudgetViolation = z.infer<typeof budgetViolationSchema>;
 export type AuthorisationDecision = z.infer<typeof authorisationDecisionSchema>;
 /** See {@link dataplaneEventSchema}. */
 export type DataplaneEvent = z.infer<typeof dataplaneEventSchema>;
+/** See {@link sessionTransitSchema}. */
+export type SessionTransit = z.infer<typeof sessionTransitSchema>;
+/** See {@link networkMutationSchema}. */
+export type NetworkMutation = z.infer<typeof networkMutationSchema>;
+/** See {@link driftEventSchema}. */
+export type DriftEvent = z.infer<typeof driftEventSchema>;
+/** See {@link forensicSnapshotSchema}. */
+export type ForensicSnapshot = z.infer<typeof forensicSnapshotSchema>;
+/** See {@link forensicPartSchema}. */
+export type ForensicPart = z.infer<typeof forensicPartSchema>;
 /** See {@link ledgerRecordSchema}. */
 export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;
 
@@ -211,7 +420,38 @@ export const RECORD_SCHEMAS = [
   'kedge.budget-violation/1',
   'kedge.authorisation-decision/1',
   'kedge.dataplane-event/1',
+  'kedge.session-transit/1',
+  'kedge.network-mutation/1',
+  'kedge.drift-event/1',
+  'kedge.posture-forensic-snapshot/1',
+  'kedge.posture-forensic-part/1',
 ] as const satisfies readonly LedgerRecord['schema'][];
+
+/** A field about a person. Paths are names of members, from the record down. */
+export interface PersonalField {
+  readonly path: readonly string[];
+  /** The field that names the person; its own path where it does so itself. */
+  readonly subject: readonly string[];
+}
+
+/**
+ * The fields of each kind that are encrypted for their subject before they are hashed into the ledger (LE-9). All
+ * of them are strings; an empty one, or one whose subject is empty, is about nobody.
+ */
+export const PERSONAL_FIELDS: { readonly [Schema in LedgerRecord['schema']]: readonly PersonalField[] } = {
+  'kedge.posture-transition/1': [
+    { path: ['source', 'principal'], subject: ['source', 'principal'] },
+    { path: ['source', 'reason'], subject: ['source', 'principal'] },
+  ],
+  'kedge.budget-violation/1': [],
+  'kedge.authorisation-decision/1': [{ path: ['principal'], subject: ['principal'] }],
+  'kedge.dataplane-event/1': [],
+  'kedge.session-transit/1': [{ path: ['peer'], subject: ['peer'] }],
+  'kedge.network-mutation/1': [{ path: ['principal'], subject: ['principal'] }],
+  'kedge.drift-event/1': [],
+  'kedge.posture-forensic-snapshot/1': [],
+  'kedge.posture-forensic-part/1': [],
+};
 
 /** Proof that a record is on stable storage. */
 export interface Receipt {

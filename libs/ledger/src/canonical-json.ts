@@ -1,0 +1,114 @@
+/**
+ * JSON in its canonical form (RFC 8785): the same value is the same bytes everywhere.
+ * It must not know records, nor mend what is not canonical: that is refused.
+ */
+import { KedgeError } from '@kedge/units';
+
+/** Arrays and objects inside each other, at most. */
+export const JSON_LEVELS_MAX = 64;
+
+const LONE_SURROGATE = /\p{Cs}/u;
+/** What nearly all strings are: ASCII of which nothing is escaped. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+/**
+ * The canonical text of a value: null, booleans, finite numbers, well-formed strings, dense arrays and plain objects
+ * of them, at most {@link JSON_LEVELS_MAX} deep. Members are sorted by UTF-16 code units.
+ *
+ * @throws KedgeError `LEDGER_JSON_VALUE` for anything else, also for a bigint: 64-bit numbers are strings in JSON.
+ */
+export function canonicalJson(value: unknown): string {
+  return textOf(value, 0);
+}
+
+/**
+ * The value that canonical bytes stand for.
+ *
+ * @throws KedgeError `LEDGER_JSON_BYTES` when they are not UTF-8, not JSON, or JSON in another form than the canonical
+ *   one: with spaces, with members out of order or twice, with a number or a string written in another way.
+ */
+export function parseCanonicalJson(bytes: Uint8Array): unknown {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const text = buffer.toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw wrongBytes('JSON');
+  }
+  let again: string;
+  try {
+    again = canonicalJson(value);
+  } catch {
+    throw wrongBytes(`values with a canonical form, at most ${JSON_LEVELS_MAX} levels deep`);
+  }
+  // What is no UTF-8 was read as U+FFFD and would be written as that.
+  if (again !== text || !Buffer.from(text, 'utf8').equals(buffer)) throw wrongBytes('the canonical form');
+  return value;
+}
+
+function textOf(value: unknown, level: number): string {
+  switch (typeof value) {
+    case 'string':
+      return stringText(value);
+    case 'number':
+      if (!Number.isFinite(value)) throw wrongValue(`the number ${value}`);
+      // ECMAScript's shortest form is what RFC 8785 asks for; it has no sign for -0, as it has to be.
+      return String(value);
+    case 'boolean':
+      return value ? 'true' : 'false';
+    case 'object':
+      if (value === null) return 'null';
+      if (level === JSON_LEVELS_MAX) throw wrongValue(`more than ${JSON_LEVELS_MAX} levels`);
+      return Array.isArray(value) ? arrayText(value, level + 1) : objectText(value, level + 1);
+    case 'bigint':
+      throw wrongValue('a bigint');
+    default:
+      throw wrongValue(typeof value);
+  }
+}
+
+function stringText(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
+  if (LONE_SURROGATE.test(text)) throw wrongValue('a string with half a character');
+  return JSON.stringify(text);
+}
+
+function arrayText(items: readonly unknown[], level: number): string {
+  let text = '[';
+  // By index: a hole is refused like every other undefined.
+  for (let at = 0; at < items.length; at++) {
+    if (at > 0) text += ',';
+    text += textOf(items[at], level);
+  }
+  return `${text}]`;
+}
+
+function objectText(value: object, level: number): string {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) throw wrongValue('an object of a class');
+  const members = value as Readonly<Record<string, unknown>>;
+  let text = '{';
+  // Array.prototype.sort without a function compares UTF-16 code units.
+  for (const name of Object.keys(members).sort()) {
+    if (text.length > 1) text += ',';
+    text += `${stringText(name)}:${textOf(members[name], level)}`;
+  }
+  return `${text}}`;
+}
+
+function wrongValue(what: string): KedgeError {
+  return new KedgeError({
+    code: 'LEDGER_JSON_VALUE',
+    message: `cannot write ${what} as canonical JSON`,
+    expected: 'null, booleans, finite numbers, well-formed strings, arrays and plain objects',
+  });
+}
+
+function wrongBytes(expected: string): KedgeError {
+  return new KedgeError({
+    code: 'LEDGER_JSON_BYTES',
+    message: 'cannot read the bytes as canonical JSON',
+    expected,
+  });
+}
