@@ -93,6 +93,8 @@ function carryNode(root) {
 /** How this machine reaches its package sources: names, certificates, npm's own configuration. */
 function carryNetwork(root) {
   for (const path of ['/etc/resolv.conf', '/etc/hosts', CA_FILE]) carry(root, path);
+  // Whatever brings Debian's certificates makes that file anew, out of its own and of what lies here.
+  carry(root, CA_FILE, '/usr/local/share/ca-certificates/this-machine.crt');
   const config = (key) => must('npm', ['config', 'get', key], { cwd: homedir() }).trim();
   carry(root, config('globalconfig'), '/usr/local/etc/npmrc');
   carry(root, config('userconfig'), '/root/.npmrc');
