@@ -1,0 +1,71 @@
+/**
+ * Which losses a change of level explains, and which nothing explains: pure arithmetic over moments and gaps.
+ * Must not know which class or level is which.
+ */
+import type { Gap } from './packets.js';
+import type { Decided } from './rig.js';
+
+/** Times of CLOCK_MONOTONIC in nanoseconds. */
+interface Span {
+  readonly from: number;
+  readonly until: number;
+}
+
+/**
+ * When a class was not to pass: from the decision for a level that drops it to the acknowledgement of one that does
+ * not. `decided` in order of time; what counts before the first is its `from`.
+ */
+export function closedSpans(decided: readonly Decided[], allows: (level: Decided['to']) => boolean): Span[] {
+  const spans: Span[] = [];
+  let from = decided[0] === undefined || allows(decided[0].from) ? undefined : Number.NEGATIVE_INFINITY;
+  for (const d of decided) {
+    if (!allows(d.to)) from ??= d.decidedNs;
+    else if (from !== undefined) {
+      spans.push({ from, until: d.acknowledgedNs });
+      from = undefined;
+    }
+  }
+  if (from !== undefined) spans.push({ from, until: Number.POSITIVE_INFINITY });
+  return spans;
+}
+
+/** The first place of ascending `list` at which `is` holds; the length where it holds nowhere. */
+function firstAt<T>(list: readonly T[], is: (each: T) => boolean): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const each = list[middle];
+    if (each !== undefined && is(each)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/**
+ * For each decision, how many frames are missing that were sent from it to the next and that no closed span explains.
+ * A gap's frames stand evenly in it. What was sent up to `slackNs` before a span, or behind it, was still judged in
+ * it: as long as a frame may take, and one distance between frames.
+ */
+export function unexplainedLosses(
+  decided: readonly Decided[],
+  gaps: readonly Gap[],
+  allows: (level: Decided['to']) => boolean,
+  slackNs: number,
+): number[] {
+  const spans = closedSpans(decided, allows);
+  const lost = decided.map(() => 0);
+  for (const [after, before, missing] of gaps) {
+    const length = Math.max(1, before - after);
+    let outside = length;
+    for (let i = firstAt(spans, (s) => s.until + slackNs > after); i < spans.length; i += 1) {
+      const span = spans[i];
+      if (span === undefined || span.from - slackNs >= before) break;
+      outside -= Math.min(before, span.until + slackNs) - Math.max(after, span.from - slackNs);
+    }
+    const unexplained = Math.round((missing * Math.max(0, outside)) / length);
+    const at = Math.max(0, firstAt(decided, (d) => d.decidedNs > after) - 1);
+    if (unexplained > 0 && lost.length > 0) lost[at] = (lost[at] ?? 0) + unexplained;
+  }
+  return lost;
+}
