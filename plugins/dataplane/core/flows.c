@@ -235,15 +235,9 @@ static size_t begin_flow(struct kedge_flows *f, size_t number, uint32_t tag, con
 static size_t find_flow(const struct kedge_flows *f, size_t number, uint32_t tag, const struct pair *pair)
 {
   const struct kedge_flow_bucket *bucket = &f->bucket[number];
-  unsigned alike = 0;
-  /* All of them at once: in which place it is cannot be foreseen, and a wrong guess costs more than all comparisons. */
   for (unsigned way = 0; way < KEDGE_FLOW_WAYS; way++)
-    alike |= (unsigned)(bucket->tag[way] == tag) << way;
-  for (; alike != 0; alike &= alike - 1) {
-    size_t at = number * KEDGE_FLOW_WAYS + (unsigned)__builtin_ctz(alike);
-    if (speaks(&f->flow[at], pair))
-      return at;
-  }
+    if (bucket->tag[way] == tag && speaks(&f->flow[number * KEDGE_FLOW_WAYS + way], pair))
+      return number * KEDGE_FLOW_WAYS + way;
   return SIZE_MAX;
 }
 

@@ -9,10 +9,12 @@
  *
  * `wire` answers each line of its input
  *
- *   run size=BYTES rate=PER_SECOND ms=TIME class=PORT:SHARE... [late=MICROSECONDS] [lose=N] [swap=N] [repeat=N]
+ *   run size=BYTES rate=PER_SECOND ms=TIME class=PORT:SHARE... [silent=MS] [late=MICROSECONDS]
+ *       [lose=N] [swap=N] [repeat=N]
  *
- * with {"startedNs":…} at once and with the account of every class at the end; any other line ends a run early. Rate 0
- * is as fast as it can. Every N-th frame of a run is left out, sent behind the next of its class, or sent once more.
+ * with {"startedNs":…} at once and with the account of every class when all frames came or nothing came for `silent`
+ * milliseconds (50); any other line ends a run early. Rate 0 is as fast as it can. Every N-th frame of a run is left
+ * out, sent behind the next of its class, or sent once more.
  *
  * `account` reads lines `NUMBER SENT RECEIVED` and at last `end SENT TIME`, and prints their account: the same as that
  * of a class on the wire.
@@ -53,9 +55,8 @@
 /* Frames that are due for longer are not sent any more: a pause is not to become a burst. */
 #define BEHIND_NS UINT64_C(2000000)
 #define INPUT_NS UINT64_C(1000000)
-/* After the last frame: until nothing came for so long, and at most so long altogether. */
-#define SILENT_NS UINT64_C(50000000)
-#define DRAIN_NS UINT64_C(2000000000)
+/* After the last frame it listens for at most so long, whatever comes. */
+#define DRAIN_NS UINT64_C(5000000000)
 #define SHARES_MOST 64u
 
 struct class {
@@ -71,6 +72,7 @@ struct job {
   uint64_t rate;         /* frames per second of all classes together; 0 = as fast as it can */
   uint64_t time_ns;
   uint64_t late_ns;
+  uint64_t silent_ns;    /* after the last frame: until nothing came for so long */
   unsigned lose, swap, repeat;
   unsigned classes;
   struct class class[FRAME_CLASSES];
@@ -177,6 +179,7 @@ static const char *job_read(struct job *job, char *words)
   uint64_t value = 0, milliseconds = 0;
   memset(job, 0, sizeof(*job));
   job->late_ns = UINT64_MAX;
+  job->silent_ns = 50000000;
   for (char *word = strtok(words, " "); word != NULL; word = strtok(NULL, " ")) {
     char *right = strchr(word, '=');
     if (right == NULL)
@@ -190,6 +193,8 @@ static const char *job_read(struct job *job, char *words)
       milliseconds = value;
     else if (strcmp(word, "late") == 0 && number(right, 1, 10000000, &value))
       job->late_ns = value * 1000;
+    else if (strcmp(word, "silent") == 0 && number(right, 1, 5000, &value))
+      job->silent_ns = value * 1000000;
     else if (strcmp(word, "lose") == 0 && number(right, 0, 1000000000, &value))
       job->lose = (unsigned)value;
     else if (strcmp(word, "swap") == 0 && number(right, 0, 1000000000, &value))
@@ -308,6 +313,15 @@ static uint64_t forgive(const struct job *job, uint64_t *start, uint64_t now, ui
   return (uint64_t)((__uint128_t)(now - due_ns) * job->rate / 1000000000u);
 }
 
+/* Whether nothing more can come. */
+static bool all_came(const struct wire *w, const struct job *job)
+{
+  for (unsigned c = 0; c < job->classes; c++)
+    if (w->account[c].received < job->class[c].sequence)
+      return false;
+  return job->repeat == 0;
+}
+
 static void run(struct wire *w, struct job *job)
 {
   static struct batch b;
@@ -365,7 +379,7 @@ static void run(struct wire *w, struct job *job)
       batch_add(&b, job->class[c].held, job->size);
   refused += batch_send(&b, w->out);
   uint64_t ended = now_ns(), came = ended;
-  for (now = ended; now - came < SILENT_NS && now - ended < DRAIN_NS; now = now_ns())
+  for (now = ended; now - came < job->silent_ns && now - ended < DRAIN_NS && !all_came(w, job); now = now_ns())
     if (sink_take(w, TAKE_MOST) != 0)
       came = now;
 

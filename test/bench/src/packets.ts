@@ -30,6 +30,8 @@ export interface Job {
   readonly classes: readonly FrameClass[];
   /** A frame that takes so long counts as late as well. */
   readonly lateUs?: number;
+  /** Missing frames are waited for until nothing came for so long. */
+  readonly silentMs?: number;
   /** Every so many frames one is left out, one goes behind the next of its class, one is sent once more. */
   readonly lose?: number;
   readonly swap?: number;
@@ -94,11 +96,12 @@ export function whyInvalid(report: PacketReport): string | undefined {
   return undefined;
 }
 
-const wordsOf = ({ size, rate, ms, classes, lateUs, lose = 0, swap = 0, repeat = 0 }: Job): string =>
+const wordsOf = ({ size, rate, ms, classes, lateUs, silentMs, lose = 0, swap = 0, repeat = 0 }: Job): string =>
   [
     ...['run', `size=${String(size)}`, `rate=${String(Math.round(rate))}`, `ms=${String(ms)}`],
     ...[`lose=${String(lose)}`, `swap=${String(swap)}`, `repeat=${String(repeat)}`],
     ...(lateUs === undefined ? [] : [`late=${String(lateUs)}`]),
+    ...(silentMs === undefined ? [] : [`silent=${String(silentMs)}`]),
     ...classes.map((c) => `class=${String(c.port)}:${String(c.share)}`),
   ].join(' ');
 

@@ -25,7 +25,8 @@ export function showClocks(): () => void {
   } catch {
     return () => undefined; // no debugfs in this kernel: ticks have to do
   }
-  return () => execFileSync('umount', [DEBUGFS], { stdio: 'ignore' });
+  // Lazily: a reader of this process may still hold it.
+  return () => execFileSync('umount', ['-l', DEBUGFS], { stdio: 'ignore' });
 }
 
 /** Nanoseconds that all processors of `text` (sched/debug) lost so far: Σ clock − clock_task. */
