@@ -14,7 +14,8 @@
  *
  * with {"startedNs":…} at once and with the account of every class when all frames came or nothing came for `silent`
  * milliseconds (50); any other line ends a run early. Rate 0 is as fast as it can. Every N-th frame of a run is left
- * out, sent behind the next of its class, or sent once more.
+ * out, sent behind the next of its class, or sent once more. Where it could not send in time, it did not send at all:
+ * outside of the `pauses` of its report frames were sent evenly.
  *
  * `account` reads lines `NUMBER SENT RECEIVED` and at last `end SENT TIME`, and prints their account: the same as that
  * of a class on the wire.
@@ -53,7 +54,8 @@
 #define RING_FRAMES (RING_BLOCK / RING_FRAME * RING_BLOCKS)
 #define TAKE_MOST 256u
 /* Frames that are due for longer are not sent any more: a pause is not to become a burst. */
-#define BEHIND_NS UINT64_C(2000000)
+#define BEHIND_NS UINT64_C(100000)
+#define PAUSES 524288u
 #define INPUT_NS UINT64_C(1000000)
 /* After the last frame it listens for at most so long, whatever comes. */
 #define DRAIN_NS UINT64_C(5000000000)
@@ -91,7 +93,13 @@ struct wire {
   struct account *account;
 };
 
+struct pause {
+  uint64_t from_ns, until_ns;
+};
+
 static uint8_t slot[SLOTS][FRAME_MOST];
+static struct pause pauses[PAUSES];
+static uint64_t paused, unkept;
 
 static uint64_t ns_of(clockid_t clock)
 {
@@ -309,6 +317,10 @@ static uint64_t forgive(const struct job *job, uint64_t *start, uint64_t now, ui
   uint64_t due_ns = *start + (uint64_t)((__uint128_t)sent * 1000000000u / job->rate);
   if (now < due_ns + BEHIND_NS)
     return 0;
+  if (paused == PAUSES)
+    unkept++;
+  else
+    pauses[paused++] = (struct pause){due_ns, now};
   *start += now - due_ns;
   return (uint64_t)((__uint128_t)(now - due_ns) * job->rate / 1000000000u);
 }
@@ -328,7 +340,7 @@ static void run(struct wire *w, struct job *job)
   uint8_t answer[FRAME_LEAST];
   uint64_t sent = 0, refused = 0, forgiven = 0, batches = 0;
   w->run++;
-  w->strange = 0;
+  paused = unkept = 0;
   for (unsigned c = 0; c < job->classes; c++)
     account_start(&w->account[c], job->late_ns);
   for (unsigned s = 0; s < SLOTS; s++) {
@@ -385,10 +397,14 @@ static void run(struct wire *w, struct job *job)
 
   uint64_t moved = wall_offset_ns() - w->offset_ns;
   printf("{\"startedNs\":%llu,\"endedNs\":%llu,\"sent\":%llu,\"refused\":%llu,\"forgiven\":%llu,\"batches\":%llu,"
-         "\"strange\":%llu,\"sinkDrops\":%llu,\"clockMovedNs\":%lld,\"classes\":[",
+         "\"strange\":%llu,\"sinkDrops\":%llu,\"clockMovedNs\":%lld,\"pausesUnkept\":%llu,\"pauses\":[",
          (unsigned long long)begun, (unsigned long long)ended, (unsigned long long)sent, (unsigned long long)refused,
          (unsigned long long)forgiven, (unsigned long long)batches, (unsigned long long)w->strange,
-         (unsigned long long)sink_drops(w), (long long)(int64_t)moved);
+         (unsigned long long)sink_drops(w), (long long)(int64_t)moved, (unsigned long long)unkept);
+  for (uint64_t p = 0; p < paused; p++)
+    printf("%s[%llu,%llu]", p == 0 ? "" : ",", (unsigned long long)pauses[p].from_ns,
+           (unsigned long long)pauses[p].until_ns);
+  printf("],\"classes\":[");
   for (unsigned c = 0; c < job->classes; c++) {
     account_end(&w->account[c], job->class[c].sequence, ended);
     fputs(c == 0 ? "" : ",", stdout);

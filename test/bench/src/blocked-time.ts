@@ -10,7 +10,7 @@ import type { Bench } from './bench.js';
 import { unexplainedLosses } from './blocked.js';
 import { capacityOf, FRAME_SIZES, LATE_US } from './capacity.js';
 import { countRow, floorOf, goalOf, hostOf, rowOf, type Goal, type Row, summaryRow } from './figures.js';
-import { type ClassAccount, whyInvalid } from './packets.js';
+import { type ClassAccount, type Pause, whyInvalid } from './packets.js';
 import { allowedAt, RIG_CLASSES, type RigClass } from './rig-rules.js';
 import { type Decided, Rig, RIG_CPU } from './rig.js';
 import { showClocks, stolenNs } from './steal.js';
@@ -19,10 +19,10 @@ const TRANSITIONS = 10_000;
 /** From an acknowledgement to the next decision. */
 const PAUSE_MS = 4;
 /** More than half, so that what is forgiven does not make it less. */
-const OFFERED_SHARE = 0.55;
+const OFFERED_SHARE = 0.6;
 const JOB_MS = 900_000;
-/** A frame that takes longer is a finding of its own and excuses nothing. */
-const SLACK_NS = 20_000_000;
+/** As late as the generator sends a frame. */
+const BEHIND_NS = 100_000;
 
 /** Of every frame: a mixture in which each class is heard often enough to miss a single one. */
 const MIXTURE: readonly (readonly [RigClass, number])[] = [
@@ -55,13 +55,14 @@ function figuresOf(
   name: RigClass,
   account: ClassAccount,
   decided: readonly Decided[],
+  pauses: readonly Pause[],
   seconds: number,
   more: { readonly invalid?: string },
 ): Figures {
   const allows = (level: Level): boolean => allowedAt(name, level);
   const rate = account.sent / seconds;
-  const slackNs = Math.min(account.latencyNs.max, SLACK_NS) + 1e9 / rate;
-  const lost = unexplainedLosses(decided, account.gaps, allows, slackNs);
+  const slack = { beforeNs: account.latencyNs.p999, aroundNs: BEHIND_NS + 1e9 / rate };
+  const lost = unexplainedLosses(decided, account.gaps, allows, slack, pauses);
   const concerned = decided.flatMap((d, i) => (allows(d.from) && allows(d.to) ? [lost[i] ?? 0] : []));
   const total = lost.reduce((sum, n) => sum + n, 0);
   return {
@@ -116,7 +117,7 @@ export const blockedTime: Bench = async ({ samples = TRANSITIONS, progress }) =>
     const figures = MIXTURE.map(([name], i) => {
       const account = report.classes[i];
       if (account === undefined) throw new Error(`bench: class ${name} was not counted`);
-      return figuresOf(name, account, decided, seconds, more);
+      return figuresOf(name, account, decided, report.pauses, seconds, more);
     });
     const share = report.sent / seconds / capacity.rate;
     return {

@@ -49,6 +49,9 @@ export interface Latency {
 /** So many frames of a class are missing between one sent at `after` (0 = none before) and one sent at `before`. */
 export type Gap = readonly [after: number, before: number, missing: number];
 
+/** Moments between which nothing was sent. */
+export type Pause = readonly [from: number, until: number];
+
 export interface ClassAccount {
   readonly sent: number;
   readonly received: number;
@@ -81,6 +84,10 @@ export interface PacketReport {
   readonly strange: number;
   /** Came and found no place at the sink: the accounts are wrong. */
   readonly sinkDrops: number;
+  /** When nothing was sent because it could not be in time; outside of these, frames were sent evenly. */
+  readonly pauses: readonly Pause[];
+  /** Pauses for which there was no place. */
+  readonly pausesUnkept: number;
   /** By so much the wall clock, of which the kernel's stamps are, was moved meanwhile. */
   readonly clockMovedNs: number;
   readonly classes: readonly ClassAccount[];
@@ -92,6 +99,7 @@ const CLOCK_MOVES_NS = 5_000;
 export function whyInvalid(report: PacketReport): string | undefined {
   if (report.sinkDrops !== 0) return `the sink had no place for ${String(report.sinkDrops)} frames`;
   if (Math.abs(report.clockMovedNs) > CLOCK_MOVES_NS) return 'the wall clock was set meanwhile';
+  if (report.pausesUnkept !== 0) return 'more pauses than can be kept';
   if (report.classes.some((c) => c.gapsUnkept !== 0)) return 'more gaps than can be kept';
   return undefined;
 }
