@@ -73,7 +73,7 @@ static void gap_keep(struct account *a, uint64_t first, uint64_t span, uint64_t 
   if (a->gaps == ACCOUNT_GAPS)
     a->gaps_unkept++;
   else
-    a->gap[a->gaps++] = (struct gap){first, span, span, a->last_ns, before_ns};
+    a->gap[a->gaps++] = (struct gap){first, span, span, a->last_ns, before_ns, 0, 0};
 }
 
 /* One that was missing has come after all. */
@@ -143,8 +143,9 @@ void account_print(const struct account *a, uint64_t sent, FILE *to)
           (unsigned long long)a->gaps_unkept);
   for (uint64_t g = 0; g < a->gaps; g++)
     if (a->gap[g].missing != 0) {
-      fprintf(to, "%s[%llu,%llu,%llu]", first ? "" : ",", (unsigned long long)a->gap[g].after_ns,
-              (unsigned long long)a->gap[g].before_ns, (unsigned long long)a->gap[g].missing);
+      fprintf(to, "%s[%llu,%llu,%llu,%llu,%llu]", first ? "" : ",", (unsigned long long)a->gap[g].after_ns,
+              (unsigned long long)a->gap[g].before_ns, (unsigned long long)a->gap[g].missing,
+              (unsigned long long)a->gap[g].from_ns, (unsigned long long)a->gap[g].until_ns);
       first = false;
     }
   fputs("]}", to);

@@ -9,13 +9,15 @@
  *
  * `wire` answers each line of its input
  *
- *   run size=BYTES rate=PER_SECOND ms=TIME class=PORT:SHARE... [silent=MS] [late=MICROSECONDS]
- *       [lose=N] [swap=N] [repeat=N]
+ *   run size=BYTES rate=PER_SECOND ms=TIME class=PORT:SHARE... [clock=N] [silent=MS]
+ *       [late=MICROSECONDS] [lose=N] [swap=N] [repeat=N]
  *
  * with {"startedNs":…} at once and with the account of every class when all frames came or nothing came for `silent`
  * milliseconds (50); any other line ends a run early. Rate 0 is as fast as it can. Every N-th frame of a run is left
- * out, sent behind the next of its class, or sent once more. Where it could not send in time, it did not send at all:
- * outside of the `pauses` of its report frames were sent evenly.
+ * out, sent behind the next of its class, or sent once more.
+ *
+ * With `clock=N` the frames of the N-th class, which should always come, tell of others when they were judged: a frame
+ * that is missing was where it was judged just behind the one of the clock that was sent before it.
  *
  * `account` reads lines `NUMBER SENT RECEIVED` and at last `end SENT TIME`, and prints their account: the same as that
  * of a class on the wire.
@@ -55,7 +57,8 @@
 #define TAKE_MOST 256u
 /* Frames that are due for longer are not sent any more: a pause is not to become a burst. */
 #define BEHIND_NS UINT64_C(100000)
-#define PAUSES 524288u
+#define HEARD 65536u /* frames of the class that tells the time */
+#define HEARD_NEAR 64u
 #define INPUT_NS UINT64_C(1000000)
 /* After the last frame it listens for at most so long, whatever comes. */
 #define DRAIN_NS UINT64_C(5000000000)
@@ -76,10 +79,16 @@ struct job {
   uint64_t late_ns;
   uint64_t silent_ns;    /* after the last frame: until nothing came for so long */
   unsigned lose, swap, repeat;
+  unsigned clock;        /* the class by which others are told the time; FRAME_CLASSES = none */
   unsigned classes;
   struct class class[FRAME_CLASSES];
   uint8_t turn[SHARES_MOST]; /* which class is next */
   unsigned turns;
+};
+
+/* When a frame of the class that tells the time came. */
+struct heard {
+  uint64_t sequence, came_ns;
 };
 
 struct wire {
@@ -91,15 +100,10 @@ struct wire {
   uint64_t offset_ns;    /* of the wall clock against CLOCK_MONOTONIC */
   uint64_t taken_ns;     /* when the last frame came */
   struct account *account;
-};
-
-struct pause {
-  uint64_t from_ns, until_ns;
+  struct heard *heard;
 };
 
 static uint8_t slot[SLOTS][FRAME_MOST];
-static struct pause pauses[PAUSES];
-static uint64_t paused, unkept;
 
 static uint64_t ns_of(clockid_t clock)
 {
@@ -188,6 +192,7 @@ static const char *job_read(struct job *job, char *words)
   memset(job, 0, sizeof(*job));
   job->late_ns = UINT64_MAX;
   job->silent_ns = 50000000;
+  job->clock = FRAME_CLASSES;
   for (char *word = strtok(words, " "); word != NULL; word = strtok(NULL, " ")) {
     char *right = strchr(word, '=');
     if (right == NULL)
@@ -201,6 +206,8 @@ static const char *job_read(struct job *job, char *words)
       milliseconds = value;
     else if (strcmp(word, "late") == 0 && number(right, 1, 10000000, &value))
       job->late_ns = value * 1000;
+    else if (strcmp(word, "clock") == 0 && number(right, 0, FRAME_CLASSES - 1, &value))
+      job->clock = (unsigned)value;
     else if (strcmp(word, "silent") == 0 && number(right, 1, 5000, &value))
       job->silent_ns = value * 1000000;
     else if (strcmp(word, "lose") == 0 && number(right, 0, 1000000000, &value))
@@ -225,12 +232,37 @@ static const char *job_read(struct job *job, char *words)
       return word;
   }
   job->time_ns = milliseconds * 1000000;
+  if (job->clock != FRAME_CLASSES && job->clock >= job->classes)
+    return "clock";
   return job->size == 0 ? "size" : milliseconds == 0 ? "ms" : turns_make(job) ? NULL : "class";
 }
 
 /* --------------------------------------------------------------------- sink */
 
-static uint64_t sink_take(struct wire *w, unsigned most)
+/* When the frame of the clock came that was sent beside this one; of those near it, if that did not. 0 = none. */
+static uint64_t heard_at(const struct wire *w, const struct job *job, unsigned class, uint64_t sequence, bool behind)
+{
+  uint64_t beside = sequence * job->class[job->clock].share / job->class[class].share;
+  for (uint64_t i = 0; i < HEARD_NEAR; i++) {
+    uint64_t n = behind ? beside + i : beside - i;
+    const struct heard *h = &w->heard[n % HEARD];
+    if (h->sequence == n && h->came_ns != 0)
+      return h->came_ns;
+  }
+  return 0;
+}
+
+/* Puts the gaps that a class has got into time. */
+static void gaps_place(struct wire *w, const struct job *job, unsigned class, uint64_t from)
+{
+  struct account *a = &w->account[class];
+  for (uint64_t g = from; job->clock != FRAME_CLASSES && g < a->gaps; g++) {
+    a->gap[g].from_ns = heard_at(w, job, class, a->gap[g].first, true);
+    a->gap[g].until_ns = heard_at(w, job, class, a->gap[g].first + a->gap[g].span - 1, false);
+  }
+}
+
+static uint64_t sink_take(struct wire *w, const struct job *job, unsigned most)
 {
   uint64_t taken = 0;
   for (; taken < most; taken++) {
@@ -239,9 +271,15 @@ static uint64_t sink_take(struct wire *w, unsigned most)
     if ((__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) == 0)
       break;
     uint64_t came = (uint64_t)h->tp_sec * 1000000000u + h->tp_nsec - w->offset_ns;
-    if (frame_read((const uint8_t *)h + h->tp_mac, h->tp_snaplen, &stamp) && stamp.run == w->run)
-      account_take(&w->account[stamp.class], stamp.sequence, stamp.sent_ns, came);
-    else
+    if (frame_read((const uint8_t *)h + h->tp_mac, h->tp_snaplen, &stamp) && stamp.run == w->run) {
+      struct account *a = &w->account[stamp.class];
+      uint64_t gaps = a->gaps;
+      account_take(a, stamp.sequence, stamp.sent_ns, came);
+      if (stamp.class == job->clock)
+        w->heard[stamp.sequence % HEARD] = (struct heard){stamp.sequence, came};
+      if (a->gaps != gaps)
+        gaps_place(w, job, stamp.class, gaps);
+    } else
       w->strange++;
     __atomic_store_n(&h->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
     w->at = (w->at + 1) % RING_FRAMES;
@@ -317,10 +355,6 @@ static uint64_t forgive(const struct job *job, uint64_t *start, uint64_t now, ui
   uint64_t due_ns = *start + (uint64_t)((__uint128_t)sent * 1000000000u / job->rate);
   if (now < due_ns + BEHIND_NS)
     return 0;
-  if (paused == PAUSES)
-    unkept++;
-  else
-    pauses[paused++] = (struct pause){due_ns, now};
   *start += now - due_ns;
   return (uint64_t)((__uint128_t)(now - due_ns) * job->rate / 1000000000u);
 }
@@ -340,9 +374,9 @@ static void run(struct wire *w, struct job *job)
   uint8_t answer[FRAME_LEAST];
   uint64_t sent = 0, refused = 0, forgiven = 0, batches = 0;
   w->run++;
-  paused = unkept = 0;
   for (unsigned c = 0; c < job->classes; c++)
     account_start(&w->account[c], job->late_ns);
+  memset(w->heard, 0, HEARD * sizeof(*w->heard));
   for (unsigned s = 0; s < SLOTS; s++) {
     frame_make(slot[s], job->size);
     b.part[s] = (struct iovec){slot[s], job->size};
@@ -354,7 +388,7 @@ static void run(struct wire *w, struct job *job)
   if (send(w->in, answer, sizeof(answer), 0) < 0)
     perror("packets: answer");
   usleep(10000);
-  while (sink_take(w, TAKE_MOST) != 0)
+  while (sink_take(w, job, TAKE_MOST) != 0)
     continue;
   w->strange = 0;
   sink_drops(w);
@@ -378,7 +412,7 @@ static void run(struct wire *w, struct job *job)
       refused += batch_send(&b, w->out);
       batches++;
     }
-    sink_take(w, TAKE_MOST);
+    sink_take(w, job, TAKE_MOST);
     now = now_ns();
     if (now - looked > INPUT_NS) {
       looked = now;
@@ -392,21 +426,19 @@ static void run(struct wire *w, struct job *job)
   refused += batch_send(&b, w->out);
   uint64_t ended = now_ns(), came = ended;
   for (now = ended; now - came < job->silent_ns && now - ended < DRAIN_NS && !all_came(w, job); now = now_ns())
-    if (sink_take(w, TAKE_MOST) != 0)
+    if (sink_take(w, job, TAKE_MOST) != 0)
       came = now;
 
   uint64_t moved = wall_offset_ns() - w->offset_ns;
   printf("{\"startedNs\":%llu,\"endedNs\":%llu,\"sent\":%llu,\"refused\":%llu,\"forgiven\":%llu,\"batches\":%llu,"
-         "\"strange\":%llu,\"sinkDrops\":%llu,\"clockMovedNs\":%lld,\"pausesUnkept\":%llu,\"pauses\":[",
+         "\"strange\":%llu,\"sinkDrops\":%llu,\"clockMovedNs\":%lld,\"classes\":[",
          (unsigned long long)begun, (unsigned long long)ended, (unsigned long long)sent, (unsigned long long)refused,
          (unsigned long long)forgiven, (unsigned long long)batches, (unsigned long long)w->strange,
-         (unsigned long long)sink_drops(w), (long long)(int64_t)moved, (unsigned long long)unkept);
-  for (uint64_t p = 0; p < paused; p++)
-    printf("%s[%llu,%llu]", p == 0 ? "" : ",", (unsigned long long)pauses[p].from_ns,
-           (unsigned long long)pauses[p].until_ns);
-  printf("],\"classes\":[");
+         (unsigned long long)sink_drops(w), (long long)(int64_t)moved);
   for (unsigned c = 0; c < job->classes; c++) {
+    uint64_t gaps = w->account[c].gaps;
     account_end(&w->account[c], job->class[c].sequence, ended);
+    gaps_place(w, job, c, gaps);
     fputs(c == 0 ? "" : ",", stdout);
     account_print(&w->account[c], job->class[c].sequence, stdout);
   }
@@ -474,7 +506,8 @@ static bool wire_open(struct wire *w, const struct end *from, const struct end *
     return false;
   w->ring = mmap(NULL, (size_t)RING_BLOCK * RING_BLOCKS, PROT_READ | PROT_WRITE, MAP_SHARED, w->in, 0);
   w->account = calloc(FRAME_CLASSES, sizeof(*w->account));
-  return w->ring != MAP_FAILED && w->account != NULL;
+  w->heard = calloc(HEARD, sizeof(*w->heard));
+  return w->ring != MAP_FAILED && w->account != NULL && w->heard != NULL;
 }
 
 static int wire(int argc, char **argv)

@@ -18,14 +18,14 @@ describe('the account of a class', () => {
     const account = accountOf(['0 100 110', '1 101 111', '5 105 115', '6 106 116', 'end 9 200']);
     expect(account).toMatchObject({ sent: 9, received: 4, lost: 5, reordered: 0, duplicates: 0, stale: 0 });
     expect(account.gaps).toEqual([
-      [101, 105, 3],
-      [106, 200, 2],
+      [101, 105, 3, 0, 0],
+      [106, 200, 2, 0, 0],
     ]);
   });
 
   it('takes a frame that was overtaken for reordered, not for lost', () => {
     const account = accountOf(['0 10 20', '3 13 23', '1 11 24', 'end 4 50']);
-    expect(account).toMatchObject({ received: 3, lost: 1, reordered: 1, gaps: [[10, 13, 1]] });
+    expect(account).toMatchObject({ received: 3, lost: 1, reordered: 1, gaps: [[10, 13, 1, 0, 0]] });
   });
 
   it('counts a frame that comes again as a duplicate, in order or not', () => {
@@ -35,7 +35,7 @@ describe('the account of a class', () => {
 
   it('does not guess whether a frame is new that is further behind than it remembers', () => {
     const account = accountOf(['0 1 2', '70000 3 4', '1 2 5', 'end 70001 9']);
-    expect(account).toMatchObject({ received: 2, lost: 69_999, stale: 1, gaps: [[1, 3, 69_999]] });
+    expect(account).toMatchObject({ received: 2, lost: 69_999, stale: 1, gaps: [[1, 3, 69_999, 0, 0]] });
   });
 
   it('says percentiles by nearest rank, at most a thirty-second too high, and the maximum exactly', () => {
@@ -122,6 +122,24 @@ describe('frames on a wire', () => {
     expect((few?.sent ?? 0) + (many?.sent ?? 0)).toBe(report.sent);
     expect(Math.abs((many?.sent ?? 0) - 3 * (few?.sent ?? 0))).toBeLessThanOrEqual(4);
     expect((few?.lost ?? 0) + (many?.lost ?? 0)).toBe(Math.floor(report.sent / 8));
+  });
+
+  it('are put into time, where they are missing, by a class that comes', async () => {
+    const classes = [
+      { port: 9, share: 1 },
+      { port: 10, share: 1 },
+    ];
+    // Every tenth frame is one of the second class.
+    const { classes: accounts } = await packets.run({ ...JOB, classes, clock: 0, lose: 10 });
+    const [clock, other] = accounts;
+    expect(clock?.lost).toBe(0);
+    expect(other?.gaps.length).toBeGreaterThan(10);
+    for (const [after, before, , from, until] of other?.gaps ?? []) {
+      expect(from).toBeGreaterThan(after);
+      expect(from).toBe(until);
+      expect(from).toBeLessThan(before + (clock?.latencyNs.max ?? 0));
+    }
+    await expect(packets.run({ ...JOB, clock: 1 })).rejects.toThrow('clock is not understood');
   });
 
   it('end when they are told to', async () => {

@@ -30,6 +30,8 @@ export interface Job {
   readonly classes: readonly FrameClass[];
   /** A frame that takes so long counts as late as well. */
   readonly lateUs?: number;
+  /** Which of the classes tells of missing frames when they would have come: one that always comes. */
+  readonly clock?: number;
   /** Missing frames are waited for until nothing came for so long. */
   readonly silentMs?: number;
   /** Every so many frames one is left out, one goes behind the next of its class, one is sent once more. */
@@ -46,11 +48,11 @@ export interface Latency {
   readonly max: number;
 }
 
-/** So many frames of a class are missing between one sent at `after` (0 = none before) and one sent at `before`. */
-export type Gap = readonly [after: number, before: number, missing: number];
-
-/** Moments between which nothing was sent. */
-export type Pause = readonly [from: number, until: number];
+/**
+ * So many frames of a class are missing between one sent at `after` (0 = none before) and one sent at `before`. By the
+ * class that tells the time, the first would have come at `from` and the last at `until` (0 = not known).
+ */
+export type Gap = readonly [after: number, before: number, missing: number, from: number, until: number];
 
 export interface ClassAccount {
   readonly sent: number;
@@ -84,10 +86,6 @@ export interface PacketReport {
   readonly strange: number;
   /** Came and found no place at the sink: the accounts are wrong. */
   readonly sinkDrops: number;
-  /** When nothing was sent because it could not be in time; outside of these, frames were sent evenly. */
-  readonly pauses: readonly Pause[];
-  /** Pauses for which there was no place. */
-  readonly pausesUnkept: number;
   /** By so much the wall clock, of which the kernel's stamps are, was moved meanwhile. */
   readonly clockMovedNs: number;
   readonly classes: readonly ClassAccount[];
@@ -99,16 +97,16 @@ const CLOCK_MOVES_NS = 5_000;
 export function whyInvalid(report: PacketReport): string | undefined {
   if (report.sinkDrops !== 0) return `the sink had no place for ${String(report.sinkDrops)} frames`;
   if (Math.abs(report.clockMovedNs) > CLOCK_MOVES_NS) return 'the wall clock was set meanwhile';
-  if (report.pausesUnkept !== 0) return 'more pauses than can be kept';
   if (report.classes.some((c) => c.gapsUnkept !== 0)) return 'more gaps than can be kept';
   return undefined;
 }
 
-const wordsOf = ({ size, rate, ms, classes, lateUs, silentMs, lose = 0, swap = 0, repeat = 0 }: Job): string =>
+const wordsOf = ({ size, rate, ms, classes, lateUs, clock, silentMs, lose = 0, swap = 0, repeat = 0 }: Job): string =>
   [
     ...['run', `size=${String(size)}`, `rate=${String(Math.round(rate))}`, `ms=${String(ms)}`],
     ...[`lose=${String(lose)}`, `swap=${String(swap)}`, `repeat=${String(repeat)}`],
     ...(lateUs === undefined ? [] : [`late=${String(lateUs)}`]),
+    ...(clock === undefined ? [] : [`clock=${String(clock)}`]),
     ...(silentMs === undefined ? [] : [`silent=${String(silentMs)}`]),
     ...classes.map((c) => `class=${String(c.port)}:${String(c.share)}`),
   ].join(' ');
