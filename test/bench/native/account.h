@@ -35,8 +35,8 @@ struct gap {
   uint64_t missing;      /* of these, still */
   uint64_t after_ns;     /* when the one before was sent; 0 = there was none */
   uint64_t before_ns;    /* when the one behind was sent, or the sending ended */
-  uint64_t from_ns;      /* the caller's: when the first and the last of them would have come; 0 = not known */
-  uint64_t until_ns;
+  uint64_t from_ns;      /* the caller's: by then the first of them would have come; 0 = not known */
+  uint64_t until_ns;     /* the caller's: not before then the last */
 };
 
 struct account {

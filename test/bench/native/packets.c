@@ -16,8 +16,8 @@
  * milliseconds (50); any other line ends a run early. Rate 0 is as fast as it can. Every N-th frame of a run is left
  * out, sent behind the next of its class, or sent once more.
  *
- * With `clock=N` the frames of the N-th class, which should always come, tell of others when they were judged: a frame
- * that is missing was where it was judged just behind the one of the clock that was sent before it.
+ * With `clock=N` the frames of the N-th class, which should always come, tell of others when they were judged: one that
+ * is missing was judged between those of the clock that were sent before and behind it.
  *
  * `account` reads lines `NUMBER SENT RECEIVED` and at last `end SENT TIME`, and prints their account: the same as that
  * of a class on the wire.
@@ -239,10 +239,10 @@ static const char *job_read(struct job *job, char *words)
 
 /* --------------------------------------------------------------------- sink */
 
-/* When the frame of the clock came that was sent beside this one; of those near it, if that did not. 0 = none. */
+/* When the frame of the clock came that was sent before or behind this one; or the next that did. 0 = none near. */
 static uint64_t heard_at(const struct wire *w, const struct job *job, unsigned class, uint64_t sequence, bool behind)
 {
-  uint64_t beside = sequence * job->class[job->clock].share / job->class[class].share;
+  uint64_t beside = sequence * job->class[job->clock].share / job->class[class].share + behind;
   for (uint64_t i = 0; i < HEARD_NEAR; i++) {
     uint64_t n = behind ? beside + i : beside - i;
     const struct heard *h = &w->heard[n % HEARD];
@@ -252,7 +252,10 @@ static uint64_t heard_at(const struct wire *w, const struct job *job, unsigned c
   return 0;
 }
 
-/* Puts the gaps that a class has got into time. */
+/*
+ * Puts the gaps that a class has got into time: by when the first of them was judged at the latest, and from when on the
+ * last. Not the other way round: between one frame and the next the generator may have been away.
+ */
 static void gaps_place(struct wire *w, const struct job *job, unsigned class, uint64_t from)
 {
   struct account *a = &w->account[class];

@@ -40,6 +40,9 @@ it('explains what was judged while a level dropped it, and nothing else', () => 
   const losses = (gap: Gap): number[] => unexplainedLosses(decided, [gap], aboveOne, 20);
   expect(losses(missing(100, 985, 2_025))).toEqual([0, 0, 0]);
   expect(losses(missing(1, 1_500, 1_500))).toEqual([0, 0, 0]);
+  // A single one that was judged before the level was decided or thereafter.
+  expect(losses(missing(1, 1_100, 400))).toEqual([0, 0, 0]);
+  expect(losses(missing(1, 900, 400))).toEqual([1, 0, 0]);
   expect(losses(missing(5, 400, 900))).toEqual([5, 0, 0]);
   expect(losses(missing(5, 3_400, 3_900))).toEqual([0, 0, 5]);
 });

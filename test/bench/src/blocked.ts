@@ -44,7 +44,8 @@ function firstAt<T>(list: readonly T[], is: (each: T) => boolean): number {
 
 /**
  * For each decision, how many frames are missing that were judged from it to the next and that no closed span
- * explains. A frame would have come when it was judged, but for `slackNs`; those of a gap stand evenly in it.
+ * explains. A frame would have come when it was judged, but for `slackNs`; those of a gap stand evenly in it, and one
+ * of which it is not certain when it was judged is excused if it may have been within a span.
  */
 export function unexplainedLosses(
   decided: readonly Decided[],
@@ -54,16 +55,17 @@ export function unexplainedLosses(
 ): number[] {
   const spans = closedSpans(decided, allows);
   const lost = decided.map(() => 0);
-  for (const [, , missing, from, last] of gaps) {
-    const until = Math.max(from, last) + 1;
-    let outside = until - from;
-    for (let i = firstAt(spans, (s) => s.until + slackNs > from); i < spans.length; i += 1) {
+  for (const [, , missing, from, until] of gaps) {
+    const [first, last] = [Math.min(from, until), Math.max(from, until) + 1];
+    let explained = 0;
+    for (let i = firstAt(spans, (s) => s.until + slackNs > first); i < spans.length; i += 1) {
       const span = spans[i];
-      if (span === undefined || span.from - slackNs >= until) break;
-      outside -= Math.min(until, span.until + slackNs) - Math.max(from, span.from - slackNs);
+      if (span === undefined || span.from - slackNs >= last) break;
+      explained += Math.min(last, span.until + slackNs) - Math.max(first, span.from - slackNs);
     }
-    const unexplained = Math.ceil((missing * Math.max(0, outside)) / (until - from));
-    const at = Math.max(0, firstAt(decided, (d) => d.decidedNs > from) - 1);
+    if (until < from && explained > 0) explained = last - first;
+    const unexplained = Math.ceil(missing * (1 - explained / (last - first)));
+    const at = Math.max(0, firstAt(decided, (d) => d.decidedNs > first) - 1);
     if (unexplained > 0 && lost.length > 0) lost[at] = (lost[at] ?? 0) + unexplained;
   }
   return lost;

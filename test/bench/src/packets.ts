@@ -50,7 +50,8 @@ export interface Latency {
 
 /**
  * So many frames of a class are missing between one sent at `after` (0 = none before) and one sent at `before`. By the
- * class that tells the time, the first would have come at `from` and the last at `until` (0 = not known).
+ * class that tells the time, the first would have come at `from` at the latest and the last not before `until` (0 = not
+ * known); of a single one `until` comes before `from`.
  */
 export type Gap = readonly [after: number, before: number, missing: number, from: number, until: number];
 
