@@ -6,9 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { type Level } from '@kedge/units';
 
 import type { Bench } from './bench.js';
-import { capacityOf, FRAME_SIZES, type FrameSize, latencyAt, lostShare } from './capacity.js';
+import { type AtRate, capacityOf, FRAME_SIZES, type FrameSize, latencyAt } from './capacity.js';
 import { goalOf, hostOf, percentile, rateRowOf, type Goal, type Row, summaryRow } from './figures.js';
-import { type PacketReport, type Packets, whyInvalid } from './packets.js';
+import { type Packets, whyInvalid } from './packets.js';
 import { RIG_CLASSES } from './rig-rules.js';
 import { Rig, RIG_CPU, type Waiting } from './rig.js';
 
@@ -25,7 +25,7 @@ interface Subject {
   readonly size: FrameSize;
   /** Frames per second, one for each search. */
   readonly rates: number[];
-  half?: PacketReport;
+  half?: AtRate;
 }
 
 const medianOf = (samples: readonly number[]): number =>
@@ -68,8 +68,8 @@ async function measure(subjects: Subjects, name: string, packets: Packets): Prom
 }
 
 function rowsOf({ name, rates, half }: Subject): Row[] {
-  const account = half?.classes[0];
-  const invalid = half === undefined ? undefined : whyInvalid(half);
+  const account = half?.typical.classes[0];
+  const invalid = half === undefined ? undefined : whyInvalid(half.typical);
   return [
     ...(rates.length === 0
       ? []
@@ -93,7 +93,7 @@ function rowsOf({ name, rates, half }: Subject): Row[] {
   ];
 }
 
-const tailUs = (subject: Subject): number => (subject.half?.classes[0]?.latencyNs.p99 ?? Number.NaN) / 1e3;
+const tailUs = (subject: Subject): number => (subject.half?.typical.classes[0]?.latencyNs.p99 ?? Number.NaN) / 1e3;
 
 export const forwarder: Bench = async ({ samples = SEARCHES, progress }) => {
   const host = hostOf();
@@ -153,7 +153,7 @@ export const forwarder: Bench = async ({ samples = SEARCHES, progress }) => {
     const { half } = subject;
     return half === undefined || !subject.name.startsWith(FORWARDER)
       ? []
-      : [goalOf(`${subject.name}: share of frames lost or late at half`, 0, lostShare(half))];
+      : [goalOf(`${subject.name}: frames lost at half`, 0, half.lost)];
   });
   return { bench: 'forwarder', host, rows: subjects.all.flatMap(rowsOf), ratios, goals };
 };
