@@ -17,7 +17,8 @@
  * out, sent behind the next of its class, or sent once more.
  *
  * With `clock=N` the frames of the N-th class, which should always come, tell of others when they were judged: one that
- * is missing was judged between those of the clock that were sent before and behind it.
+ * is missing was judged between those of the clock that were sent before and behind it. `stalls` are when none of the
+ * clock came for more than 0.1 ms.
  *
  * `account` reads lines `NUMBER SENT RECEIVED` and at last `end SENT TIME`, and prints their account: the same as that
  * of a class on the wire.
@@ -57,8 +58,11 @@
 #define TAKE_MOST 256u
 /* Frames that are due for longer are not sent any more: a pause is not to become a burst. */
 #define BEHIND_NS UINT64_C(100000)
-#define HEARD 65536u /* frames of the class that tells the time */
+/* Of the class that tells the time: frames that are remembered, how far is looked for one, what is a stall. */
+#define HEARD 65536u
 #define HEARD_NEAR 64u
+#define STALL_NS UINT64_C(100000)
+#define STALLS 524288u
 #define INPUT_NS UINT64_C(1000000)
 /* After the last frame it listens for at most so long, whatever comes. */
 #define DRAIN_NS UINT64_C(5000000000)
@@ -91,6 +95,10 @@ struct heard {
   uint64_t sequence, came_ns;
 };
 
+struct stall {
+  uint64_t from_ns, until_ns;
+};
+
 struct wire {
   int out, in;
   uint8_t *ring;
@@ -98,9 +106,11 @@ struct wire {
   uint8_t run;
   uint64_t strange;      /* frames of other runs or classes */
   uint64_t offset_ns;    /* of the wall clock against CLOCK_MONOTONIC */
-  uint64_t taken_ns;     /* when the last frame came */
   struct account *account;
   struct heard *heard;
+  uint64_t heard_ns;     /* when the last of them came; 0 = none yet */
+  uint64_t stalls, stalls_unkept;
+  struct stall *stall;
 };
 
 static uint8_t slot[SLOTS][FRAME_MOST];
@@ -253,8 +263,8 @@ static uint64_t heard_at(const struct wire *w, const struct job *job, unsigned c
 }
 
 /*
- * Puts the gaps that a class has got into time: by when the first of them was judged at the latest, and from when on the
- * last. Not the other way round: between one frame and the next the generator may have been away.
+ * Puts the gaps that a class has got into time: by when the first of them was judged at the latest, and from when on
+ * the last. Not the other way round: between one frame and the next the generator may have been away.
  */
 static void gaps_place(struct wire *w, const struct job *job, unsigned class, uint64_t from)
 {
@@ -263,6 +273,18 @@ static void gaps_place(struct wire *w, const struct job *job, unsigned class, ui
     a->gap[g].from_ns = heard_at(w, job, class, a->gap[g].first, true);
     a->gap[g].until_ns = heard_at(w, job, class, a->gap[g].first + a->gap[g].span - 1, false);
   }
+}
+
+static void clock_take(struct wire *w, uint64_t sequence, uint64_t came_ns)
+{
+  w->heard[sequence % HEARD] = (struct heard){sequence, came_ns};
+  if (w->heard_ns != 0 && came_ns > w->heard_ns + STALL_NS) {
+    if (w->stalls == STALLS)
+      w->stalls_unkept++;
+    else
+      w->stall[w->stalls++] = (struct stall){w->heard_ns, came_ns};
+  }
+  w->heard_ns = came_ns;
 }
 
 static uint64_t sink_take(struct wire *w, const struct job *job, unsigned most)
@@ -274,12 +296,13 @@ static uint64_t sink_take(struct wire *w, const struct job *job, unsigned most)
     if ((__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) == 0)
       break;
     uint64_t came = (uint64_t)h->tp_sec * 1000000000u + h->tp_nsec - w->offset_ns;
-    if (frame_read((const uint8_t *)h + h->tp_mac, h->tp_snaplen, &stamp) && stamp.run == w->run) {
+    if (frame_read((const uint8_t *)h + h->tp_mac, h->tp_snaplen, &stamp) && stamp.run == w->run &&
+        stamp.class < job->classes) {
       struct account *a = &w->account[stamp.class];
       uint64_t gaps = a->gaps;
       account_take(a, stamp.sequence, stamp.sent_ns, came);
       if (stamp.class == job->clock)
-        w->heard[stamp.sequence % HEARD] = (struct heard){stamp.sequence, came};
+        clock_take(w, stamp.sequence, came);
       if (a->gaps != gaps)
         gaps_place(w, job, stamp.class, gaps);
     } else
@@ -380,6 +403,7 @@ static void run(struct wire *w, struct job *job)
   for (unsigned c = 0; c < job->classes; c++)
     account_start(&w->account[c], job->late_ns);
   memset(w->heard, 0, HEARD * sizeof(*w->heard));
+  w->heard_ns = w->stalls = w->stalls_unkept = 0;
   for (unsigned s = 0; s < SLOTS; s++) {
     frame_make(slot[s], job->size);
     b.part[s] = (struct iovec){slot[s], job->size};
@@ -434,10 +458,14 @@ static void run(struct wire *w, struct job *job)
 
   uint64_t moved = wall_offset_ns() - w->offset_ns;
   printf("{\"startedNs\":%llu,\"endedNs\":%llu,\"sent\":%llu,\"refused\":%llu,\"forgiven\":%llu,\"batches\":%llu,"
-         "\"strange\":%llu,\"sinkDrops\":%llu,\"clockMovedNs\":%lld,\"classes\":[",
+         "\"strange\":%llu,\"sinkDrops\":%llu,\"clockMovedNs\":%lld,\"stallsUnkept\":%llu,\"stalls\":[",
          (unsigned long long)begun, (unsigned long long)ended, (unsigned long long)sent, (unsigned long long)refused,
          (unsigned long long)forgiven, (unsigned long long)batches, (unsigned long long)w->strange,
-         (unsigned long long)sink_drops(w), (long long)(int64_t)moved);
+         (unsigned long long)sink_drops(w), (long long)(int64_t)moved, (unsigned long long)w->stalls_unkept);
+  for (uint64_t i = 0; i < w->stalls; i++)
+    printf("%s[%llu,%llu]", i == 0 ? "" : ",", (unsigned long long)w->stall[i].from_ns,
+           (unsigned long long)w->stall[i].until_ns);
+  printf("],\"classes\":[");
   for (unsigned c = 0; c < job->classes; c++) {
     uint64_t gaps = w->account[c].gaps;
     account_end(&w->account[c], job->class[c].sequence, ended);
@@ -510,7 +538,8 @@ static bool wire_open(struct wire *w, const struct end *from, const struct end *
   w->ring = mmap(NULL, (size_t)RING_BLOCK * RING_BLOCKS, PROT_READ | PROT_WRITE, MAP_SHARED, w->in, 0);
   w->account = calloc(FRAME_CLASSES, sizeof(*w->account));
   w->heard = calloc(HEARD, sizeof(*w->heard));
-  return w->ring != MAP_FAILED && w->account != NULL && w->heard != NULL;
+  w->stall = calloc(STALLS, sizeof(*w->stall));
+  return w->ring != MAP_FAILED && w->account != NULL && w->heard != NULL && w->stall != NULL;
 }
 
 static int wire(int argc, char **argv)

@@ -10,7 +10,7 @@ import type { Bench } from './bench.js';
 import { unexplainedLosses } from './blocked.js';
 import { capacityOf, FRAME_SIZES, LATE_US } from './capacity.js';
 import { countRow, floorOf, goalOf, hostOf, rowOf, type Goal, type Row, summaryRow } from './figures.js';
-import { type ClassAccount, whyInvalid } from './packets.js';
+import { type ClassAccount, type Stall, whyInvalid } from './packets.js';
 import { allowedAt, RIG_CLASSES, type RigClass } from './rig-rules.js';
 import { type Decided, Rig, RIG_CPU } from './rig.js';
 import { showClocks, stolenNs } from './steal.js';
@@ -55,12 +55,13 @@ function figuresOf(
   name: RigClass,
   account: ClassAccount,
   decided: readonly Decided[],
+  stalls: readonly Stall[],
   seconds: number,
   more: { readonly invalid?: string },
 ): Figures {
   const allows = (level: Level): boolean => allowedAt(name, level);
   const rate = account.sent / seconds;
-  const lost = unexplainedLosses(decided, account.gaps, allows, SLACK_NS);
+  const lost = unexplainedLosses(decided, account.gaps, allows, SLACK_NS, stalls);
   const concerned = decided.flatMap((d, i) => (allows(d.from) && allows(d.to) ? [lost[i] ?? 0] : []));
   const total = lost.reduce((sum, n) => sum + n, 0);
   return {
@@ -96,7 +97,9 @@ export const blockedTime: Bench = async ({ samples = TRANSITIONS, progress }) =>
     progress('what the forwarder carries of the mixture at level 5');
     const capacity = await capacityOf(packets, size, CLASSES);
     const rate = Math.ceil(capacity.rate * OFFERED_SHARE);
-    progress(`${String(samples)} transitions at ${String(rate)} of ${String(Math.round(capacity.rate))} frames/s`);
+    progress(
+      `${String(samples)} transitions at ${String(rate)} of ${String(Math.round(capacity.rate))} frames/s`,
+    );
     // Of the classes the first is allowed at every level.
     const job = { size: size.bytes, rate, ms: JOB_MS, classes: CLASSES, clock: 0, lateUs: LATE_US };
     await packets.begin(job);
@@ -117,7 +120,7 @@ export const blockedTime: Bench = async ({ samples = TRANSITIONS, progress }) =>
     const figures = MIXTURE.map(([name], i) => {
       const account = report.classes[i];
       if (account === undefined) throw new Error(`bench: class ${name} was not counted`);
-      return figuresOf(name, account, decided, seconds, more);
+      return figuresOf(name, account, decided, report.stalls, seconds, more);
     });
     const share = report.sent / seconds / capacity.rate;
     return {
@@ -139,7 +142,10 @@ export const blockedTime: Bench = async ({ samples = TRANSITIONS, progress }) =>
         'transitions/s': decided.length / seconds,
         'ms that the host took from both processors meanwhile': stolenMs,
       },
-      goals: [floorOf('share of what it carries that was offered', 0.5, share), ...figures.flatMap((f) => f.goals)],
+      goals: [
+        floorOf('share of what it carries that was offered', 0.5, share),
+        ...figures.flatMap((f) => f.goals),
+      ],
     };
   } finally {
     rig.end();

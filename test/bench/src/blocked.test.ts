@@ -1,7 +1,7 @@
 import { type Level } from '@kedge/units';
 import { expect, it } from 'vitest';
 
-import { closedSpans, unexplainedLosses } from './blocked.js';
+import { busyTime, closedSpans, unexplainedLosses } from './blocked.js';
 import { levelsInTurn } from './blocked-time.js';
 import type { Gap } from './packets.js';
 import type { Decided } from './rig.js';
@@ -55,6 +55,19 @@ it('counts of a loss that goes on after the class is open again the part that do
 
 it('excuses no loss of which it is not known when it happened', () => {
   expect(unexplainedLosses(decisions(5, 1, 3, 2), [missing(4, 0, 0)], aboveOne, 10)).toEqual([4, 0, 0]);
+});
+
+it('takes out of account when nothing was judged', () => {
+  const busy = busyTime([
+    [100, 150],
+    [200, 300],
+  ]);
+  expect([50, 100, 120, 150, 160, 250, 310].map(busy)).toEqual([50, 100, 100, 100, 110, 150, 160]);
+  // Open from 2,010 to 3,000, but away all that time: what waited was judged thereafter.
+  const decided = decisions(5, 1, 3, 1);
+  const gaps = [missing(90, 1_000, 3_900)];
+  expect(unexplainedLosses(decided, gaps, aboveOne, 10)).not.toEqual([0, 0, 0]);
+  expect(unexplainedLosses(decided, gaps, aboveOne, 10, [[2_005, 3_100]])).toEqual([0, 0, 0]);
 });
 
 it('goes from each level to each other equally often', () => {

@@ -93,7 +93,8 @@ function rowsOf({ name, rates, half }: Subject): Row[] {
   ];
 }
 
-const tailUs = (subject: Subject): number => (subject.half?.typical.classes[0]?.latencyNs.p99 ?? Number.NaN) / 1e3;
+const tailUs = (subject: Subject): number =>
+  (subject.half?.typical.classes[0]?.latencyNs.p99 ?? Number.NaN) / 1e3;
 
 export const forwarder: Bench = async ({ samples = SEARCHES, progress }) => {
   const host = hostOf();

@@ -23,7 +23,9 @@ export class Namespace {
 
   /** `apart`: with processes that die with it, a `/run` of its own, and the `/sys` of its own interfaces. */
   static async start({ apart = false } = {}): Promise<Namespace> {
-    const words = apart ? ['-n', '-m', '-p', '-f', '--kill-child', 'sh', '-c', PRIVATE] : ['-n', 'sh', '-c', HOLD];
+    const words = apart
+      ? ['-n', '-m', '-p', '-f', '--kill-child', 'sh', '-c', PRIVATE]
+      : ['-n', 'sh', '-c', HOLD];
     const holder = spawn('unshare', words, { stdio: ['pipe', 'pipe', 'inherit'] });
     const pid = await new Promise<number>((resolve, reject) => {
       holder.stdout.once('data', (line: Buffer) => {

@@ -39,8 +39,7 @@ function wire(router: Namespace, outside: Namespace): void {
     `link add sink address ${MAC.sink} type veth peer name out address ${MAC.out} netns ${String(router.pid)}`,
   );
   // What arrives outside belongs to nobody there and goes no further.
-  for (const family of ['ipv4.ip_forward', 'ipv6.conf.all.forwarding'])
-    outside.set(family, 0);
+  for (const family of ['ipv4.ip_forward', 'ipv6.conf.all.forwarding']) outside.set(family, 0);
   router.set('ipv4.ip_forward', 1);
   router.set('ipv6.conf.all.forwarding', 1);
   for (const name of ['all', 'in', 'out']) router.set(`ipv4.conf.${name}.rp_filter`, 0);

@@ -9,7 +9,10 @@ import { Namespace } from './namespace.js';
 import { type ClassAccount, type Job, Packets, PACKETS_PROGRAM, whyInvalid } from './packets.js';
 
 function accountOf(lines: readonly string[]): ClassAccount {
-  const output = execFileSync(PACKETS_PROGRAM, ['account'], { input: `${lines.join('\n')}\n`, encoding: 'utf8' });
+  const output = execFileSync(PACKETS_PROGRAM, ['account'], {
+    input: `${lines.join('\n')}\n`,
+    encoding: 'utf8',
+  });
   return JSON.parse(output) as ClassAccount;
 }
 
@@ -68,7 +71,11 @@ describe('frames on a wire', () => {
     namespace.ip('link add name left type veth peer name right');
     for (const name of ['left', 'right']) namespace.ip(`link set dev ${name} up`);
     const { network } = namespace;
-    packets = await Packets.start({ from: { network, name: 'left' }, to: { network, name: 'right' }, cpu: 0 });
+    packets = await Packets.start({
+      from: { network, name: 'left' },
+      to: { network, name: 'right' },
+      cpu: 0,
+    });
   });
 
   afterAll(() => {

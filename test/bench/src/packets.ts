@@ -55,6 +55,9 @@ export interface Latency {
  */
 export type Gap = readonly [after: number, before: number, missing: number, from: number, until: number];
 
+/** From the coming of one frame to that of the next. */
+export type Stall = readonly [from: number, until: number];
+
 export interface ClassAccount {
   readonly sent: number;
   readonly received: number;
@@ -87,6 +90,10 @@ export interface PacketReport {
   readonly strange: number;
   /** Came and found no place at the sink: the accounts are wrong. */
   readonly sinkDrops: number;
+  /** When no frame of the class that tells the time came for a while. */
+  readonly stalls: readonly Stall[];
+  /** Stalls for which there was no place. */
+  readonly stallsUnkept: number;
   /** By so much the wall clock, of which the kernel's stamps are, was moved meanwhile. */
   readonly clockMovedNs: number;
   readonly classes: readonly ClassAccount[];
@@ -98,11 +105,23 @@ const CLOCK_MOVES_NS = 5_000;
 export function whyInvalid(report: PacketReport): string | undefined {
   if (report.sinkDrops !== 0) return `the sink had no place for ${String(report.sinkDrops)} frames`;
   if (Math.abs(report.clockMovedNs) > CLOCK_MOVES_NS) return 'the wall clock was set meanwhile';
-  if (report.classes.some((c) => c.gapsUnkept !== 0)) return 'more gaps than can be kept';
+  if (report.stallsUnkept !== 0 || report.classes.some((c) => c.gapsUnkept !== 0))
+    return 'more gaps or stalls than can be kept';
   return undefined;
 }
 
-const wordsOf = ({ size, rate, ms, classes, lateUs, clock, silentMs, lose = 0, swap = 0, repeat = 0 }: Job): string =>
+const wordsOf = ({
+  size,
+  rate,
+  ms,
+  classes,
+  lateUs,
+  clock,
+  silentMs,
+  lose = 0,
+  swap = 0,
+  repeat = 0,
+}: Job): string =>
   [
     ...['run', `size=${String(size)}`, `rate=${String(Math.round(rate))}`, `ms=${String(ms)}`],
     ...[`lose=${String(lose)}`, `swap=${String(swap)}`, `repeat=${String(repeat)}`],

@@ -96,6 +96,7 @@ it.each(['SIGINT', 'SIGKILL'] as const)('is gone with everything in it after %s'
   expect(marked(mark).length).toBeGreaterThan(4);
   bench.kill(signal);
   await ended;
-  for (let i = 0; i < 500 && marked(mark).length > 0; i += 1) await new Promise((resolve) => setTimeout(resolve, 10));
+  for (let i = 0; i < 500 && marked(mark).length > 0; i += 1)
+    await new Promise((resolve) => setTimeout(resolve, 10));
   expect(marked(mark)).toEqual([]);
 });

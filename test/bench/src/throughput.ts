@@ -42,7 +42,11 @@ export async function throughputOf(
   for (;;) {
     let last = await trial(next);
     trials += 1;
-    for (let i = 0; i < limits.again && last.lost > limits.loss && trials < limits.trials && next !== 0; i += 1) {
+    for (
+      let i = 0;
+      i < limits.again && last.lost > limits.loss && trials < limits.trials && next !== 0;
+      i += 1
+    ) {
       last = await trial(next);
       trials += 1;
     }
