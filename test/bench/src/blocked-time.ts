@@ -63,11 +63,14 @@ function figuresOf(
   const rate = account.sent / seconds;
   const lost = unexplainedLosses(decided, account.gaps, allows, SLACK_NS, stalls);
   const concerned = decided.flatMap((d, i) => (allows(d.from) && allows(d.to) ? [lost[i] ?? 0] : []));
-  const total = lost.reduce((sum, n) => sum + n, 0);
+  const sumOf = (frames: readonly number[]): number => frames.reduce((sum, n) => sum + n, 0);
+  const total = sumOf(concerned);
   return {
     rows: [
       countRow(`${name}: offered`, account.sent, more),
       countRow(`${name}: lost, where both levels allow it`, total, more),
+      // By the edges of what a level drops: what came late of other classes blurs them, and nothing is held to it.
+      countRow(`${name}: lost beside a level that drops it`, sumOf(lost) - total, more),
       countRow(`${name}: reordered`, account.reordered, more),
       rowOf(
         `${name}: blocked per transition`,
