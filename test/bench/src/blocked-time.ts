@@ -13,7 +13,7 @@ import { countRow, floorOf, goalOf, hostOf, rowOf, type Goal, type Row, summaryR
 import { type ClassAccount, type Stall, whyInvalid } from './packets.js';
 import { allowedAt, RIG_CLASSES, type RigClass } from './rig-rules.js';
 import { type Decided, Rig, RIG_CPU } from './rig.js';
-import { showClocks, stolenNs } from './steal.js';
+import { stolenNs } from './steal.js';
 
 const TRANSITIONS = 10_000;
 /** From an acknowledgement to the next decision. */
@@ -91,7 +91,6 @@ export const blockedTime: Bench = async ({ samples = TRANSITIONS, progress }) =>
   const host = hostOf();
   // Everything but what is measured is on one processor, this process and all its children too.
   execFileSync('taskset', ['-apc', String(RIG_CPU.ends), String(process.pid)], { stdio: 'ignore' });
-  const hideClocks = showClocks();
   const rig = await Rig.build();
   try {
     await rig.forward('realtime');
@@ -152,6 +151,5 @@ export const blockedTime: Bench = async ({ samples = TRANSITIONS, progress }) =>
     };
   } finally {
     rig.end();
-    hideClocks();
   }
 };

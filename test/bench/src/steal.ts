@@ -25,8 +25,7 @@ export function showClocks(): () => void {
   } catch {
     return () => undefined; // no debugfs in this kernel: ticks have to do
   }
-  // Lazily: a reader of this process may still hold it.
-  return () => execFileSync('umount', ['-l', DEBUGFS], { stdio: 'ignore' });
+  return () => execFileSync('umount', [DEBUGFS], { stdio: 'ignore' });
 }
 
 /** Nanoseconds that all processors of `text` (sched/debug) lost so far: Σ clock − clock_task. */
