@@ -1,13 +1,13 @@
 /*
  * What a verdict costs: 65,536 mixed flows, half of them strangers to the allowlist, parsed and judged one after
- * the other on one core, for allowlists of several lengths.
+ * the other on one core, for allowlists of several lengths; and what following conversations costs, looking into them.
  *
  * It must judge by the product's core and nothing else, and count what it judged.
  *
  *   classifier [--cpu N] [--rounds N]
  *
- * Prints JSON: per allowlist one figure per round, the best of its passes in picoseconds per packet. A round takes
- * all allowlists in turn, so that whatever disturbs the machine disturbs them alike.
+ * Prints JSON: per row one figure per round, the best of its passes in picoseconds per packet. A round takes all rows
+ * in turn, so that whatever disturbs the machine disturbs them alike.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -17,10 +17,12 @@
 #include <time.h>
 
 #include "../../../plugins/dataplane/core/classify.h"
+#include "conversations.h"
 #include "flows.h"
 
 #define BEST_OF 5 /* passes of one round */
 
+/* Either an allowlist, or conversations in a table of 16,384 places. */
 struct row {
   uint32_t entries;
   uint32_t shapes;   /* per family */
@@ -29,13 +31,20 @@ struct row {
   struct traffic traffic;
   struct kedge_level_table *table;
   uint64_t probes;   /* of one pass */
+  uint32_t conversations;
+  bool deeper;       /* at a level that looks deeper */
+  struct conversations *mixture;
   uint64_t *took;    /* picoseconds per packet, one for each round */
 };
 
 static struct row rows[] = {{.entries = 16, .shapes = 1},     {.entries = 16, .shapes = 8},
                             {.entries = 32, .shapes = 16},    {.entries = 4096, .shapes = 1},
                             {.entries = 4096, .shapes = 16},  {.entries = 16384, .shapes = 16},
-                            {.entries = 4096, .shapes = 16, .plain = true}};
+                            {.entries = 4096, .shapes = 16, .plain = true},
+                            {.conversations = 4000},
+                            {.conversations = 400, .deeper = true},
+                            {.conversations = 4000, .deeper = true},
+                            {.conversations = 12000, .deeper = true}};
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
 static uint64_t now_ns(void)
@@ -61,6 +70,52 @@ static uint32_t pass(const struct row *row, uint64_t *probes)
   return hits;
 }
 
+/* Every packet of the conversations once; false where it is not known of most what they speak, if that is asked. */
+static bool follow(const struct row *row, uint64_t *took)
+{
+  uint32_t known;
+  *took = conversations_pass(row->mixture, row->deeper, &known);
+  return row->deeper ? known > CONVERSATION_PACKETS / 2 : known == 0;
+}
+
+/* Makes what a row needs; false where a flow is not judged as it is written, or no protocol is recognised. */
+static bool prepare(struct row *row)
+{
+  if (row->conversations != 0) {
+    uint64_t took;
+    row->mixture = conversations_of(row->conversations);
+    return follow(row, &took);
+  }
+  row->list = allowlist_of(row->entries, row->shapes, !row->plain);
+  row->traffic = traffic_of(&row->list, !row->plain);
+  row->table = table_of(&row->list);
+  return pass(row, &row->probes) == row->traffic.hits;
+}
+
+/* Nanoseconds of one pass; false where it judged otherwise than the first. */
+static bool timed(const struct row *row, uint64_t *took)
+{
+  if (row->conversations != 0)
+    return follow(row, took);
+  uint64_t probes = 0, begun = now_ns();
+  bool right = pass(row, &probes) == row->traffic.hits;
+  *took = now_ns() - begun;
+  return right;
+}
+
+static void print(const struct row *row, int rounds)
+{
+  if (row->conversations != 0)
+    printf("{\"conversations\":%u,\"deeper\":%s,", row->conversations, row->deeper ? "true" : "false");
+  else
+    printf("{\"entries\":%u,\"shapes\":%u,\"plain\":%s,\"probes\":%.3f,", row->entries, row->shapes,
+           row->plain ? "true" : "false", (double)row->probes / FLOWS);
+  printf("\"picoseconds\":[");
+  for (int round = 0; round < rounds; round++)
+    printf("%s%llu", round == 0 ? "" : ",", (unsigned long long)row->took[round]);
+  printf("]}");
+}
+
 int main(int argc, char **argv)
 {
   int cpu = 1, rounds = 100;
@@ -83,47 +138,41 @@ int main(int argc, char **argv)
   if (sched_setaffinity(0, sizeof set, &set) != 0)
     return perror("classifier: pin"), 1;
   for (size_t r = 0; r < ROWS; r++) {
-    rows[r].list = allowlist_of(rows[r].entries, rows[r].shapes, !rows[r].plain);
-    rows[r].traffic = traffic_of(&rows[r].list, !rows[r].plain);
-    rows[r].table = table_of(&rows[r].list);
     rows[r].took = calloc((size_t)rounds, sizeof(uint64_t));
-    uint64_t probes = 0;
-    if (rows[r].took == NULL || pass(&rows[r], &probes) != rows[r].traffic.hits) {
+    if (rows[r].took == NULL || !prepare(&rows[r])) {
       fputs("classifier: not every flow was judged as it is written\n", stderr);
       return 1;
     }
-    rows[r].probes = probes;
   }
   uint64_t wrong = 0;
   for (int round = 0; round < rounds; round++)
     for (size_t r = 0; r < ROWS; r++) {
-      uint64_t probes = 0;
       uint64_t best = UINT64_MAX;
       /* The first brings the frames into the cache, as receiving them would. */
       for (int n = 0; n <= BEST_OF; n++) {
-        uint64_t begun = now_ns();
-        wrong += pass(&rows[r], &probes) != rows[r].traffic.hits;
-        uint64_t took = now_ns() - begun;
+        uint64_t took;
+        wrong += !timed(&rows[r], &took);
         if (n > 0 && took < best)
           best = took;
       }
-      rows[r].took[round] = best * 1000 / FLOWS;
+      rows[r].took[round] = best * 1000 / (rows[r].conversations != 0 ? CONVERSATION_PACKETS : FLOWS);
     }
   if (wrong != 0) {
-    fputs("classifier: two passes over one allowlist differ\n", stderr);
+    fputs("classifier: two passes over one row differ\n", stderr);
     return 1;
   }
   printf("[");
   for (size_t r = 0; r < ROWS; r++) {
-    printf("%s{\"entries\":%u,\"shapes\":%u,\"plain\":%s,\"probes\":%.3f,\"picoseconds\":[", r == 0 ? "" : ",",
-           rows[r].entries, rows[r].shapes, rows[r].plain ? "true" : "false", (double)rows[r].probes / FLOWS);
-    for (int round = 0; round < rounds; round++)
-      printf("%s%llu", round == 0 ? "" : ",", (unsigned long long)rows[r].took[round]);
-    printf("]}");
+    fputs(r == 0 ? "" : ",", stdout);
+    print(&rows[r], rounds);
+    free(rows[r].took);
+    if (rows[r].conversations != 0) {
+      conversations_free(rows[r].mixture);
+      continue;
+    }
     allowlist_free(&rows[r].list);
     traffic_free(&rows[r].traffic);
     free(rows[r].table);
-    free(rows[r].took);
   }
   printf("]\n");
   return 0;

@@ -1,6 +1,7 @@
 /**
  * What a verdict costs on one core, parsing included, for short and long allowlists, beside nftables sets of the
- * same entries in a namespace that forwards the same flows. Must not judge correctness beyond counting.
+ * same entries in a namespace that forwards the same flows; and what looking deeper at level 4 costs.
+ * Must not judge correctness beyond counting.
  */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +17,8 @@ const SHORT = 32;
 const LONG = 4_096;
 const MORE_NS = 15;
 const MORE_SHARE = 0.2;
+/** Level 4 looks into every conversation until it knows what is spoken, or gives up. */
+const DEEP_NS = 150;
 
 /** As native/classifier.c prints it. `plain`: without zones and VLAN tags, as the peer is given it. */
 interface Run {
@@ -26,8 +29,15 @@ interface Run {
   readonly picoseconds: readonly number[];
 }
 
+/** So many conversations at a time, in a table of 16,384 places. */
+interface FollowRun {
+  readonly conversations: number;
+  readonly deeper: boolean;
+  readonly picoseconds: readonly number[];
+}
+
 const tenths = (value: number): number => Math.round(value * 10) / 10;
-const nanosecondsOf = (run: Run): readonly number[] => run.picoseconds.map((ps) => ps / 1_000);
+const nanosecondsOf = (run: Run | FollowRun): readonly number[] => run.picoseconds.map((ps) => ps / 1_000);
 const medianOf = (samples: readonly number[]): number =>
   percentile(
     [...samples].sort((a, b) => a - b),
@@ -45,15 +55,20 @@ function nameOf({ entries, shapes, plain }: Run): string {
   return `${String(entries)} entries, ${kinds} per family${plain ? ', no zones' : ''}`;
 }
 
+const followName = ({ conversations, deeper }: FollowRun): string =>
+  `follow${deeper ? ' and look deeper, level 4' : ', level 5'}: ${String(conversations)} conversations`;
+
 export const classifier: Bench = async ({ samples = ROUNDS, progress }) => {
   const host = hostOf();
-  progress('Kedge: 65,536 flows per sample, half of them strangers');
-  const runs = JSON.parse(
+  progress('Kedge: 65,536 flows per sample, half of them strangers; 65,536 packets of conversations');
+  const printed = JSON.parse(
     execFileSync(PROGRAM, ['--cpu', String(CPU), '--rounds', String(samples)], {
       encoding: 'utf8',
       maxBuffer: 1 << 28,
     }),
-  ) as readonly Run[];
+  ) as readonly (Run | FollowRun)[];
+  const runs = printed.filter((run) => 'entries' in run);
+  const followed = printed.filter((run) => 'conversations' in run);
   const plain = runs.find((r) => r.plain);
   if (plain === undefined) throw new Error('bench: the classifier measured nothing that its peer can do');
 
@@ -63,12 +78,13 @@ export const classifier: Bench = async ({ samples = ROUNDS, progress }) => {
   const ruled = medianOf(peer.ruled);
   const cost = costOf(runs, plain.entries, plain.shapes, true);
 
-  // One row per thing that a packet can be asked; what looks deeper than ports comes as one more run.
+  // One row per thing that a packet can be asked.
   const rows: Row[] = runs.flatMap((run) => [
     rowOf(`parse and judge: ${nameOf(run)}`, nanosecondsOf(run), 'ns'),
     rateRowOf(`verdicts of one core: ${nameOf(run)}`, nanosecondsOf(run)),
   ]);
   rows.push(
+    ...followed.map((run) => rowOf(followName(run), nanosecondsOf(run), 'ns')),
     rowOf('kernel forwards, no rules', peer.bare, 'ns'),
     rateRowOf('kernel forwards, no rules', peer.bare),
     rowOf(`kernel forwards, nftables: ${nameOf(plain)}`, peer.ruled, 'ns'),
@@ -84,6 +100,8 @@ export const classifier: Bench = async ({ samples = ROUNDS, progress }) => {
         Math.round(1e9 / medianOf(nanosecondsOf(run))),
       ),
     );
+  for (const run of followed.filter(({ deeper }) => deeper))
+    goals.push(goalOf(`${followName(run)}, ns`, DEEP_NS, tenths(medianOf(nanosecondsOf(run)))));
   for (const [short, shapes] of [
     [16, 1],
     [SHORT, 16],

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { floorOf, goalOf, percentile, rateRowOf, rowOf, textOf } from './figures.js';
+import { countRow, floorOf, goalOf, percentile, rateRowOf, rowOf, summaryRow, textOf } from './figures.js';
 
 it('takes percentiles by nearest rank', () => {
   const hundred = Array.from({ length: 100 }, (_, i) => i + 1);
@@ -51,4 +51,14 @@ it('holds a lower bound as a lower bound, and says so', () => {
   expect(textOf({ bench: 'b', host, rows: [], ratios: {}, goals: [missed] })).toContain(
     'MISSED rate: 9.99 (goal ≥ 10)',
   );
+});
+
+it('takes percentiles that were taken elsewhere as they are, and none for none', () => {
+  const ns = { p50: 1_500, p99: 2_000, p999: 3_000, max: 4_000 };
+  expect(summaryRow('latency', 10, ns, 'us')).toEqual({
+    ...{ name: 'latency', n: 10, unit: 'us' },
+    ...{ p50: 1.5, p99: 2, p999: 3, max: 4 },
+  });
+  expect(summaryRow('latency', 0, ns, 'us').p99).toBeNaN();
+  expect(countRow('lost', 3)).toMatchObject({ n: 1, unit: 'frames', p50: 3, max: 3 });
 });

@@ -11,7 +11,7 @@ import { cpus, loadavg, release } from 'node:os';
 export interface Row {
   readonly name: string;
   readonly n: number;
-  readonly unit: 'ns' | 'us' | 'ms' | '1/s';
+  readonly unit: 'ns' | 'us' | 'ms' | '1/s' | 'frames';
   readonly p50: number;
   readonly p99: number;
   readonly p999: number;
@@ -65,6 +65,27 @@ export function rateRowOf(name: string, samplesNs: readonly number[]): Row {
   const sorted = [...samplesNs].sort((a, b) => a - b);
   const at = (q: number) => Math.round(1e9 / percentile(sorted, q));
   return { name, n: sorted.length, unit: '1/s', p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1) };
+}
+
+/** Percentiles that were taken elsewhere, of `n` samples in nanoseconds, as a row. */
+export function summaryRow(
+  name: string,
+  n: number,
+  ns: Pick<Row, 'p50' | 'p99' | 'p999' | 'max'>,
+  unit: 'ns' | 'us' | 'ms',
+  more: Partial<Pick<Row, 'setApart' | 'invalid'>> = {},
+): Row {
+  const of = (value: number) => (n === 0 ? Number.NaN : Math.round((value / DIVISOR[unit]) * 100) / 100);
+  return { name, n, unit, p50: of(ns.p50), p99: of(ns.p99), p999: of(ns.p999), max: of(ns.max), ...more };
+}
+
+/** Frames that were counted once: the same number in every column. */
+export function countRow(
+  name: string,
+  frames: number,
+  more: Partial<Pick<Row, 'setApart' | 'invalid'>> = {},
+): Row {
+  return { name, n: 1, unit: 'frames', p50: frames, p99: frames, p999: frames, max: frames, ...more };
 }
 
 /** A bound that `measured` must reach; NaN never passes. */

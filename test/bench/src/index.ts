@@ -1,6 +1,8 @@
 /** The list of benchmarks. Must not run one. */
 import type { Bench } from './bench.js';
+import { blockedTime } from './blocked-time.js';
 import { classifier } from './classifier.js';
+import { forwarder } from './forwarder.js';
 import { posturePath } from './posture-path.js';
 import { transitionBench } from './transition.js';
 import { watchdog } from './watchdog.js';
@@ -8,7 +10,9 @@ import { watchdog } from './watchdog.js';
 export type { Bench, BenchOptions } from './bench.js';
 
 export const benches: Readonly<Record<string, Bench>> = {
+  'blocked-time': blockedTime,
   classifier,
+  forwarder,
   'posture-path': posturePath,
   transition: transitionBench,
   watchdog,

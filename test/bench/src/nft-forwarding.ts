@@ -1,11 +1,13 @@
 /**
  * The classifier's peer: the kernel forwards the flows of the bench through a network namespace, by turns with
  * nftables sets of the same entries and without rules. Must not touch a namespace but the two of its own, nor leave
- * one behind: each lives as long as a process that ends with its input.
+ * one behind.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+
+import { Namespace } from './namespace.js';
 
 const PROGRAM = fileURLToPath(new URL('../build/forwarding', import.meta.url));
 const FLOWS = 65_536;
@@ -28,78 +30,46 @@ interface Options {
   readonly progress: (line: string) => void;
 }
 
-/** A process that holds a new network namespace until its input ends. */
-async function namespace(): Promise<ChildProcess> {
-  const holder = spawn('unshare', ['-n', 'sh', '-c', 'echo && exec cat'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  await new Promise((resolve, reject) => {
-    holder.stdout.once('data', resolve);
-    holder.once('exit', () => {
-      reject(new Error('bench: no network namespace could be made'));
-    });
-  });
-  return holder;
-}
-
-/** The words that run a command in a holder's namespace. */
-function inside(holder: ChildProcess, command: readonly string[]): [string, string[]] {
-  return ['nsenter', [`--net=/proc/${String(holder.pid)}/ns/net`, ...command]];
-}
-
-function run(holder: ChildProcess, command: readonly string[], input = ''): string {
-  const [program, words] = inside(holder, command);
-  return execFileSync(program, words, { input, encoding: 'utf8', stdio: ['pipe', 'pipe', 'inherit'] });
-}
-
 const MAC = { in: '02:00:00:00:00:01', out: '02:00:00:00:00:03', sink: '02:00:00:00:00:04' } as const;
 
 /** Joins both namespaces by two wires and lets the router forward from the first to the second. */
-function wire(router: ChildProcess, outside: ChildProcess): void {
-  const ip = (holder: ChildProcess, line: string): void => {
-    run(holder, ['ip', ...line.split(' ')]);
-  };
-  const set = (name: string, value: number): void => {
-    run(router, ['sysctl', '-qw', `net.${name}=${String(value)}`]);
-  };
-  ip(outside, `link add source type veth peer name in address ${MAC.in} netns ${String(router.pid)}`);
-  ip(
-    outside,
+function wire(router: Namespace, outside: Namespace): void {
+  outside.ip(`link add source type veth peer name in address ${MAC.in} netns ${String(router.pid)}`);
+  outside.ip(
     `link add sink address ${MAC.sink} type veth peer name out address ${MAC.out} netns ${String(router.pid)}`,
   );
   // What arrives outside belongs to nobody there and goes no further.
-  for (const family of ['ipv4.ip_forward', 'ipv6.conf.all.forwarding'])
-    run(outside, ['sysctl', '-qw', `net.${family}=0`]);
-  set('ipv4.ip_forward', 1);
-  set('ipv6.conf.all.forwarding', 1);
-  for (const name of ['all', 'in', 'out']) set(`ipv4.conf.${name}.rp_filter`, 0);
-  ip(router, 'address add 192.0.2.1/24 dev out');
-  ip(router, 'address add 2001:db8::1/64 dev out nodad');
+  for (const family of ['ipv4.ip_forward', 'ipv6.conf.all.forwarding']) outside.set(family, 0);
+  router.set('ipv4.ip_forward', 1);
+  router.set('ipv6.conf.all.forwarding', 1);
+  for (const name of ['all', 'in', 'out']) router.set(`ipv4.conf.${name}.rp_filter`, 0);
+  router.ip('address add 192.0.2.1/24 dev out');
+  router.ip('address add 2001:db8::1/64 dev out nodad');
   for (const [holder, name] of [
     [outside, 'source'],
     [outside, 'sink'],
     [router, 'in'],
     [router, 'out'],
   ] as const)
-    ip(holder, `link set ${name} up`);
+    holder.ip(`link set ${name} up`);
   for (const neighbour of ['192.0.2.2', '2001:db8::2'])
-    ip(router, `neighbour add ${neighbour} lladdr ${MAC.sink} dev out nud permanent`);
-  ip(router, 'route add default via 192.0.2.2 dev out');
-  ip(router, '-6 route add default via 2001:db8::2 dev out');
+    router.ip(`neighbour add ${neighbour} lladdr ${MAC.sink} dev out nud permanent`);
+  router.ip('route add default via 192.0.2.2 dev out');
+  router.ip('-6 route add default via 2001:db8::2 dev out');
 }
 
 /** Packets that came out at the far end so far. */
-function arrived(outside: ChildProcess): number {
-  const [link] = JSON.parse(run(outside, ['ip', '-j', '-s', 'link', 'show', 'sink'])) as readonly {
+function arrived(outside: Namespace): number {
+  const [link] = JSON.parse(outside.run(['ip', '-j', '-s', 'link', 'show', 'sink'])) as readonly {
     stats64: { rx: { packets: number } };
   }[];
   return link?.stats64.rx.packets ?? 0;
 }
 
 /** Packets that no set named, as the last rule counts them. */
-function strangers(router: ChildProcess): number {
+function strangers(router: Namespace): number {
   const [, count] =
-    /counter packets (\d+)/.exec(run(router, ['nft', 'list', 'chain', 'inet', 'kedge_bench', 'forward'])) ??
+    /counter packets (\d+)/.exec(router.run(['nft', 'list', 'chain', 'inet', 'kedge_bench', 'forward'])) ??
     [];
   return Number(count);
 }
@@ -108,16 +78,20 @@ function strangers(router: ChildProcess): number {
 export async function nftForwarding({ entries, shapes, cpu, progress }: Options): Promise<NftForwarding> {
   const sized = [String(entries), String(shapes)];
   const rules = execFileSync(PROGRAM, ['rules', ...sized], { encoding: 'utf8', maxBuffer: MAX_RULES });
-  const holders: ChildProcess[] = [];
+  const ending: (() => void)[] = [];
   try {
-    const router = await namespace();
-    holders.push(router);
-    const outside = await namespace();
-    holders.push(outside);
+    const router = await Namespace.start();
+    ending.push(() => {
+      router.end();
+    });
+    const outside = await Namespace.start();
+    ending.push(() => {
+      outside.end();
+    });
     wire(router, outside);
-    const [program, words] = inside(outside, [PROGRAM, 'send', ...sized, 'source', String(cpu)]);
-    const sender = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] });
-    holders.push(sender);
+    const sender = outside.spawn([PROGRAM, 'send', ...sized, 'source', String(cpu)]);
+    sender.stderr.pipe(process.stderr, { end: false });
+    ending.push(() => sender.stdin.end());
     const answers = createInterface({ input: sender.stdout })[Symbol.asyncIterator]();
     const pass = async (): Promise<number> => {
       const before = arrived(outside);
@@ -134,16 +108,16 @@ export async function nftForwarding({ entries, shapes, cpu, progress }: Options)
     await pass();
     for (let turn = 0; turn < TURNS; turn += 1) {
       for (let i = 0; i < PASSES; i += 1) bare.push(await pass());
-      run(router, ['nft', '-f', '-'], rules);
+      router.run(['nft', '-f', '-'], rules);
       for (let i = 0; i < PASSES; i += 1) ruled.push(await pass());
       const judged = strangers(router);
       if (Math.abs(judged - (PASSES * FLOWS) / 2) > 100)
         throw new Error(`bench: nftables took ${String(judged)} packets for strangers, not half`);
-      run(router, ['nft', 'flush', 'ruleset']);
+      router.run(['nft', 'flush', 'ruleset']);
       progress(`turn ${String(turn + 1)} of ${String(TURNS)}`);
     }
     return { bare, ruled };
   } finally {
-    for (const holder of holders) holder.stdin?.end();
+    for (const end of ending) end();
   }
 }
