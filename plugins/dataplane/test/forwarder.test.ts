@@ -194,7 +194,9 @@ describe('what passes', () => {
     await world.do('sh ip -n kz-branch neigh del 10.77.0.30 dev eth0');
     expect(await fate('critical')).toBe('pass');
     // What was resolved would be asked for again now and then: only what tests send is to be counted later.
-    await world.do('sh ip -n kz-branch neigh replace 10.77.0.30 lladdr 02:00:00:00:00:30 dev eth0 nud permanent');
+    await world.do(
+      'sh ip -n kz-branch neigh replace 10.77.0.30 lladdr 02:00:00:00:00:30 dev eth0 nud permanent',
+    );
     // Tags, one and two, arrive as they were sent.
     const tagged = ethernet({ type: IP4, tags: [[0x8100, 0x0123]] }, payload);
     expect(await world.do(`raw branch servers ${hex(tagged)}`)).toMatchObject({ copies: 1, vlan: 0x123 });
