@@ -3,7 +3,7 @@
  * every one of them.
  * Must not look into the services; it asks them, the board's reports and the kernel.
  */
-import { kernelRoutes, type Lab, labDown, type LabService, labUp } from '@kedge/lab';
+import { kernelRoutes, type Lab, labDown, type LabService, labUp, PATIENT_BUDGETS } from '@kedge/lab';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -26,7 +26,7 @@ interface LevelJson {
 let lab: Lab;
 let original: string;
 beforeAll(async () => {
-  lab = await labUp({ name: NAME, foreground: false, out: () => undefined });
+  lab = await labUp({ name: NAME, budgets: PATIENT_BUDGETS, foreground: false, out: () => undefined });
   original = readFileSync(lab.reach(OFFERED), 'utf8');
 }, 60_000);
 afterAll(async () => {

@@ -2,7 +2,7 @@
  * Metrics of every service of a lab, as the command reads them: strictly, by the format of Prometheus.
  * Must not know how they are served; libs/runtime has tests of that.
  */
-import { labDown, labUp } from '@kedge/lab';
+import { labDown, labUp, PATIENT_BUDGETS } from '@kedge/lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { kedge, kedgeError, kedgeJson } from './run-command.js';
@@ -31,7 +31,7 @@ const valueOf = (all: Told, service: string, name: string, labels: Record<string
 
 describe('metrics of a lab', () => {
   beforeAll(async () => {
-    await labUp({ name: NAME });
+    await labUp({ name: NAME, budgets: PATIENT_BUDGETS });
   }, 120_000);
   afterAll(async () => {
     await labDown(NAME);

@@ -2,7 +2,7 @@
  * The names of a lab's own traffic: what people see of them at the live view and at a real collector.
  * Must not send traffic of its own; the lab's conversations are what is seen.
  */
-import { type Lab, labDown, labUp, NAMED } from '@kedge/lab';
+import { type Lab, labDown, labUp, NAMED, PATIENT_BUDGETS } from '@kedge/lab';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -50,7 +50,7 @@ let running: ChildProcess[] = [];
 beforeAll(async () => {
   await labDown(NAME);
   work = mkdtempSync(join(tmpdir(), 'kedge-named-'));
-  lab = await labUp({ name: NAME, foreground: true });
+  lab = await labUp({ name: NAME, budgets: PATIENT_BUDGETS, foreground: true });
 }, 60_000);
 afterEach(async () => {
   for (const child of running) await ended(child, 'SIGKILL');

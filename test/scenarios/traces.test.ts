@@ -2,7 +2,7 @@
  * The trace of one transition of a lab, joined from what every service said by itself.
  * Must not know how spans are sent; libs/runtime has tests of that.
  */
-import { type Lab, labDown, labUp } from '@kedge/lab';
+import { type Lab, labDown, labUp, PATIENT_BUDGETS } from '@kedge/lab';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -52,7 +52,7 @@ function spans(): readonly SpanJson[] {
 
 describe('the trace of a transition', () => {
   beforeAll(async () => {
-    lab = await labUp({ name: NAME });
+    lab = await labUp({ name: NAME, budgets: PATIENT_BUDGETS });
   }, 120_000);
   afterAll(async () => {
     await labDown(NAME);

@@ -18,7 +18,8 @@ export class Namespace {
   private constructor(holder: ChildProcess, pid: number, apart: boolean) {
     this.#holder = holder;
     this.pid = pid;
-    this.#enter = ['-t', String(pid), '-n', ...(apart ? ['-m', '-p'] : []), '--'];
+    // Its root too: where the whole machine stands in a directory, that of the namespace lies above it.
+    this.#enter = ['-t', String(pid), '-n', ...(apart ? ['-m', '-p', '-r', '-w'] : []), '--'];
   }
 
   /** `apart`: with processes that die with it, a `/run` of its own, and the `/sys` of its own interfaces. */

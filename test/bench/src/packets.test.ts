@@ -140,8 +140,10 @@ describe('frames on a wire', () => {
     const { classes: accounts } = await packets.run({ ...JOB, classes, clock: 0, lose: 10 });
     const [clock, other] = accounts;
     expect(clock?.lost).toBe(0);
-    expect(other?.gaps.length).toBeGreaterThan(10);
-    for (const [after, before, , from, until] of other?.gaps ?? []) {
+    // Where the clock's own frames came late there is nothing to tell the time by.
+    const timed = (other?.gaps ?? []).filter(([, , , from, until]) => from !== 0 && until !== 0);
+    expect(timed.length).toBeGreaterThan(10);
+    for (const [after, before, , from, until] of timed) {
       // Between one frame of the clock and the next.
       expect(until).toBeGreaterThan(after);
       expect(from).toBeGreaterThan(until);

@@ -93,6 +93,7 @@ export {
   type LabBudgets,
   labSettings,
   type LabSettings,
+  PATIENT_BUDGETS,
   SHORT_BUDGETS,
 } from './settings.js';
 export * from './topology.js';
