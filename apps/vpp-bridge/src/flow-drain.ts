@@ -7,7 +7,7 @@ import { layout, type SegmentReader } from '@kedge/shared-memory-ipc';
 import { isEpoch, isLevel, type Level } from '@kedge/units';
 
 import type { OpenDataPlane } from './data-planes.js';
-import { GapCounts, type Numbered, type Reading, readSlots, RingPositions } from './ring.js';
+import { type Numbered, type Reading, readSlots, RingProgress } from './ring.js';
 import { workerOffset } from './worker-report.js';
 
 /** Why a record was written, in the order of the layout's `enum kedge_flow_end`, which begins with 1. */
@@ -182,8 +182,7 @@ const MAX_SEEN = 4;
 /** The reader's side of all flow rings. */
 export class FlowDrain {
   readonly #nowNs: () => bigint;
-  readonly #positions = new RingPositions();
-  readonly #gaps = new GapCounts();
+  readonly #progress = new RingProgress();
   readonly #seen = new WeakMap<SegmentReader, Map<number, Seen[]>>();
 
   /** @param nowNs CLOCK_MONOTONIC nanoseconds. */
@@ -193,23 +192,19 @@ export class FlowDrain {
 
   /** Records of a data plane that nobody read before they were overwritten, or that could not be. */
   gaps(name: string): bigint {
-    return this.#gaps.of(name);
+    return this.#progress.gaps(name);
   }
 
   /** Takes what is new: at most a ring full of each worker. */
   drain(dataplanes: readonly OpenDataPlane[]): DrainedFlow[] {
-    return dataplanes.flatMap(({ name, reader }) =>
+    return dataplanes.flatMap((dataplane) =>
       Array.from({ length: layout.limits.maxWorkers }, (_, worker) => worker).flatMap((worker) => {
+        const { name, reader } = dataplane;
         const seen = this.#look(reader, worker);
-        const { records, next, gaps } = readFlows(
-          reader,
-          worker,
-          this.#positions.next(reader, worker),
-          this.#nowNs,
+        const flows = this.#progress.take(dataplane, worker, (from) =>
+          readFlows(reader, worker, from, this.#nowNs),
         );
-        this.#positions.goOn(reader, worker, next);
-        this.#gaps.add(name, gaps);
-        return records.map((flow) => ({
+        return flows.map((flow) => ({
           dataplane: name,
           worker,
           flow,

@@ -69,33 +69,30 @@ export function readSlots<T extends object>(
   return { records, next, gaps };
 }
 
-/** Numbers to go on with, by worker, for each file: a file made anew counts from 0. */
-export class RingPositions {
-  readonly #next = new WeakMap<SegmentReader, Map<number, bigint>>();
-
-  next(reader: SegmentReader, worker: number): bigint {
-    return this.#next.get(reader)?.get(worker) ?? 0n;
-  }
-
-  goOn(reader: SegmentReader, worker: number, next: bigint): void {
-    const numbers = this.#next.get(reader) ?? new Map<number, bigint>();
-    numbers.set(worker, next);
-    this.#next.set(reader, numbers);
-  }
-}
-
 const COUNT_MAX = 2n ** 64n - 1n;
 
-/** Lost records by data plane; a count stays within the 64 bits in which it is told. */
-export class GapCounts {
+/** What one reader has had of the rings of workers: where to go on, and how much it never had. */
+export class RingProgress {
+  /** Numbers to go on with, by worker, for each file: a file made anew counts from 0. */
+  readonly #next = new WeakMap<SegmentReader, Map<number, bigint>>();
   readonly #gaps = new Map<string, bigint>();
 
-  of(name: string): bigint {
+  /** Records of a data plane that were lost; stays within the 64 bits in which it is told. */
+  gaps(name: string): bigint {
     return this.#gaps.get(name) ?? 0n;
   }
 
-  add(name: string, gaps: bigint): void {
-    const sum = this.of(name) + gaps;
+  /** Takes what is new in the ring of a worker. */
+  take<T>(
+    { name, reader }: { readonly name: string; readonly reader: SegmentReader },
+    worker: number,
+    read: (from: bigint) => Reading<T>,
+  ): readonly Numbered<T>[] {
+    const numbers = this.#next.get(reader) ?? new Map<number, bigint>();
+    const { records, next, gaps } = read(numbers.get(worker) ?? 0n);
+    this.#next.set(reader, numbers.set(worker, next));
+    const sum = this.gaps(name) + gaps;
     this.#gaps.set(name, sum > COUNT_MAX ? COUNT_MAX : sum);
+    return records;
   }
 }

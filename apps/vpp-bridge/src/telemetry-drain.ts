@@ -7,7 +7,7 @@ import { layout, type SegmentReader } from '@kedge/shared-memory-ipc';
 import { hasCode, isEpoch, isLevel, type Level } from '@kedge/units';
 
 import type { OpenDataPlane } from './data-planes.js';
-import { GapCounts, type Reading, readSlots, RingPositions } from './ring.js';
+import { type Reading, readSlots, RingProgress } from './ring.js';
 import { workerOffset } from './worker-report.js';
 
 /** An event as it stood in a ring. */
@@ -81,8 +81,7 @@ export interface DrainOptions {
 /** The readers' side of all rings. */
 export class TelemetryDrain {
   readonly #options: DrainOptions;
-  readonly #positions = new RingPositions();
-  readonly #gaps = new GapCounts();
+  readonly #progress = new RingProgress();
   #unkept = 0;
   #keeping: Promise<unknown> | undefined;
 
@@ -92,7 +91,7 @@ export class TelemetryDrain {
 
   /** Events of a data plane that nobody read before they were overwritten. */
   gaps(name: string): bigint {
-    return this.#gaps.of(name);
+    return this.#progress.gaps(name);
   }
 
   /** Records that the sink did not take. */
@@ -114,12 +113,11 @@ export class TelemetryDrain {
     await this.#keeping;
   }
 
-  #read({ name, reader, header }: OpenDataPlane): DataplaneEvent[] {
+  #read(dataplane: OpenDataPlane): DataplaneEvent[] {
+    const { name, reader, header } = dataplane;
     const records: DataplaneEvent[] = [];
     for (let worker = 0; worker < layout.limits.maxWorkers; worker++) {
-      const { records: events, next, gaps } = readRing(reader, worker, this.#positions.next(reader, worker));
-      this.#positions.goOn(reader, worker, next);
-      this.#gaps.add(name, gaps);
+      const events = this.#progress.take(dataplane, worker, (from) => readRing(reader, worker, from));
       const ring = `${header.bootId.slice(0, 8)}/${name}.${String(worker)}`;
       for (const event of events) records.push(this.#record(event, name, worker, ring));
     }
