@@ -55,7 +55,7 @@ await runService({
         logger.warn({ err: error, method, kind }, 'a call went wrong');
       },
     });
-    const metrics = config.metrics === undefined ? undefined : openMetrics();
+    const metrics = openMetrics(config.metrics);
     metrics?.read(() => {
       const status = overlay.status();
       return routeReadings({ ...status, appliedEpoch: status.epoch, appliedLevel: status.level });
@@ -65,7 +65,7 @@ await runService({
       transports: [transport],
       heart: overlay,
       serving: () => overlay.serving,
-      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
+      metrics,
       close: async () => {
         await overlay.close();
         await traces?.close();

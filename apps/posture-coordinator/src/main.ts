@@ -75,7 +75,7 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
   posture.beat(false);
   const coordinator = await recoverCoordinator({ settings, logger, clock, posture });
   const { driver } = coordinator;
-  const metrics = settings.metrics === undefined ? undefined : openMetrics();
+  const metrics = openMetrics(settings.metrics);
   if (metrics !== undefined) countCoordinator(metrics, driver, coordinator);
   const traces = openTraces(settings, { service: NAME, wallOffsetNs, logger });
   if (traces !== undefined)
@@ -109,7 +109,7 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     ],
     heart: posture,
     serving: () => driver.serving,
-    metrics: metrics && settings.metrics && { metrics, settings: settings.metrics },
+    metrics,
     close: async () => {
       await sources.close();
       await coordinator.close();

@@ -74,7 +74,7 @@ await runService({
         logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
       },
     });
-    const metrics = config.metrics === undefined ? undefined : openMetrics();
+    const metrics = openMetrics(config.metrics);
     metrics?.read(() => {
       const status = underlay.status();
       const gauge = (name: `kedge_${string}`, help: string, value: number) =>
@@ -94,7 +94,7 @@ await runService({
       transports: [transport],
       heart: underlay,
       serving: () => underlay.serving,
-      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
+      metrics,
       close: async () => {
         await underlay.close();
         await traces?.close();

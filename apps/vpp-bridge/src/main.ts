@@ -96,7 +96,7 @@ await runService({
           governance.recordRefusal(action, refusal as Pick<KedgeError, 'code' | 'message'>);
       },
     });
-    const metrics = config.metrics === undefined ? undefined : openMetrics();
+    const metrics = openMetrics(config.metrics);
     metrics?.read(() => bridgeReadings(governance.show()));
     const traces = openTraces(config, { service: 'vpp-bridge', wallOffsetNs, logger });
     if (traces !== undefined) {
@@ -113,7 +113,7 @@ await runService({
       transports: [transport],
       heart: governance,
       serving: () => governance.serving,
-      metrics: metrics && config.metrics && { metrics, settings: config.metrics },
+      metrics,
       close: async () => {
         await governance.close();
         await traces?.close();

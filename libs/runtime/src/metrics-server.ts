@@ -6,7 +6,7 @@ import { placeSocket, takeLock, verifySocketPlace } from '@kedge/bus';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
 import type { Logger } from './logging.js';
-import { METRICS_TYPE, type MetricsSettings, type OpenMetrics } from './metrics.js';
+import { METRICS_TYPE, type OpenMetrics } from './metrics.js';
 
 /** Who scrapes comes alone; more at once than this is a fault of theirs. */
 const MAX_CONNECTIONS = 8;
@@ -23,14 +23,11 @@ export interface MetricsServer {
 }
 
 /**
- * Serves metrics by the settings a second from now, each way by itself: one that fails is logged and left out.
+ * Serves metrics by their settings a second from now, each way by itself: one that fails is logged and left out.
  * Socket and lock follow the rules of all sockets (`BUS_*` in docs/errors.md); its mode is 0660.
  */
-export function serveMetrics(
-  metrics: OpenMetrics,
-  { socket, port }: MetricsSettings,
-  logger: Logger,
-): MetricsServer {
+export function serveMetrics(metrics: OpenMetrics, logger: Logger): MetricsServer {
+  const { socket, port } = metrics.settings;
   const answer = (local: boolean) => (request: IncomingMessage, response: ServerResponse) => {
     void reply(metrics, request, response, local).catch((error: unknown) => {
       logger.warn({ err: error }, 'metrics could not be told');

@@ -25,6 +25,8 @@ const MAX_EARLY = 4_096;
 
 /** Metrics that can be told. */
 export interface OpenMetrics extends Metrics {
+  /** Where they are to be served. */
+  readonly settings: MetricsSettings;
   /** Has the library loaded, which takes a tenth of a second: not while a service starts. */
   load(): Promise<void>;
   /** Everything, in the text exposition format 0.0.4. @throws whatever a source throws */
@@ -63,11 +65,16 @@ const common = ({ name, help, labels }: Family, registry: Client.Registry) => ({
   registers: [registry],
 });
 
+/** Metrics by the configuration of a service; undefined where it has none. */
+export function openMetrics(settings: MetricsSettings | undefined): OpenMetrics | undefined {
+  return settings && metricsFor(settings);
+}
+
 /**
  * Metrics with what every process has: CPU, memory, descriptors, event loop lag, heap, garbage collection.
  * What is counted before the library is loaded is counted then.
  */
-export function openMetrics(): OpenMetrics {
+function metricsFor(settings: MetricsSettings): OpenMetrics {
   let loading: Promise<Loaded> | undefined;
   let loaded: Loaded | undefined;
   const early: ((loaded: Loaded) => void)[] = [];
@@ -83,6 +90,7 @@ export function openMetrics(): OpenMetrics {
   };
   const sources: (() => readonly Reading[])[] = [];
   return {
+    settings,
     load: async () => {
       await load();
     },

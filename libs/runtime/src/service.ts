@@ -13,7 +13,7 @@ import { throwError } from 'rxjs';
 
 import { leadsToJournal } from './journal-line.js';
 import { createLogger, type Logger, nestLogger } from './logging.js';
-import type { MetricsSettings, OpenMetrics } from './metrics.js';
+import type { OpenMetrics } from './metrics.js';
 import { type MetricsServer, serveMetrics } from './metrics-server.js';
 
 /** Where a service beats: its own segment, or its participant's slot. */
@@ -32,7 +32,7 @@ export interface ServiceParts {
   /** Whether the service is at the current posture and serves (PO-19); asked at each beat. Default: once started. */
   readonly serving?: () => boolean;
   /** What the service measures and where that is served; absent where nobody asked for it. */
-  readonly metrics?: { readonly metrics: OpenMetrics; readonly settings: MetricsSettings } | undefined;
+  readonly metrics?: OpenMetrics | undefined;
   /** After the application has stopped: closes what `start` opened. */
   readonly close?: () => void | Promise<void>;
 }
@@ -130,8 +130,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
     announceServing(transports, true);
     beat();
     logger.info({ pid: process.pid }, 'serving');
-    if (parts.metrics !== undefined)
-      scraped = serveMetrics(parts.metrics.metrics, parts.metrics.settings, logger);
+    if (parts.metrics !== undefined) scraped = serveMetrics(parts.metrics, logger);
   } catch (error) {
     logger.debug({ err: error }, 'the start failed');
     const { JOURNAL_STREAM: stream } = process.env;

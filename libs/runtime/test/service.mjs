@@ -89,7 +89,7 @@ await runService({
       }),
       argv,
     );
-    const metrics = settings === undefined ? undefined : await openMetrics();
+    const metrics = openMetrics(settings);
     metrics?.counter({ name: 'kedge_example_total', help: 'Examples.', labels: ['kind'] })(
       { kind: 'a"b\n' },
       2,
@@ -112,7 +112,7 @@ await runService({
     return {
       module: Root,
       heart,
-      metrics: metrics && settings && { metrics, settings },
+      metrics,
       transports: [
         new BoardTransport({
           board,
