@@ -43,7 +43,7 @@ import {
   statusOf,
 } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
-import { type Clock, KedgeError, type Level, nanosOf } from '@kedge/units';
+import { type Clock, KedgeError, type Level, millisOf, nanosOf } from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 
 import type { UnderlayConfig } from './config.js';
@@ -434,9 +434,12 @@ export class Underlay {
       resource: TARGET,
       level: view.level,
       epoch: view.epoch,
-      mfaAge: undefined,
+      // The console directory counts as a fresh second factor until there is one.
+      mfaAge: channel === 'console' ? millisOf(0) : undefined,
       address: undefined,
       at: nanosOf(clock.monotonicNs()),
+      wallMs: clock.wallMs(),
+      breakGlass: false,
     });
     if (answer.allow) return undefined;
     return refusalOf({ code: 'UNDERLAY_NOT_AUTHORISED', message: answer.reason, rule: answer.rule, ...view });

@@ -3,7 +3,7 @@
  * changes under them.
  * Must not leave a namespace, a process or a file.
  */
-import { tableAuthoriser } from '@kedge/authz';
+import { PolicyKeeper } from '@kedge/authz';
 import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard } from '@kedge/bus';
 import { readPathAccords, routeKind } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
@@ -112,7 +112,7 @@ async function stand() {
     routes,
     proposals: await openDesiredStore({ path: join(config.state, 'proposals.json'), kind: proposalKind }),
     accords: readPathAccords(config),
-    authoriser: tableAuthoriser(),
+    authoriser: new PolicyKeeper({ policies: 'default' }).authoriser,
     clock: { monotonicNs, wallMs: () => Date.now() },
     log: { info: nothing, warn: nothing, error: nothing },
     tools: { netns: NETNS, timeoutMs: 20_000, toolDirectory: tools },
