@@ -114,11 +114,14 @@ export function explanationText({ answer, policies, asked, set }: Explanation): 
     lines.push(`policies saw: ${said.join(', ')}`);
     if (needs !== undefined)
       lines.push(
-        `the accords ask for: tier ${needs.tier}, ${needs.secondFactor ? 'a' : 'no'} second factor; level 1 is left by ${needs.channels.join(', ')}`,
+        `the accords ask for: tier ${needs.tier}, ${needs.secondFactor ? 'a' : 'no'} second factor${exits(asked)}`,
       );
   }
   return lines.join('\n');
 }
+
+const exits = ({ level, needs }: NonNullable<Explanation['asked']>): string =>
+  level === 1 ? `; level 1 is left by ${needs?.channels.join(', ') ?? ''}` : '';
 
 /** Runs the tests of a set: the files given, or every *.test.json beside its policies. @throws KedgeError `AUTHZ_TESTS` and others */
 export async function testPolicies(

@@ -172,9 +172,15 @@ export function faultsBySchema(policies: readonly Policy[], schema: string): rea
     validationSettings: { mode: 'strict' },
   });
   if (answer.type === 'failure') return [faultOf('', '', answer.errors)];
-  return answer.validationErrors.map(({ policyId, error }) =>
-    faultOf(policies.find(({ id }) => id === policyId)?.file ?? '', policyId, [error]),
-  );
+  // The engine says a fault once for every tier and action that it looks at, in no order: one of each policy is enough.
+  const faults = new Map<string, Fault>();
+  for (const { policyId, error } of answer.validationErrors) {
+    const file = policies.find(({ id }) => id === policyId)?.file ?? '';
+    const fault = faultOf(file, policyId, [error]);
+    const known = faults.get(policyId);
+    if (known === undefined || fault.message < known.message) faults.set(policyId, fault);
+  }
+  return [...faults.values()];
 }
 
 /**

@@ -50,7 +50,7 @@ describe('the key of a decision', () => {
             name,
             (mask >> i) & 1 ? value : other[name as keyof typeof other],
           ]),
-        ) as AuthorisationRequest;
+        ) as unknown as AuthorisationRequest;
         const [x, y] = [slimOf(a, byA), slimOf(b, mask & 1 ? byA : byB)];
         const same = JSON.stringify(engineRequest(x)) === JSON.stringify(engineRequest(y));
         if (same) alike += 1;
