@@ -39,7 +39,8 @@ const inForce = async (what: string): Promise<void> => {
   await until(what, () => (box.output.includes('other policies are in force') ? true : undefined), 20_000);
 };
 
-describe('policies of a directory', () => {
+// Trials take their time where the machine has none.
+describe('policies of a directory', { timeout: 120_000 }, () => {
   it('PO-22 that forbid everything: console and boot services tighten, nothing else goes, until they are corrected', async () => {
     put(FORBID);
     await box.start();

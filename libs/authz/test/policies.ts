@@ -39,7 +39,7 @@ export const looking: AuthorisationRequest = requestOf({
 });
 
 /** Waits until `look` gives true; @throws after `ms`. */
-export async function until(what: string, look: () => boolean, ms = 15_000): Promise<void> {
+export async function until(what: string, look: () => boolean, ms = 60_000): Promise<void> {
   const end = Date.now() + ms;
   while (!look()) {
     if (Date.now() > end) throw new Error(`waited ${ms} ms in vain: ${what}`);

@@ -197,9 +197,9 @@ describe('messages', () => {
       underlayService,
       basculeService,
     ].flatMap(({ methods }) => methods);
-    expect(every).toHaveLength(21);
+    expect(every).toHaveLength(22);
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(20), (bytes, index) => {
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(21), (bytes, index) => {
         try {
           expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
         } catch (error) {
