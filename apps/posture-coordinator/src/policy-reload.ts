@@ -5,7 +5,7 @@
 import type { PolicyKeeper } from '@kedge/authz';
 import type { ReloadPoliciesReply, ReloadPoliciesRequest } from '@kedge/bus';
 import type { Authoriser } from '@kedge/contracts';
-import { levelInForce, notAuthorised, type RefusalAnswer } from '@kedge/posture';
+import { levelInForce, type RefusalAnswer } from '@kedge/posture';
 import { type Clock, KedgeError, millisOf, nanosOf } from '@kedge/units';
 
 import { refusalReplyOf } from './posture-view.js';
@@ -53,7 +53,10 @@ export async function reloadPolicies(
     wallMs: clock.wallMs(),
     breakGlass: false,
   });
-  if (!answer.allow) return refuse(notAuthorised(answer.rule, answer.reason));
+  if (!answer.allow) {
+    const { rule, reason: message } = answer;
+    return refuse({ kind: 'refusal', code: 'POSTURE_NOT_AUTHORISED', message, rule });
+  }
   driver.recordGrant(asked, answer.rule, 'authorisation.reload');
   const before = policies.inForce?.generation;
   try {
