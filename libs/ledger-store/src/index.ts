@@ -2,8 +2,8 @@
  * The ledger as durable files: what was acknowledged survives, verifies, and stays bounded.
  * It must not decide what is recorded, nor who may ask for it.
  */
-import type { LedgerStore, LedgerStoreOptions } from './store.js';
-
+export { bundlesOf, SEGMENT_BUNDLES, type SegmentManifest } from './archive.js';
+export { openLedgerStore } from './open-store.js';
 export type {
   DurableRecord,
   FlushMode,
@@ -18,5 +18,3 @@ export type {
   StoreStatus,
   SubjectKeys,
 } from './store.js';
-
-export declare function openLedgerStore(options: LedgerStoreOptions): Promise<LedgerStore>;
