@@ -24,6 +24,7 @@ import { join } from 'node:path';
 
 import { isDiskFull, makeDirectory, SyncFailure } from './durable-files.js';
 import {
+  damaged,
   diskFull,
   gapBefore,
   idReused,
@@ -118,7 +119,7 @@ export async function openLedgerStore(options: LedgerStoreOptions): Promise<Ledg
     const place = (name: string): string => join(directory, name);
     for (const name of ['log', 'wal', 'keys', 'archive']) await makeDirectory(place(name));
     const tiles = new TileFiles(place('log'));
-    const log = await recoverLog(place('log'), place('wal'), tiles, signer);
+    const log = await recoverLog(place('log'), place('wal'), limits.tileBytes, tiles, signer);
     closing = () => log.wal.close();
     const keys = await KeyFile.open(place('keys'), log.keys, options.randomBytes);
     closing = async () => {
@@ -217,8 +218,19 @@ class OpenStore implements LedgerStore {
     if (given.shelf.size > given.inTiles) this.#tileLater();
   }
 
-  /** Takes the ids of the newest records into memory. */
+  /**
+   * Takes the ids of the newest records into memory. What of them cannot be read is told, and keeps nothing from being
+   * recorded: the check of the log finds it.
+   */
   remember(): void {
+    try {
+      this.#rememberIds();
+    } catch (error) {
+      this.#onTrouble(damaged(join(this.#directory, 'log'), 0, 'entries that are records', error));
+    }
+  }
+
+  #rememberIds(): void {
     for (const { index, entry } of this.entriesFrom(Math.max(0, this.size - this.#limits.ids))) {
       this.#ids.add(recordIn(entry).id, leafHash(entry), index);
     }
@@ -609,6 +621,7 @@ class OpenStore implements LedgerStore {
       }
     }
     this.#tiling = undefined;
+    if (this.size > this.#inTiles) this.#tileLater();
   }
 }
 

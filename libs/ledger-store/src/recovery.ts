@@ -40,6 +40,7 @@ export interface RecoveredLog {
 export async function recoverLog(
   log: string,
   walDirectory: string,
+  walFileBytes: number,
   tiles: TileFiles,
   signer: NoteSigner,
 ): Promise<RecoveredLog> {
@@ -50,7 +51,7 @@ export async function recoverLog(
   const origin = `${signer.name}\n`;
   let last: { readonly frame: WalFrame; readonly path: string; readonly at: number } | undefined;
   let end: number | undefined;
-  const { wal, cut } = await Wal.open(walDirectory, (frame, path, at) => {
+  const { wal, cut } = await Wal.open(walDirectory, walFileBytes, (frame, path, at) => {
     const { first, entries, checkpoint } = frame;
     const next = first + entries.length;
     if (end === undefined ? first > inTiles : first !== end) {

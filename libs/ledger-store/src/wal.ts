@@ -34,13 +34,15 @@ export type FrameReader = (frame: WalFrame, path: string, at: number) => void;
 /** The files at their end. One write at a time. */
 export class Wal {
   readonly #directory: string;
+  readonly #fileBytes: number;
   readonly #files: WalFile[];
   #handle: FileHandle | undefined;
   #next: number;
   #wantsNewFile = false;
 
-  private constructor(directory: string, files: WalFile[], next: number) {
+  private constructor(directory: string, fileBytes: number, files: WalFile[], next: number) {
     this.#directory = directory;
+    this.#fileBytes = fileBytes;
     this.#files = files;
     this.#next = next;
   }
@@ -49,9 +51,14 @@ export class Wal {
    * Reads what is there and cuts a torn end: only the last frame of the last file can be one, for a frame is written
    * when the one before it is durable.
    *
+   * @param fileBytes a file that has grown beyond this is followed by a new one.
    * @throws KedgeError `LEDGER_STORE_DAMAGED`, and system errors.
    */
-  static async open(directory: string, onFrame: FrameReader): Promise<{ wal: Wal; cut: WalCut }> {
+  static async open(
+    directory: string,
+    fileBytes: number,
+    onFrame: FrameReader,
+  ): Promise<{ wal: Wal; cut: WalCut }> {
     const names = (await readdir(directory)).filter((name) => NAME.test(name)).sort();
     const files: WalFile[] = [];
     let cut: WalCut = { bytes: 0 };
@@ -84,12 +91,13 @@ export class Wal {
       }
       files.push({ path, number, bytes: at, room: isWhole ? bytes.length : at, end });
     }
-    return { wal: new Wal(directory, files, next), cut };
+    return { wal: new Wal(directory, fileBytes, files, next), cut };
   }
 
   /** True where the next frame starts a file. */
   get #startsFile(): boolean {
-    return this.#wantsNewFile || this.#files.length === 0;
+    const last = this.#files.at(-1);
+    return this.#wantsNewFile || last === undefined || last.bytes >= this.#fileBytes;
   }
 
   /** The next frame starts a file, where the last one has grown beyond a number of bytes. */

