@@ -17,6 +17,9 @@ export interface KnownRecord {
 export class KnownIds {
   readonly #max: number;
   readonly #records = new Map<string, KnownRecord>();
+  /** The ids in their order, round and round: a map that is emptied from its front gets slow. */
+  readonly #order: string[] = [];
+  #next = 0;
 
   constructor(max: number) {
     this.#max = max;
@@ -29,12 +32,10 @@ export class KnownIds {
   add(id: string, leaf: Buffer, index?: number): KnownRecord {
     const record: KnownRecord = { leaf, index, waiting: [] };
     this.#records.set(id, record);
-    if (this.#records.size > this.#max) {
-      for (const oldest of this.#records.keys()) {
-        this.#records.delete(oldest);
-        break;
-      }
-    }
+    const oldest = this.#order[this.#next];
+    if (oldest !== undefined && oldest !== id) this.#records.delete(oldest);
+    this.#order[this.#next] = id;
+    this.#next = (this.#next + 1) % this.#max;
     return record;
   }
 
