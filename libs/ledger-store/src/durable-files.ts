@@ -70,8 +70,15 @@ export async function replaceFile(path: string, bytes: Uint8Array): Promise<void
 
 /** True where the disk is full, also when that showed only at a flush. */
 export function isDiskFull(error: unknown): boolean {
+  return fullDisk(error) !== undefined;
+}
+
+/** The system error that says that the disk is full; undefined where it is something else. */
+export function fullDisk(error: unknown): Error | undefined {
   const cause = error instanceof SyncFailure ? error.cause : error;
-  return cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT');
+  const isFull =
+    cause instanceof Error && 'code' in cause && (cause.code === 'ENOSPC' || cause.code === 'EDQUOT');
+  return isFull ? cause : undefined;
 }
 
 /** True where a name is not there. */

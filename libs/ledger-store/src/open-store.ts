@@ -22,7 +22,7 @@ import { KedgeError } from '@kedge/units';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { isDiskFull, makeDirectory, SyncFailure } from './durable-files.js';
+import { fullDisk, isDiskFull, makeDirectory, SyncFailure } from './durable-files.js';
 import {
   damaged,
   diskFull,
@@ -179,7 +179,7 @@ class OpenStore implements LedgerStore {
   #inTiles: number;
   #untiledBytes = 0;
   #tiling: Promise<void> | undefined;
-  #tilingFull: unknown;
+  #tilingFull: Error | undefined;
   #timer: NodeJS.Timeout | undefined;
   #retaining: Promise<unknown> = Promise.resolve();
   #counts = { keptOut: 0, duplicates: 0, flushes: 0 };
@@ -429,6 +429,10 @@ class OpenStore implements LedgerStore {
 
   #refuseWhereNotOpen(): void {
     if (this.#state === 'closed') throw storeClosed(this.#directory);
+    this.#throwWhereFailed();
+  }
+
+  #throwWhereFailed(): void {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -580,10 +584,10 @@ class OpenStore implements LedgerStore {
 
   /** Keeps the write-ahead files bounded: what comes faster than tiles can be written waits here. */
   async #waitForTiles(): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwWhereFailed();
     while (this.#wal.bytesBeyond(this.#inTiles) > this.#limits.walBytes) {
       await (this.#tiling ??= this.#tile());
-      if (this.#failure !== undefined) throw this.#failure;
+      this.#throwWhereFailed();
       if (this.#tilingFull !== undefined) throw this.#tilingFull;
     }
   }
@@ -613,10 +617,8 @@ class OpenStore implements LedgerStore {
       await this.#wal.drop(this.#inTiles);
       this.#tilingFull = undefined;
     } catch (error) {
-      if (isDiskFull(error)) {
-        this.#tilingFull = error instanceof SyncFailure ? error.cause : error;
-        this.#tileLater();
-      } else {
+      this.#tilingFull = fullDisk(error);
+      if (this.#tilingFull === undefined) {
         this.#fail('write the tiles of the ledger', error);
       }
     }
