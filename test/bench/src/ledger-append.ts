@@ -7,7 +7,7 @@ import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { floorOf, rateRowOf, type Row } from './figures.js';
-import type { LedgerBench } from './ledger.js';
+import type { LedgerBench } from './ledger-part.js';
 import { recordFor, storeForBench } from './ledger-store.js';
 
 const CALLERS = 2_000;

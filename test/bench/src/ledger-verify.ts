@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { floorOf, rateRowOf } from './figures.js';
-import type { LedgerBench } from './ledger.js';
+import type { LedgerBench } from './ledger-part.js';
 import { recordFor, storeForBench } from './ledger-store.js';
 
 const ENTRIES = 200_000;

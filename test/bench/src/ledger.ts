@@ -1,22 +1,11 @@
 /**
  * The ledger's figures, part by part: taking records in, and checking them. Must not measure anything itself.
  */
-import type { Bench, BenchOptions } from './bench.js';
-import { type BenchReport, type Goal, hostOf, type Row } from './figures.js';
+import type { Bench } from './bench.js';
+import { type BenchReport, hostOf } from './figures.js';
 import { ledgerAppend } from './ledger-append.js';
+import type { LedgerBench, LedgerPart } from './ledger-part.js';
 import { ledgerVerify } from './ledger-verify.js';
-
-/** What a part gives. */
-export interface LedgerPart {
-  readonly rows: readonly Row[];
-  readonly ratios?: Readonly<Record<string, number>>;
-  readonly goals: readonly Goal[];
-}
-
-/** One part of the bench; it makes a store of its own and removes it. */
-export type LedgerBench = (
-  options: BenchOptions & { readonly progress: (line: string) => void },
-) => Promise<LedgerPart>;
 
 /** In their order. */
 const PARTS: readonly LedgerBench[] = [ledgerAppend, ledgerVerify];
