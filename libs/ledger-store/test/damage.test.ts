@@ -119,16 +119,21 @@ describe('a store whose files were changed', () => {
     await store.close();
   });
 
-  it('LE-5 a damaged frame with whole ones behind it names file and byte', async () => {
+  it('LE-5 a damaged frame with whole ones behind it names file and byte, in the newest file as well', async () => {
     await makeImage();
-    const name = readdirSync(join(image, 'wal')).sort()[0] ?? '';
-    const path = join(image, 'wal', name);
-    const bytes = readFileSync(path);
-    bytes[100] = (bytes[100] ?? 0) ^ 1;
-    writeFileSync(path, bytes);
-    await expect(openAt(image)).rejects.toMatchObject({
-      code: 'LEDGER_STORE_DAMAGED',
-      message: `the ledger's file ${path} is damaged at byte 16`,
-    });
+    const names = readdirSync(join(image, 'wal'));
+    expect(names).toHaveLength(2);
+    for (const name of names) {
+      const path = join(image, 'wal', name);
+      const whole = readFileSync(path);
+      const bytes = Buffer.from(whole);
+      bytes[100] = (bytes[100] ?? 0) ^ 1;
+      writeFileSync(path, bytes);
+      await expect(openAt(image)).rejects.toMatchObject({
+        code: 'LEDGER_STORE_DAMAGED',
+        message: `the ledger's file ${path} is damaged at byte 16`,
+      });
+      writeFileSync(path, whole);
+    }
   });
 });
