@@ -3,7 +3,7 @@
  * It must not decide what is recorded.
  */
 export { canonicalJson, JSON_LEVELS_MAX, parseCanonicalJson } from './canonical-json.js';
-export { decodeRecord, encodeRecord, MAX_RECORD_BYTES } from './canonical.js';
+export { checkedRecord, decodeRecord, encodeRecord, MAX_RECORD_BYTES } from './canonical.js';
 export {
   type Checkpoint,
   type EntryProof,
@@ -21,6 +21,7 @@ export {
   type OpenedEntry,
   pseudonymised,
   sealEntry,
+  sealRecord,
   SUBJECT_KEY_BYTES,
   type SubjectKey,
   subjectKeyOf,
@@ -76,6 +77,7 @@ export {
   hashesAt,
   MAX_ENTRY_BYTES,
   nodesInTiles,
+  partsOrThrow,
   placeAt,
   readEntries,
   readHashes,
