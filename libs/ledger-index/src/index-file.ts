@@ -111,6 +111,8 @@ function wrongWith(database: Database.Database, kinds: string): IndexFile['anew'
   const number = (pragma: string): unknown => database.pragma(pragma, { simple: true });
   if (number('application_id') !== APPLICATION || number('user_version') !== VERSION) return 'other-version';
   if (number('quick_check(1)') !== 'ok') return 'damaged';
+  const tables = database.prepare("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").pluck().get();
+  if (tables !== 4) return 'damaged';
   const value = database.prepare('SELECT value FROM about WHERE name = ?').pluck().get('kinds');
   return value === kinds ? undefined : 'other-version';
 }

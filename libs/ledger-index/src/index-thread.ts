@@ -28,7 +28,8 @@ export class IndexThread {
 
   constructor(data: ThreadData) {
     this.#path = data.path;
-    this.#worker = new Worker(PROGRAM, { workerData: data });
+    // Options of the process that say how modules are found are not for what is built.
+    this.#worker = new Worker(PROGRAM, { workerData: data, execArgv: [] });
     let cause: unknown;
     this.#worker.on('message', (reply: Reply) => this.#take(reply));
     this.#worker.on('error', (error) => {
