@@ -94,6 +94,8 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'BUS_UNREACHABLE',
     'CLI_METRICS_ABSENT',
     'COORDINATOR_RUNNING',
+    'EXPORT_CLOSED',
+    'EXPORT_FULL',
     'GATE_UNREADABLE',
     'GOVERNANCE_ADDON',
     'GOVERNANCE_WATCHERS',
