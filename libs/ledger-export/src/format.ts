@@ -15,11 +15,10 @@ export interface Format {
 
 /** The pieces of a file with these entries, in their order. */
 export function* pieces(format: Format, entries: Iterable<Exported>): Generator<string> {
-  let before = format.head;
+  let some = false;
   for (const exported of entries) {
-    yield before + format.entry(exported);
-    before = format.between;
+    yield (some ? format.between : format.head) + format.entry(exported);
+    some = true;
   }
-  // Without an entry its head is still to come.
-  yield (before === format.head ? format.head : '') + format.tail;
+  yield (some ? '' : format.head) + format.tail;
 }

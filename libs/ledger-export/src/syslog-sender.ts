@@ -40,6 +40,11 @@ export interface SyslogStatus {
 const PENDING_BYTES = 4 * 1024 * 1024;
 const RETRY_MS = 1_000;
 const RETRY_MS_MAX = 60_000;
+/** For the handshake, and for the end of a connection. */
+const CONNECT_MS = 10_000;
+const CLOSE_MS = 1_000;
+/** A connection on which nothing goes is asked for after so long. */
+const KEEP_ALIVE_MS = 30_000;
 
 interface Pending {
   readonly bytes: Buffer;
@@ -109,10 +114,14 @@ export class SyslogSender {
     for (const { reject } of this.#pending.splice(0)) reject(this.#closed());
     if (socket === undefined || socket.closed) return;
     await new Promise<void>((resolve) => {
-      socket.once('close', () => resolve());
-      // A receiver that does not answer is not waited for.
-      socket.end(() => socket.destroy());
-      if (!this.#isConnected) socket.destroy();
+      // A receiver that does not take leave is not waited for.
+      const limit = setTimeout(() => socket.destroy(), CLOSE_MS);
+      socket.once('close', () => {
+        clearTimeout(limit);
+        resolve();
+      });
+      if (this.#isConnected) socket.end();
+      else socket.destroy();
     });
   }
 
@@ -131,7 +140,10 @@ export class SyslogSender {
     });
     this.#socket = socket;
     this.#onTheWay = 0;
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    const limit = setTimeout(() => socket.destroy(new Error('no handshake in time')), CONNECT_MS);
     socket.on('secureConnect', () => {
+      clearTimeout(limit);
       this.#isConnected = true;
       this.#retryMs = this.#options.retryMs ?? RETRY_MS;
       this.#give();
@@ -143,6 +155,7 @@ export class SyslogSender {
     });
     socket.on('end', () => socket.destroy());
     socket.on('close', () => {
+      clearTimeout(limit);
       this.#isConnected = false;
       this.#onTheWay = 0;
       if (this.#isClosed) return;
@@ -161,7 +174,7 @@ export class SyslogSender {
       this.#onTheWay += 1;
       socket.write(next.bytes, (error) => {
         // A connection that was lost says so by itself, and begins anew with the first that has not left.
-        if (error !== undefined && error !== null) return;
+        if (error instanceof Error) return;
         if (socket !== this.#socket || this.#pending[0] !== next) return;
         this.#pending.shift();
         this.#onTheWay -= 1;

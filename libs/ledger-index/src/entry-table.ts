@@ -25,7 +25,10 @@ import {
 import { summaryOf } from './summary.js';
 
 /** The fields that have sets of places, in the order in which a question looks at them: the rarest words first. */
-const FIELDS: readonly { readonly field: keyof Row; readonly words: keyof Filter }[] = [
+const FIELDS: readonly {
+  readonly field: keyof Row;
+  readonly words: Exclude<keyof Filter, 'fromMs' | 'toMs'>;
+}[] = [
   { field: 'session', words: 'sessions' },
   { field: 'principal', words: 'principals' },
   { field: 'device', words: 'devices' },
@@ -140,38 +143,35 @@ export class EntryTable {
     let [count, more] = [0, false];
     const isBehind = (index: number): boolean =>
       after === undefined || (descending ? index < after : index > after);
-    /** One part of the entries; how they are found, and how a row is read. */
-    const look = (
-      base: number,
-      places: readonly number[] | undefined,
-      read: (index: number) => Row,
-    ): void => {
-      if (places === undefined) return;
-      for (let at = 0; at < places.length; at++) {
-        const index = base + (places[descending ? places.length - 1 - at : at] ?? 0);
-        if (!isBehind(index)) continue;
+    /** Puts those into the page that belong there; one that does not fit says that there are more. */
+    const show = (ascending: readonly number[], read: (index: number) => Row): void => {
+      for (const index of (descending ? ascending.toReversed() : ascending).filter(isBehind)) {
         more = rows.length === limit;
         if (more) return;
         rows.push(read(index));
       }
     };
-    const parts: (() => void)[] = this.#blocks.map((block) => () => {
+    const showBlock = (block: Block): void => {
       const base = block.block * BLOCK;
       const found = this.#foundIn(block, filter);
-      if (found === 0) return;
       count += found;
       // The farthest row of a block says whether any of it can be in the page.
-      const isWanted = !more && isBehind(descending ? base : base + BLOCK - 1);
-      if (isWanted) look(base, listOf(this.#found), (index) => this.#read(index));
-    });
-    parts.push(() => {
-      const matching = this.#filling.filter((row) => agrees(row, filter));
-      count += matching.length;
-      if (more) return;
-      const byIndex = new Map(matching.map((row) => [row.index, row]));
-      look(0, [...byIndex.keys()], (index) => byIndex.get(index) ?? this.#read(index));
-    });
-    for (const part of descending ? parts.reverse() : parts) part();
+      if (found === 0 || more || !isBehind(descending ? base : base + BLOCK - 1)) return;
+      show(
+        listOf(this.#found).map((place) => base + place),
+        (index) => this.#read(index),
+      );
+    };
+    const showFilling = (): void => {
+      const matching = new Map(
+        this.#filling.filter((row) => agrees(row, filter)).map((row) => [row.index, row]),
+      );
+      count += matching.size;
+      if (!more) show([...matching.keys()], (index) => matching.get(index) ?? this.#read(index));
+    };
+    if (descending) showFilling();
+    for (const block of descending ? this.#blocks.toReversed() : this.#blocks) showBlock(block);
+    if (!descending) showFilling();
     return { count, rows, next: more ? (rows.at(-1)?.index ?? null) : null, upTo: this.#standing.upTo };
   }
 
@@ -184,11 +184,7 @@ export class EntryTable {
     fill(this.#found, begin, BLOCK);
     for (const [number, { words }] of FIELDS.entries()) {
       const wanted = filter[words];
-      if (
-        wanted !== undefined &&
-        !this.#narrow(block, number, wanted as Filter['levels' | 'devices'] & object)
-      )
-        return 0;
+      if (wanted !== undefined && !this.#narrow(block, number, wanted)) return 0;
     }
     const isWhole = block.dated === block.rows && block.earliest >= fromMs && block.latest < toMs;
     if (isTimed && !isWhole) this.#within(block, fromMs, toMs);
@@ -345,7 +341,7 @@ function agrees(row: Row, filter: Filter): boolean {
   const isTimed = filter.fromMs !== undefined || filter.toMs !== undefined;
   if (isTimed && (row.atMs === null || row.atMs < fromMs || row.atMs >= toMs)) return false;
   return FIELDS.every(({ field, words }) => {
-    const wanted: readonly unknown[] | undefined = filter[words] as readonly unknown[] | undefined;
+    const wanted: readonly unknown[] | undefined = filter[words];
     return wanted === undefined || wanted.includes(row[field]);
   });
 }
