@@ -3,7 +3,6 @@
  * It must not hold code of its own.
  */
 export {
-  type Beginning,
   type EntriesFrom,
   type LedgerIndex,
   type LedgerIndexOptions,
@@ -18,3 +17,4 @@ export {
   type Row,
   WORDS_MAX,
 } from './question.js';
+export type { Beginning } from './thread.js';

@@ -5,7 +5,7 @@
 import { checkedFilter, checkedPage } from './checked-question.js';
 import { IndexThread } from './index-thread.js';
 import type { Answer, Filter, Page } from './question.js';
-import type { Call } from './thread.js';
+import type { Beginning, Call } from './thread.js';
 
 /** Where it is, and which log it belongs to. */
 export interface LedgerIndexOptions {
@@ -19,9 +19,6 @@ export interface LedgerIndexOptions {
    */
   readonly leafAt?: (index: number) => Uint8Array | undefined;
 }
-
-/** Why an index begins with nothing; `kept` where it goes on from what was there. */
-export type Beginning = 'kept' | 'new' | 'damaged' | 'other-version' | 'other-log';
 
 /** Gives the entries of a log from an index on, in their order. */
 export type EntriesFrom = (index: number) => Iterable<Uint8Array> | AsyncIterable<Uint8Array>;

@@ -5,7 +5,6 @@
 import type { KedgeErrorJson } from '@kedge/units';
 
 import type { CheckedPage } from './checked-question.js';
-import type { Beginning } from './ledger-index.js';
 import type { Answer, Filter } from './question.js';
 
 /** What the thread is started with. */
@@ -29,6 +28,9 @@ export type Call =
   | { readonly call: 'query'; readonly filter: Filter; readonly page: CheckedPage }
   | { readonly call: 'prune'; readonly before: number }
   | { readonly call: 'close' };
+
+/** Why an index begins with nothing; `kept` where it goes on from what was there. */
+export type Beginning = 'kept' | 'new' | 'damaged' | 'other-version' | 'other-log';
 
 /** How it stands after a call. */
 export interface Told {
