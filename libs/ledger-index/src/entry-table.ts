@@ -14,7 +14,6 @@ import {
   addBytes,
   BLOCK,
   bytesOf,
-  clearBelow,
   countOf,
   fill,
   intersect,

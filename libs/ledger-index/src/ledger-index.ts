@@ -56,7 +56,7 @@ export interface LedgerIndex {
 }
 
 /** Entries and bytes that are handed to the thread at once, at most; a question waits no longer than they take. */
-const BATCH = { entries: 1_000, bytes: 4 * 1024 * 1024 };
+const BATCH = { entries: 500, bytes: 2 * 1024 * 1024 };
 
 /**
  * Opens the index; one that cannot be relied on begins with nothing. `close` it.
@@ -83,6 +83,8 @@ function isSame(leaf: Uint8Array, other: Uint8Array | undefined): boolean {
 
 class OpenIndex implements LedgerIndex {
   readonly #thread: IndexThread;
+  /** When what was given so far is in it, or was refused. */
+  #added = Promise.resolve();
 
   constructor(thread: IndexThread) {
     this.#thread = thread;
@@ -101,6 +103,16 @@ class OpenIndex implements LedgerIndex {
   }
 
   async add(first: number, entries: readonly Uint8Array[]): Promise<number> {
+    // In order, also when nobody waits for the one before: its batches leave one by one.
+    const added = this.#added.then(() => this.#add(first, entries));
+    this.#added = added.then(
+      () => undefined,
+      () => undefined,
+    );
+    return added;
+  }
+
+  async #add(first: number, entries: readonly Uint8Array[]): Promise<number> {
     for (let at = 0; at < entries.length;) {
       const batch: Uint8Array[] = [];
       let size = 0;
