@@ -5,6 +5,7 @@ import { blockedTime } from './blocked-time.js';
 import { classifier } from './classifier.js';
 import { forwarder } from './forwarder.js';
 import { ledger } from './ledger.js';
+import { ledgerQuery } from './ledger-query.js';
 import { posturePath } from './posture-path.js';
 import { transitionBench } from './transition.js';
 import { watchdog } from './watchdog.js';
@@ -16,6 +17,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   'blocked-time': blockedTime,
   classifier,
   forwarder,
+  'ledger-query': ledgerQuery,
   ledger,
   'posture-path': posturePath,
   transition: transitionBench,
