@@ -68,6 +68,8 @@ export {
   type SpoolRecovery,
   type SpoolStatus,
 } from './spool.js';
+export { type SpoolIdentity } from './spool-identity.js';
+export { type SpooledBytes, type SpoolReader } from './spool-reader.js';
 export { type LogFile, TiledLog } from './tiled-log.js';
 export {
   bundleOf,
