@@ -325,7 +325,11 @@ describe('ledger', () => {
       snapshot: { id: 'forensic-snapshot/box/7', complete: false, missing: ['routes: late'], tookNs: 5n },
       collectors: [{ name: 'soc', state: 'waiting', next: 3n, why: 'no answer' }],
     });
-    through(ledgerService, 'erase', 'Request', { subject: 'user:eve', reason: 'asked', principal: 'user:ada' });
+    through(ledgerService, 'erase', 'Request', {
+      subject: 'user:eve',
+      reason: 'asked',
+      principal: 'user:ada',
+    });
     through(ledgerService, 'export', 'Reply', { bytes: Buffer.from('[]'), entries: 2 });
   });
 });

@@ -32,7 +32,7 @@ export interface ProvidedService {
 /** Binds handlers to a service, with types. */
 export function provide<Api>(service: ServiceDefinition<Api>, handlers: Handlers<Api>): ProvidedService {
   const { name, methods, maxRequestBytes } = service;
-  return { name, methods, maxRequestBytes, handlers: handlers };
+  return { name, methods, maxRequestBytes, handlers: handlers as ProvidedService['handlers'] };
 }
 
 /** How a socket is served. */
@@ -178,11 +178,11 @@ function addService(
         }
       : method.streaming
         ? (call: grpc.ServerWritableStream<unknown, unknown>) => {
-          void answerStream(call, method, handler, socket, closing, report);
-        }
-      : (call: grpc.ServerUnaryCall<unknown, unknown>, reply: grpc.sendUnaryData<unknown>) => {
-          void answerUnary(call, reply, method, handler, socket, report);
-        };
+            void answerStream(call, method, handler, socket, closing, report);
+          }
+        : (call: grpc.ServerUnaryCall<unknown, unknown>, reply: grpc.sendUnaryData<unknown>) => {
+            void answerUnary(call, reply, method, handler, socket, report);
+          };
   }
   server.addService(definition, implementation);
 }
@@ -279,7 +279,8 @@ async function* requestsOf(
   signal: AbortSignal,
   report: Report,
 ): AsyncGenerator<unknown, void, undefined> {
-  const requests = call[Symbol.asyncIterator]();
+  // The end of the requests is not that of the replies: the stream must not be destroyed by it.
+  const requests = call.iterator({ destroyOnReturn: false });
   for (;;) {
     const next = await unlessAborted(requests.next(), signal).catch(() => undefined);
     if (next === undefined || next.done === true) return;
@@ -318,7 +319,7 @@ function contextOf(
   closing?.addEventListener('abort', onClosing);
   if (closing?.aborted === true) onClosing();
   // grpc-js reports a caller that has gone and an expired deadline by this event alone.
-  call.once('cancelled', () => {
+  (call as NodeJS.EventEmitter).once('cancelled', () => {
     if (remainingMs(call.getDeadline()) === 0)
       cancel('BUS_DEADLINE', 'the deadline of the call has passed')();
     else cancel('BUS_CANCELLED', 'the caller has cancelled the call or is gone')();
