@@ -13,6 +13,7 @@ import type {
   TransitionRequest,
 } from '@kedge/bus';
 import type { Action, Authoriser } from '@kedge/contracts';
+import type { Outbox } from '@kedge/ledger-link';
 import { levelInForce } from '@kedge/posture';
 import type { CallAuthority } from '@kedge/runtime';
 import { type Clock, EPOCH_MAX, isLevel, KedgeError, millisOf, nanosOf } from '@kedge/units';
@@ -22,7 +23,6 @@ import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
 import type { Accords } from './accords.js';
 import type { IdempotencyStore } from './idempotency.js';
 import { postureStateOf, refusalReplyOf } from './posture-view.js';
-import type { Records } from './records.js';
 import type { ReportFilter, Reports } from './reports.js';
 import type { RequestDesk } from './request-desk.js';
 import type { TransitionDriver } from './transition-driver.js';
@@ -33,7 +33,7 @@ export interface CoordinatorParts {
   readonly driver: TransitionDriver;
   readonly desk: RequestDesk;
   readonly reports: Reports;
-  readonly records: Records;
+  readonly records: Outbox;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
   readonly accords: Accords | undefined;

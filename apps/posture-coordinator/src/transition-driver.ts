@@ -18,6 +18,7 @@ import {
   type PathName,
   postureResource,
 } from '@kedge/contracts';
+import type { Outbox } from '@kedge/ledger-link';
 import {
   accordsChange,
   askedLevel,
@@ -59,7 +60,6 @@ import { eventsOf, type Party, partiesOf } from './board-standings.js';
 import type { CoordinatorConfig } from './config.js';
 import type { IdempotencyStore, RequestIdentity } from './idempotency.js';
 import type { JournalFile } from './journal-file.js';
-import type { Records } from './records.js';
 import type { Reports } from './reports.js';
 import { recordOf, type Stamps, transitionReportOf } from './transition-report.js';
 
@@ -70,7 +70,7 @@ export interface DriverParts {
   readonly board: PostureBoard;
   readonly journal: JournalFile;
   readonly reports: Reports;
-  readonly records: Records;
+  readonly records: Outbox;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
   /** Undefined where the coordinator keeps none: accords do not change then. */
