@@ -78,6 +78,13 @@ export class Outbox implements RecordSink {
     return await (await this.#opened).append(record);
   }
 
+  /** Takes records; resolves when they are durable. Never rejects: what cannot be kept is counted and said. */
+  async keep(records: Iterable<LedgerRecord | undefined>): Promise<void> {
+    const kept: Promise<void>[] = [];
+    for (const record of records) if (record !== undefined) kept.push(this.#keep(record));
+    await Promise.all(kept);
+  }
+
   /** Takes a record that nobody waits for. What cannot be kept is counted and said. */
   put(record: LedgerRecord): void {
     if (this.#pending >= PENDING_MAX) {

@@ -45,6 +45,14 @@ export {
   type NodeWatcher,
   rootOf,
 } from './merkle-tree.js';
+export {
+  type ForensicFacts,
+  type ForensicItem,
+  forensicRecords,
+  type MutationFacts,
+  mutationRecords,
+  type RecordedStep,
+} from './parts.js';
 export { isInSample, isRecorded, isRightlyRecorded } from './sampling.js';
 export {
   cosigned,
