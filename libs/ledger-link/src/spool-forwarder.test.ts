@@ -206,7 +206,7 @@ describe('a forwarder', () => {
 
   it.each(['LEDGER_FULL', 'LEDGER_GAP'])('tells the code of a ledger that refuses: %s', async (code) => {
     const { spool, forwarder, close } = await linked(new LedgerEnd(), directory, {
-      // eslint-disable-next-line @typescript-eslint/require-await, require-yield
+      // eslint-disable-next-line require-yield
       deliver: async function* (): AsyncGenerator<Kept> {
         throw new KedgeError({ code, message: 'refused' });
       },
