@@ -280,6 +280,9 @@ describe('the command on a lab', () => {
     const report = await kedgeJson<DrillReport>(['drill', '--dwell', '250', ...LAB], 60_000);
     expect(report.violations).toEqual([]);
     expect(report).toMatchObject({ ok: true, dataplane: 'reference' });
+    const { before, after, identical } = report.routes;
+    expect({ after, identical }).toEqual({ after: before, identical: true });
+    for (const mode of ROUTE_MODES) expect(before[mode]).toMatch(/^[0-9a-f]{64}$/);
     expect(report.steps.map(({ from, to }) => `${from}→${to}`)).toEqual([
       '5→4',
       '4→3',

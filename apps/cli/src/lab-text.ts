@@ -114,6 +114,7 @@ export function drillText(report: DrillReport): string {
     '',
     ...violations,
     end,
+    `routes and rules after the last step: ${report.routes.identical ? 'byte for byte what they were' : 'other than before the first'}`,
     '(packets received/sent after the last acknowledgement of each level)',
   ].join('\n');
 }

@@ -28,6 +28,11 @@ const ended = (epoch: number): DrillReport => ({
       traffic: {},
     } as unknown as DrillReport['steps'][number],
   ],
+  routes: {
+    before: { overlay: 'ab', underlay: 'cd' },
+    after: { overlay: 'ab', underlay: 'cd' },
+    identical: true,
+  },
   violations: [],
 });
 

@@ -10,7 +10,13 @@ import { randomUUID } from 'node:crypto';
 import { type BoardState, type BoardTrace } from './board-watch.js';
 import { EXPECTED, GATE_EXPECTED, type Treatment } from './expectations.js';
 import { acknowledgedBy, allowances, closedSpans, lastAcknowledgement, leaks } from './judge.js';
-import { allRoutesAt, routesFingerprint, type RoutesFound, type Wanted } from './kernel-routes.js';
+import {
+  allRoutesAt,
+  routesFingerprint,
+  routesFingerprints,
+  type RoutesFound,
+  type Wanted,
+} from './kernel-routes.js';
 import type { Lab } from './lab.js';
 import { ROUTE_MODES, type RouteMode, type RouteTier } from './route-topology.js';
 import { wantedRoutes } from './seed.js';
@@ -116,11 +122,20 @@ export interface Violation {
   readonly message: string;
 }
 
+/** Routes and rules of each mode before the first step and after the last, as SHA-256 of all that the kernel tells. */
+export interface DrillReturn {
+  readonly before: Readonly<Record<RouteMode, string>>;
+  readonly after: Readonly<Record<RouteMode, string>>;
+  /** Byte for byte; what a course that ends at level 5 has to come to. */
+  readonly identical: boolean;
+}
+
 export interface DrillReport {
   readonly ok: boolean;
   /** Which data plane was drilled. */
   readonly dataplane: string;
   readonly steps: readonly DrillStep[];
+  readonly routes: DrillReturn;
   readonly violations: readonly Violation[];
 }
 
@@ -310,12 +325,13 @@ interface RouteBook {
 
 async function openRouteBook(lab: Lab): Promise<RouteBook> {
   const wanted = await wantedRoutes(lab);
-  const [overlay, underlay] = await Promise.all(ROUTE_MODES.map((mode) => routesFingerprint(lab, mode)));
-  return {
-    wanted,
-    normal: { overlay: overlay ?? '', underlay: underlay ?? '' },
-    last: await allRoutesAt(lab, 5, wanted),
-  };
+  return { wanted, normal: await routesFingerprints(lab), last: await allRoutesAt(lab, 5, wanted) };
+}
+
+/** What the routes and rules have come to after the last step. */
+async function routesReturned(lab: Lab, before: DrillReturn['before']): Promise<DrillReturn> {
+  const after = await routesFingerprints(lab);
+  return { before, after, identical: ROUTE_MODES.every((mode) => before[mode] === after[mode]) };
 }
 
 /** Holds the kernel's routes against the level, and at 5 against what they were, byte for byte. */
@@ -519,7 +535,7 @@ export async function drill(lab: Lab, options: DrillOptions = {}): Promise<Drill
   const trace = await lab.trace();
   const steps: DrillStep[] = [];
   const violations: Violation[] = [];
-  await underLoad(lab, DRILL_RATES, async () => {
+  const routes = await underLoad(lab, DRILL_RATES, async () => {
     progress('level 5, all classes flowing');
     await settle(lab, trace, signal);
     const book = await openRouteBook(lab);
@@ -544,8 +560,9 @@ export async function drill(lab: Lab, options: DrillOptions = {}): Promise<Drill
         message: `the receiver in ${zone} lost ${report.lost} packets`,
       });
     }
+    return routesReturned(lab, book.normal);
   });
-  return { ok: violations.length === 0, dataplane: DATAPLANE, steps, violations };
+  return { ok: violations.length === 0, dataplane: DATAPLANE, steps, routes, violations };
 }
 
 /** From a decision until its level binds at the latest: budget and silence, then nothing forwards any more. */

@@ -32,6 +32,7 @@ export {
   type DrillOptions,
   type DrillPath,
   type DrillReport,
+  type DrillReturn,
   type DrillRoutes,
   type DrillStep,
   type DrillTraffic,

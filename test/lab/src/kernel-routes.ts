@@ -149,6 +149,15 @@ export async function routesFingerprint(lab: Reachable, mode: RouteMode): Promis
   return createHash('sha256').update(out).digest('hex');
 }
 
+/** {@link routesFingerprint} of every mode. */
+export async function routesFingerprints(lab: Reachable): Promise<Readonly<Record<RouteMode, string>>> {
+  const [overlay, underlay] = await Promise.all([
+    routesFingerprint(lab, 'overlay'),
+    routesFingerprint(lab, 'underlay'),
+  ]);
+  return { overlay, underlay };
+}
+
 /** How the kernel would reach each address. */
 export async function reachability(
   lab: Reachable,
