@@ -127,7 +127,7 @@ describe('the directory of a spool', () => {
       const spool = await openSpool({ directory: process.argv[2] });
       await spool.append(JSON.parse(process.argv[3]));
       await spool.close();`;
-    const life = (): string[] => {
+    const life = (whole = false): string[] => {
       const path = join(disk, 'state/ledger/records');
       const given = ['-e', script, front, path, JSON.stringify(record(1))];
       execFileSync(process.execPath, ['--input-type=module', ...given], {
@@ -137,7 +137,7 @@ describe('the directory of a spool', () => {
         ({ op, path: at }) => `${op} ${at.slice(disk.length + 1)}`,
       );
       const opened = calls.findIndex((call) => call.startsWith('open '));
-      return opened < 0 ? calls : calls.slice(0, opened);
+      return whole || opened < 0 ? calls : calls.slice(0, opened);
     };
     try {
       const first = life();
@@ -149,6 +149,17 @@ describe('the directory of a spool', () => {
       // Where nothing has to be made it may have been made by somebody who ended too early.
       writeFileSync(log, '');
       expect(life()).toContain('sync state/ledger');
+      // Its identity as well: what was delivered under one that a power cut took would come twice.
+      await rm(join(disk, 'state/ledger'), { recursive: true });
+      writeFileSync(log, '');
+      const calls = life(true);
+      const identity = ['open', 'write', 'sync', 'rename'].map(
+        (op) => `${op} state/ledger/records/spool.id.new`,
+      );
+      const named = [...identity, 'sync state/ledger/records'];
+      const from = calls.indexOf(identity[0] ?? '');
+      expect(calls.slice(from, from + named.length)).toEqual(named);
+      expect(calls[from + named.length]).toMatch(/^open .*spool-0+1\.log$/);
     } finally {
       layer.close();
     }
