@@ -53,6 +53,13 @@ export default {
       to: { path: npm(names) },
     })),
     {
+      name: 'cedar-behind-one-file',
+      comment: 'One file knows that policies are Cedar; everybody else asks the Authoriser.',
+      severity: 'error',
+      from: { pathNot: ['^libs/authz/src/cedar\\.ts$', PURE, '^test/bench/'] },
+      to: { path: npm('@cedar-policy') },
+    },
+    {
       name: 'nest-in-apps-and-runtime-only',
       comment: 'Domain code runs without NestJS; it lives in apps and in libs/runtime.',
       severity: 'error',

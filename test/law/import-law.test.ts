@@ -37,6 +37,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'only-libs-ledger-uses-its-dependency': plant('libs/bus/src/planted.ts', 'canonicalize'),
   'only-libs-runtime-uses-its-dependency': plant('apps/vpp-bridge/src/planted.ts', 'pino'),
   'only-apps-cli-uses-its-dependency': plant('test/lab/src/planted.ts', 'commander'),
+  'cedar-behind-one-file': plant('libs/authz/src/planted.ts', '@cedar-policy/cedar-wasm'),
   'nest-in-apps-and-runtime-only': plant('libs/bus/src/planted.ts', '@nestjs/core'),
   'nest-at-the-door-of-an-app': plant('apps/vpp-bridge/src/planted.ts', '@nestjs/core'),
   'native-loading-in-two-packages-only': plant('libs/bus/src/planted.ts', 'node:module'),
@@ -64,6 +65,7 @@ const PACKAGES = [
   ...['plugins/dataplane', 'plugins/sources', 'plugins/warden', 'apps/vpp-bridge', 'apps/cli', 'test/lab'],
 ];
 const FOREIGN = [
+  '@cedar-policy/cedar-wasm',
   '@grpc/grpc-js',
   '@nestjs/core',
   'canonicalize',

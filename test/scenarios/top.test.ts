@@ -120,6 +120,7 @@ async function serveCoordinator(): Promise<UnixServer> {
         get: () => state,
         set: unasked,
         reloadAccords: unasked,
+        reloadPolicies: unasked,
         watch: unasked,
         history: unasked,
         transition: unasked,

@@ -26,6 +26,7 @@ const BY_AREA: Readonly<Record<string, number>> = {
 /** Codes that differ from their area's rule. */
 const STATUS: Readonly<Record<number, readonly string[]>> = {
   [EXIT.unexpected]: [
+    'AUTHZ_ENGINE',
     'BOOT_FAILED',
     'BPFMAP_SYSTEM',
     'BUS_ACK_INVALID',
@@ -56,6 +57,8 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'STORAGE_SILENT',
   ],
   [EXIT.usage]: [
+    'AUTHZ_SET_UNKNOWN',
+    'AUTHZ_TESTS',
     'BOOT_USAGE',
     'BUS_BOARD_FILES',
     'BUS_DEADLINE_MISSING',

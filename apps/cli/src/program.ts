@@ -32,6 +32,7 @@ import {
 } from './command-line.js';
 import type { FlowsOptions } from './flows.js';
 import { accordsCommands } from './program-accords.js';
+import { authzCommands } from './program-authz.js';
 import { examinationCommands } from './program-examination.js';
 import { metricsCommand } from './program-metrics.js';
 import { topCommand } from './program-top.js';
@@ -154,6 +155,7 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
   metricsCommand(program, act);
   examinationCommands(program, act);
   accordsCommands(program, act);
+  authzCommands(program, act);
 
   const governance = program.command('governance').description('what the data plane works with');
   target(governance.command('show'))

@@ -5,8 +5,8 @@
 import {
   DEFAULT_AUTHORITY,
   type DeescalationAuthority,
-  type LoosenRule,
-  tableAuthoriser,
+  PolicyKeeper,
+  TIGHTEST_AUTHORITY,
 } from '@kedge/authz';
 import { PostureBoard, readWord } from '@kedge/bus';
 import { openOutbox } from '@kedge/ledger-link';
@@ -38,16 +38,6 @@ import { inTime } from './storage.js';
 import { RequestDesk } from './request-desk.js';
 import { TransitionDriver } from './transition-driver.js';
 
-/** No accords can ask for more than this. */
-const TIGHTEST: LoosenRule = { deescalationTier: 'site_owner', secondFactor: true };
-const TIGHTEST_AUTHORITY: DeescalationAuthority = {
-  2: TIGHTEST,
-  3: TIGHTEST,
-  4: TIGHTEST,
-  5: TIGHTEST,
-  leaveLockdownChannels: ['console'],
-};
-
 /** What a coordinator is made with; `posture` stays its caller's. */
 export interface CoordinatorGround {
   readonly settings: CoordinatorConfig;
@@ -78,7 +68,19 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const troubles: string[] = [];
   const accords = await accordsFrom(settings, logger, troubles);
   const authority = accords === undefined ? authorityFrom(settings, troubles) : undefined;
-  const authoriser = tableAuthoriser(() => accords?.authority ?? authority ?? TIGHTEST_AUTHORITY);
+  let onTrouble: (sentence: string | undefined) => void = () => undefined;
+  const policies = new PolicyKeeper({
+    ...settings.authorisation,
+    authority: () => accords?.authority ?? authority ?? TIGHTEST_AUTHORITY,
+    onChanged: ({ name, generation }) => {
+      logger.info({ policies: name, generation }, 'other policies are in force');
+    },
+    onTrouble: (error) => {
+      if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
+      onTrouble(error && `the newest policies are not in force: ${error.message}`);
+    },
+  });
+  const { authoriser } = policies;
 
   // What stands on the board and on the disk, before anything is written to either.
   const word = readWord(posture.word());
@@ -165,17 +167,23 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     'recovered',
   );
 
+  const desk = new RequestDesk({ driver, idempotency, accords });
+  onTrouble = (sentence) => {
+    desk.trouble('policies', sentence);
+  };
   return {
     driver,
-    desk: new RequestDesk({ driver, idempotency, accords }),
+    desk,
     reports,
     records,
     idempotency,
     authoriser,
+    policies,
     accords,
     clock,
     plan,
     close: async () => {
+      await policies.close();
       driver.close();
       await accords?.settled();
       await journal.close();

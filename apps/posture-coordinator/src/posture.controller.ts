@@ -2,11 +2,14 @@
  * The calls of kedge.posture.v1, one handler each.
  * It must not decide about the posture; it checks what came in and hands it on.
  */
+import type { PolicyKeeper } from '@kedge/authz';
 import type {
   HistoryReply,
   HistoryRequest,
   PostureState,
   ReloadAccordsRequest,
+  ReloadPoliciesReply,
+  ReloadPoliciesRequest,
   SetReply,
   SetRequest,
   TransitionReply,
@@ -22,6 +25,7 @@ import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
 
 import type { Accords } from './accords.js';
 import type { IdempotencyStore } from './idempotency.js';
+import { reloadPolicies } from './policy-reload.js';
 import { postureStateOf, refusalReplyOf } from './posture-view.js';
 import type { ReportFilter, Reports } from './reports.js';
 import type { RequestDesk } from './request-desk.js';
@@ -36,6 +40,7 @@ export interface CoordinatorParts {
   readonly records: Outbox;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
+  readonly policies: PolicyKeeper;
   readonly accords: Accords | undefined;
   readonly clock: Clock;
 }
@@ -74,6 +79,14 @@ export class PostureController {
   ): Promise<SetReply> {
     const { desk } = this.#parts;
     return desk.replyOf(await desk.reloadAccords(request, call, call.signal), call.receivedAtNs);
+  }
+
+  @GrpcMethod('Posture', 'ReloadPolicies')
+  reloadPolicies(
+    @Payload() request: ReloadPoliciesRequest,
+    @Ctx() call: CallAuthority,
+  ): Promise<ReloadPoliciesReply> {
+    return reloadPolicies(this.#parts, request, call);
   }
 
   @GrpcMethod('Posture', 'Watch')
@@ -190,6 +203,8 @@ export class PostureController {
       mfaAge: channel === 'console' ? millisOf(0) : undefined,
       address: undefined,
       at: nanosOf(clock.monotonicNs()),
+      wallMs: clock.wallMs(),
+      breakGlass: false,
     });
     if (answer.allow) return;
     throw new KedgeError({

@@ -355,6 +355,11 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     this.emit('refused', refusal.code);
   }
 
+  /** Keeps what was granted beside the posture (SE-2). */
+  recordGrant(request: Omit<PostureRequest, 'id'>, rule: string, action: Action): void {
+    this.#recordAuthorisation(request, true, rule, '', action);
+  }
+
   /** The report of the running or last transition, as it stands now. */
   currentReport(): TransitionReport | undefined {
     const { machine, reports } = { machine: this.#machine, reports: this.#parts.reports };
@@ -724,6 +729,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       mfaAge: source.channel === 'console' ? millisOf(0) : undefined,
       address: undefined,
       at: nanosOf(this.#parts.clock.monotonicNs()),
+      wallMs: this.#parts.clock.wallMs(),
+      breakGlass: false,
     });
   }
 

@@ -2,6 +2,7 @@
  * The configuration of the underlay: one strict schema.
  * It must not read files; `loadConfig` does.
  */
+import { authorisationSchema } from '@kedge/authz';
 import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { z } from 'zod';
 
@@ -31,6 +32,8 @@ export const configSchema = z.strictObject({
   accords: path,
   /** RFC 7951 JSON of yang/kedge-zones.yang. */
   zones: path,
+  /** Policies by which mutations are decided (docs/authorisation.md). */
+  authorisation: authorisationSchema.prefault({}),
   /** The path's budget where no warden says one. */
   budgetMs: z.int().min(10).max(600_000).default(10_000),
   /** From the end of a good reconciliation to the next one; 0 = only when something happens. */

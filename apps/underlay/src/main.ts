@@ -2,7 +2,7 @@
  * The process: opens board, slot, desired set and proposals, and serves until it is told to stop.
  * It must only wire.
  */
-import { tableAuthoriser } from '@kedge/authz';
+import { PolicyKeeper } from '@kedge/authz';
 import { openDesiredStore, ParticipantSlot, PostureBoard, underlayService } from '@kedge/bus';
 import type { Action } from '@kedge/contracts';
 import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
@@ -71,6 +71,15 @@ await runService({
     const accords = readPathAccords(config);
     if (accords.refusal !== undefined)
       logger.error({ err: accords.refusal }, 'accords cannot be used: nothing is allowed');
+    const policies = new PolicyKeeper({
+      ...config.authorisation,
+      onChanged: ({ name, generation }) => {
+        logger.info({ policies: name, generation }, 'other policies are in force');
+      },
+      onTrouble: (error) => {
+        if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
+      },
+    });
     const underlay = new Underlay({
       config,
       board,
@@ -78,7 +87,7 @@ await runService({
       routes,
       proposals,
       accords,
-      authoriser: tableAuthoriser(),
+      authoriser: policies.authoriser,
       clock,
       records,
       bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
@@ -122,8 +131,10 @@ await runService({
       transports: [transport],
       heart: underlay,
       serving: () => underlay.serving,
+      afterServing: () => policies.start(),
       metrics,
       close: async () => {
+        await policies.close();
         await underlay.close();
         await records.close();
         await traces?.close();

@@ -57,7 +57,16 @@ import {
   type TakenSection,
 } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
-import { type Clock, type Epoch, EPOCH_NONE, KedgeError, type Level, LOCKDOWN, nanosOf } from '@kedge/units';
+import {
+  type Clock,
+  type Epoch,
+  EPOCH_NONE,
+  KedgeError,
+  type Level,
+  LOCKDOWN,
+  millisOf,
+  nanosOf,
+} from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 
 import type { UnderlayConfig } from './config.js';
@@ -621,9 +630,12 @@ export class Underlay {
       resource: TARGET,
       level: view.level,
       epoch: view.epoch,
-      mfaAge: undefined,
+      // The console directory counts as a fresh second factor until there is one.
+      mfaAge: channel === 'console' ? millisOf(0) : undefined,
       address: undefined,
       at: nanosOf(clock.monotonicNs()),
+      wallMs: clock.wallMs(),
+      breakGlass: false,
     });
     if (answer.allow) return undefined;
     return refusalOf({ code: 'UNDERLAY_NOT_AUTHORISED', message: answer.reason, rule: answer.rule, ...view });

@@ -3,7 +3,7 @@
  * changes under them.
  * Must not leave a namespace, a process or a file.
  */
-import { tableAuthoriser } from '@kedge/authz';
+import { PolicyKeeper } from '@kedge/authz';
 import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard } from '@kedge/bus';
 import type { LedgerRecord, Tier } from '@kedge/contracts';
 import { openSpool } from '@kedge/ledger';
@@ -122,7 +122,7 @@ async function stand(before: (state: string) => void = () => undefined) {
     routes,
     proposals: await openDesiredStore({ path: join(config.state, 'proposals.json'), kind: proposalKind }),
     accords: readPathAccords(config),
-    authoriser: tableAuthoriser(),
+    authoriser: new PolicyKeeper({ policies: 'default' }).authoriser,
     records,
     bootId: 'b0071234-0000',
     clock: { monotonicNs, wallMs: () => Date.now() },

@@ -200,9 +200,9 @@ describe('messages', () => {
       intakeService,
       ledgerService,
     ].flatMap(({ methods }) => methods);
-    expect(every).toHaveLength(29);
+    expect(every).toHaveLength(30);
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(28), (bytes, index) => {
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(29), (bytes, index) => {
         try {
           expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
         } catch (error) {

@@ -72,6 +72,7 @@ async function serve(
           return { outcome: 'waiting', waiting: { behindEpoch: 9n } };
         },
         reloadAccords: () => ({ outcome: 'refusal', refusal: refusal }),
+        reloadPolicies: () => ({ outcome: 'refusal', refusal: refusal }),
         watch: async function* (_request, call) {
           seen.contexts.push(call);
           yield state;

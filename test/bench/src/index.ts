@@ -1,4 +1,5 @@
 /** The list of benchmarks. Must not run one. */
+import { authz } from './authz.js';
 import type { Bench } from './bench.js';
 import { blockedTime } from './blocked-time.js';
 import { classifier } from './classifier.js';
@@ -10,6 +11,7 @@ import { watchdog } from './watchdog.js';
 export type { Bench, BenchOptions } from './bench.js';
 
 export const benches: Readonly<Record<string, Bench>> = {
+  authz,
   'blocked-time': blockedTime,
   classifier,
   forwarder,
