@@ -46,6 +46,14 @@ export {
   type NodeWatcher,
   rootOf,
 } from './merkle-tree.js';
+export {
+  type ForensicFacts,
+  type ForensicItem,
+  forensicRecords,
+  type MutationFacts,
+  mutationRecords,
+  type RecordedStep,
+} from './parts.js';
 export { isInSample, isRecorded, isRightlyRecorded } from './sampling.js';
 export {
   cosigned,
@@ -69,6 +77,8 @@ export {
   type SpoolRecovery,
   type SpoolStatus,
 } from './spool.js';
+export { type SpoolIdentity } from './spool-identity.js';
+export { type SpooledBytes, type SpoolReader } from './spool-reader.js';
 export { type LogFile, TiledLog } from './tiled-log.js';
 export {
   bundleOf,
