@@ -250,6 +250,15 @@ describe('a ledger that was tampered with', () => {
       inHashes: true,
     },
     {
+      name: 'another entry, with all hashes made anew under the true checkpoint',
+      by: (at) => {
+        rewritten(() => entries.with(700, entryOf(decisionOf(900_001))))(at);
+        writeFileSync(join(at, 'checkpoint'), checkpoint);
+      },
+      found: [['checkpoint', 'other-root']],
+      inHashes: true,
+    },
+    {
       name: 'a shorter checkpoint over the true files',
       by: (at) => cpSync(join(room, 'kept-older'), join(at, 'checkpoint')),
       found: [
@@ -442,7 +451,7 @@ describe('a ledger that was tampered with', () => {
       expect(status, name).toBe(inHashes ? 7 : 0);
       visited += 1;
     }
-    expect(visited).toBe(36);
+    expect(visited).toBe(37);
     const notices: What[] = ['epoch-falls', 'parts-outstanding'];
     const untouched = (Object.keys(WHAT) as What[]).filter(
       (what) => !seen.has(what) && !notices.includes(what),
