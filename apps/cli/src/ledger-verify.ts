@@ -6,7 +6,14 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 import { EXIT } from './exit-status.js';
-import type { LedgerVerifyOptions } from './program-ledger-verify.js';
+
+export interface LedgerVerifyOptions {
+  readonly key: string;
+  readonly kept?: readonly string[];
+  readonly witness?: readonly string[];
+  readonly keptFrom?: string;
+  readonly json?: boolean;
+}
 
 const PROGRAM = fileURLToPath(new URL('../../ledger-verify/bin/kedge-ledger-verify.js', import.meta.url));
 

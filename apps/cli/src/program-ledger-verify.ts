@@ -5,6 +5,7 @@
 import type { Command } from 'commander';
 
 import { examples } from './command-line.js';
+import type { LedgerVerifyOptions } from './ledger-verify.js';
 
 /** The command group that others add to; made where it is missing. */
 export function ledgerGroup(program: Command): Command {
@@ -47,12 +48,4 @@ Exit status, other than that of other commands:
       const { ledgerVerify } = await import('./ledger-verify.js');
       finish(await ledgerVerify(directory, options));
     });
-}
-
-export interface LedgerVerifyOptions {
-  readonly key: string;
-  readonly kept?: readonly string[];
-  readonly witness?: readonly string[];
-  readonly keptFrom?: string;
-  readonly json?: boolean;
 }

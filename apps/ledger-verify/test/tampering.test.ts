@@ -88,8 +88,6 @@ describe('a ledger that was tampered with', () => {
     readonly more?: readonly string[];
   }
 
-  const withEntry = (at: number, entry: Buffer) => (bytes: Buffer) =>
-    bundleOf((entriesOf(bytes, 256) ?? []).with(at, entry));
   const rewritten = (all: () => readonly Buffer[]) => (directory: string) => {
     rmSync(directory, { recursive: true });
     writeLedger(directory, all());

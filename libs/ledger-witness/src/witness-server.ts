@@ -95,7 +95,7 @@ function serverOf(
 ): Server {
   if (tls === undefined) return createServer(limits, listener);
   try {
-    return createTlsServer({ ...limits, ...tls, minVersion: 'TLSv1.3' }, listener) as unknown as Server;
+    return createTlsServer({ ...limits, ...tls, minVersion: 'TLSv1.3' }, listener);
   } catch (cause) {
     throw new KedgeError({
       code: 'WITNESS_TLS',

@@ -105,7 +105,7 @@ describe('a request to a witness', () => {
     expect(addCheckpointOf(Buffer.from(text))).toEqual({ oldSize: 4, proof, checkpoint });
     const many = addCheckpointText({
       oldSize: 4,
-      proof: Array.from({ length: 64 }, () => proof[0] ?? Buffer.alloc(0)),
+      proof: Array.from({ length: 64 }, () => Buffer.alloc(32, 1)),
       checkpoint,
     });
     const wrong = [
@@ -152,7 +152,7 @@ describe('a witness', () => {
 
     const stranger = signer('kedge.example/box-9');
     const imitated = signerOf(box.name, generateKeyPairSync('ed25519').privateKey);
-    const of = (by: typeof box, size = 12, root = Buffer.alloc(32, 3)): string =>
+    const of = (by: typeof box, size = 12, root: Buffer = Buffer.alloc(32, 3)): string =>
       signCheckpoint({ origin: by.name, size, root }, by);
     const flipped = nine.checkpoint.replace(/\n9\n/, '\n10\n');
     const refusals: [number, string][] = [
