@@ -25,6 +25,9 @@ import type { EntryFault } from './record-check.js';
 import { RecordRow } from './record-row.js';
 import { RecordThreads } from './record-threads.js';
 
+/** A thread takes longer to start than to check so many records. */
+const ENTRIES_OF_A_THREAD = 10_000;
+
 /** What is verified, and against what. */
 export interface VerificationOptions {
   readonly read: (path: string) => Buffer | undefined;
@@ -71,7 +74,8 @@ export async function verification(options: VerificationOptions): Promise<Verifi
       records.push({ path: bundleOf(entry), what, entries: [entry, entry], detail });
   };
   const row = new RecordRow((entry) => idAt(entry, size, options.read), onFault);
-  const threads = new RecordThreads(options.threads, (summary) => {
+  const count = Math.min(options.threads, 1 + Math.floor(size / ENTRIES_OF_A_THREAD));
+  const threads = new RecordThreads(count, (summary) => {
     row.take(summary);
   });
   try {

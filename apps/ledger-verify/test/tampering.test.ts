@@ -456,7 +456,7 @@ describe('a ledger that was tampered with', () => {
     );
     // Needs a log that signs what is no checkpoint of it: libs/ledger refuses to.
     expect(untouched).toEqual(['other-origin']);
-  }, 240_000);
+  }, 600_000);
 
   it('tells what is odd, and is no proof of anything, apart', () => {
     const directory = join(room, 'odd');
