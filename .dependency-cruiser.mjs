@@ -85,6 +85,17 @@ export default {
       to: { path: '^(node:)?module$', dependencyTypes: ['core'] },
     },
     {
+      name: 'the-verifier-stands-alone',
+      comment:
+        'Who verifies a ledger trusts its proofs and the contracts, and no other line of the appliance.',
+      severity: 'error',
+      from: { path: '^apps/ledger-verify/', pathNot: TESTS },
+      to: {
+        path: '^(apps|libs|plugins)/',
+        pathNot: ['^apps/ledger-verify/', '^libs/(units|contracts|ledger)/'],
+      },
+    },
+    {
       name: 'nobody-imports-an-app',
       comment: 'An app is a process: it is started, never imported.',
       severity: 'error',

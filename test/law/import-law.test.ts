@@ -42,6 +42,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'nest-in-apps-and-runtime-only': plant('libs/bus/src/planted.ts', '@nestjs/core'),
   'nest-at-the-door-of-an-app': plant('apps/vpp-bridge/src/planted.ts', '@nestjs/core'),
   'native-loading-in-two-packages-only': plant('libs/bus/src/planted.ts', 'node:module'),
+  'the-verifier-stands-alone': plant('apps/ledger-verify/src/planted.ts', '@kedge/bus'),
   'nobody-imports-an-app': plant('apps/vpp-bridge/src/planted.ts', '@kedge/cli'),
   'libs-know-no-plugins': plant('libs/bus/src/planted.ts', '@kedge/dataplane'),
   'plugins-see-only-their-kit': plant('plugins/warden/src/planted.ts', '@kedge/bus'),
@@ -63,7 +64,8 @@ const PLANTS: Readonly<Record<string, Plant>> = {
 const PACKAGES = [
   ...['units', 'contracts', 'posture', 'reconcile', 'shared-memory-ipc'].map((name) => `libs/${name}`),
   ...['bus', 'authz', 'ledger', 'runtime'].map((name) => `libs/${name}`),
-  ...['plugins/dataplane', 'plugins/sources', 'plugins/warden', 'apps/vpp-bridge', 'apps/cli', 'test/lab'],
+  ...['plugins/dataplane', 'plugins/sources', 'plugins/warden', 'apps/vpp-bridge', 'apps/cli'],
+  ...['apps/ledger-verify', 'test/lab'],
 ];
 const FOREIGN = [
   '@cedar-policy/cedar-wasm',

@@ -59,6 +59,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'SEGMENT_CLOSED',
     'SEGMENT_SYSTEM',
     'STORAGE_SILENT',
+    'WITNESS_STORAGE',
   ],
   [EXIT.usage]: [
     'AUTHZ_SET_UNKNOWN',
@@ -87,7 +88,11 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'SEGMENT_NAME',
     'SEGMENT_RANGE',
     'UNDERLAY_REQUEST',
+    'VERIFY_USAGE',
     'WARDEN_CONFIG',
+    'WITNESS_KEY_INVALID',
+    'WITNESS_OPTIONS',
+    'WITNESS_TLS',
   ],
   [EXIT.unreachable]: [
     'BOOT_BUSY',
@@ -122,6 +127,12 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'SEGMENT_ADDON',
     'SEGMENT_BUSY',
     'SEGMENT_MISSING',
+    'VERIFY_FAILED',
+    'VERIFY_UNREADABLE',
+    'WITNESS_ADDRESS',
+    'WITNESS_BUSY',
+    'WITNESS_KEY_UNREADABLE',
+    'WITNESS_KEY_UNWRITABLE',
   ],
   [EXIT.timeout]: [
     'BUS_CANCELLED',
@@ -175,6 +186,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'SEGMENT_CHECKSUM',
     'SEGMENT_MAGIC',
     'SEGMENT_SIZE',
+    'WITNESS_HELD_DAMAGED',
   ],
 };
 
