@@ -97,7 +97,6 @@ export interface LedgerSource {
   readonly streams: number;
   readonly records: bigint;
   readonly duplicates: bigint;
-  readonly refused: bigint;
 }
 
 export interface LedgerWitness {
@@ -114,13 +113,6 @@ export interface LedgerSnapshot {
   readonly tookNs: bigint;
 }
 
-export interface LedgerCollector {
-  readonly name: string;
-  readonly state: string;
-  readonly next: bigint;
-  readonly why: string;
-}
-
 export interface LedgerStatusReply {
   readonly origin: string;
   readonly verifier: string;
@@ -134,9 +126,8 @@ export interface LedgerStatusReply {
   readonly sources: readonly LedgerSource[];
   readonly witness?: LedgerWitness;
   readonly alarms: readonly string[];
-  readonly bytes: bigint;
   readonly snapshot?: LedgerSnapshot;
-  readonly collectors: readonly LedgerCollector[];
+  readonly keptOut: bigint;
 }
 
 export interface EraseRequest {

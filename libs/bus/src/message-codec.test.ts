@@ -316,14 +316,11 @@ describe('ledger', () => {
       refusing: true,
       why: 'the disk is full',
       indexed: 5n,
-      sources: [
-        { service: 'overlay', spool: 'cd', upTo: 4n, streams: 1, records: 3n, duplicates: 2n, refused: 1n },
-      ],
+      sources: [{ service: 'overlay', spool: 'cd', upTo: 4n, streams: 1, records: 3n, duplicates: 2n }],
       witness: { url: 'http://127.0.0.1:1', state: 'fork', size: 4n, why: 'another history' },
       alarms: ['the disk is full'],
-      bytes: 2n ** 40n,
       snapshot: { id: 'forensic-snapshot/box/7', complete: false, missing: ['routes: late'], tookNs: 5n },
-      collectors: [{ name: 'soc', state: 'waiting', next: 3n, why: 'no answer' }],
+      keptOut: 7n,
     });
     through(ledgerService, 'erase', 'Request', {
       subject: 'user:eve',

@@ -156,7 +156,11 @@ export const RECORDS: readonly LedgerRecord[] = [
     ...head('posture-forensic-part/box-7/8', 8),
     snapshot: 'posture-forensic-snapshot/box-7/7',
     section: 'tunnels',
+    source: 'overlay',
     part: 1,
+    parts: 1,
+    takenAtNs: '8',
+    reason: '',
     items: [{ name: 'wg0', state: 'connected', facts: { peers: 3 } }],
   },
 ];

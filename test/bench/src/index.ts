@@ -5,6 +5,7 @@ import { blockedTime } from './blocked-time.js';
 import { classifier } from './classifier.js';
 import { forwarder } from './forwarder.js';
 import { ledger } from './ledger.js';
+import { ledgerBus } from './ledger-bus.js';
 import { ledgerQuery } from './ledger-query.js';
 import { posturePath } from './posture-path.js';
 import { transitionBench } from './transition.js';
@@ -17,6 +18,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   'blocked-time': blockedTime,
   classifier,
   forwarder,
+  'ledger-bus': ledgerBus,
   'ledger-query': ledgerQuery,
   ledger,
   'posture-path': posturePath,
