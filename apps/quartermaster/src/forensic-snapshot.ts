@@ -192,7 +192,8 @@ export class ForensicSnapshots {
       facts,
       processes(),
     );
-    await Promise.all([...records].map((record) => record && store.append(record)));
+    const kept = [...records].flatMap((record) => (record === undefined ? [] : [store.append(record)]));
+    await Promise.all(kept);
   }
 
   #lacks(gathered: GatheredParts): boolean {
