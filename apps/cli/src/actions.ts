@@ -12,6 +12,14 @@ import { EXIT, exitOf } from './exit-status.js';
 import { refusalError } from './failure.js';
 import type { FlowsOptions } from './flows.js';
 import { leaving } from './leaving.js';
+import type {
+  LedgerCheckpointOptions,
+  LedgerEraseOptions,
+  LedgerExportOptions,
+  LedgerProveOptions,
+  LedgerQueryOptions,
+  LedgerTailOptions,
+} from './ledger.js';
 import {
   governanceText,
   historyText,
@@ -495,4 +503,32 @@ export async function labStatusRun(options: LabCommandOptions): Promise<number> 
   const status = labStatus(options.name);
   show(status, statusText(status), options.json);
   return status.state === 'up' ? EXIT.ok : exitOf('LAB_NOT_UP');
+}
+
+export async function ledgerQuery(options: LedgerQueryOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerQuery(options);
+}
+
+export async function ledgerTail(options: LedgerTailOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerTail(options);
+}
+
+export async function ledgerCheckpoint(options: LedgerCheckpointOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerCheckpoint(options);
+}
+
+export async function ledgerExport(options: LedgerExportOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerExport(options);
+}
+
+export async function ledgerStatus(options: CommandOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerStatus(options);
+}
+
+export async function ledgerProve(index: bigint, options: LedgerProveOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerProve(index, options);
+}
+
+export async function ledgerErase(subject: string, options: LedgerEraseOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerErase(subject, options);
 }

@@ -112,6 +112,8 @@ export const configSchema = z.strictObject({
   journalRecords: z.int().min(64).max(1_048_576).default(8_192),
   /** How long storage may take to answer before it is given up on: tightenings go on without it, milliseconds. */
   storageAnswerMs: z.int().min(100).max(60_000).default(STORAGE_ANSWER_MS),
+  /** Socket of the ledger's intake for this service; absent: records wait in the spool. */
+  ledger: path.optional(),
   /** Reports that are kept. */
   reports: z.int().min(10).max(10_000).default(1_000),
   /** Where metrics are served; absent: nowhere. */

@@ -9,7 +9,7 @@ import {
   TIGHTEST_AUTHORITY,
 } from '@kedge/authz';
 import { PostureBoard, readWord } from '@kedge/bus';
-import { openSpool, type Spool } from '@kedge/ledger';
+import { openOutbox } from '@kedge/ledger-link';
 import {
   authorityOf,
   EPOCH_BLOCK,
@@ -33,7 +33,6 @@ import { IdempotencyStore } from './idempotency.js';
 import { JournalFile, type JournalOptions, readJournal } from './journal-file.js';
 import type { CoordinatorParts } from './posture.controller.js';
 import { isProvisioned, provisioningMark } from './provisioning.js';
-import { Records } from './records.js';
 import { readReports, Reports } from './reports.js';
 import { inTime } from './storage.js';
 import { RequestDesk } from './request-desk.js';
@@ -100,8 +99,12 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
       ])
     : [true, []];
   const reports = new Reports(at('reports.jsonl'), settings.reports, left);
-  const spool = answers ? openRecords(at('records'), logger) : Promise.resolve(undefined);
-  const records = new Records(spool, logger);
+  const records = openOutbox({
+    directory: answers ? at('records') : undefined,
+    ledger: settings.ledger,
+    clock,
+    log: logger,
+  });
   const plan = recoveryOf({
     journal: found,
     provisioned,
@@ -185,7 +188,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
       await accords?.settled();
       await journal.close();
       await reports.close();
-      await (await spool)?.close();
+      await records.close();
       accords?.close();
       board.close();
     },
@@ -262,19 +265,6 @@ async function reserve(
   } catch (error) {
     return error;
   }
-}
-
-/** The spool of the ledger; nothing waits for it. */
-function openRecords(directory: string, logger: Logger): Promise<Spool | undefined> {
-  return openSpool({
-    directory,
-    onTrouble: (error) => {
-      logger.error({ err: error }, 'the record spool is in trouble');
-    },
-  }).catch((error: unknown) => {
-    logger.error({ err: error }, 'the record spool cannot be opened');
-    return undefined;
-  });
 }
 
 /** The accords that are kept in force; undefined where none are kept, or none can be used. */

@@ -16,6 +16,7 @@ import type {
   TransitionRequest,
 } from '@kedge/bus';
 import type { Action, Authoriser } from '@kedge/contracts';
+import type { Outbox } from '@kedge/ledger-link';
 import { levelInForce } from '@kedge/posture';
 import type { CallAuthority } from '@kedge/runtime';
 import { type Clock, EPOCH_MAX, isLevel, KedgeError, millisOf, nanosOf } from '@kedge/units';
@@ -26,7 +27,6 @@ import type { Accords } from './accords.js';
 import type { IdempotencyStore } from './idempotency.js';
 import { reloadPolicies } from './policy-reload.js';
 import { postureStateOf, refusalReplyOf } from './posture-view.js';
-import type { Records } from './records.js';
 import type { ReportFilter, Reports } from './reports.js';
 import type { RequestDesk } from './request-desk.js';
 import type { TransitionDriver } from './transition-driver.js';
@@ -37,7 +37,7 @@ export interface CoordinatorParts {
   readonly driver: TransitionDriver;
   readonly desk: RequestDesk;
   readonly reports: Reports;
-  readonly records: Records;
+  readonly records: Outbox;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
   readonly policies: PolicyKeeper;

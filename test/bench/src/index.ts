@@ -4,6 +4,9 @@ import type { Bench } from './bench.js';
 import { blockedTime } from './blocked-time.js';
 import { classifier } from './classifier.js';
 import { forwarder } from './forwarder.js';
+import { ledger } from './ledger.js';
+import { ledgerBus } from './ledger-bus.js';
+import { ledgerQuery } from './ledger-query.js';
 import { posturePath } from './posture-path.js';
 import { transitionBench } from './transition.js';
 import { watchdog } from './watchdog.js';
@@ -15,6 +18,9 @@ export const benches: Readonly<Record<string, Bench>> = {
   'blocked-time': blockedTime,
   classifier,
   forwarder,
+  'ledger-bus': ledgerBus,
+  'ledger-query': ledgerQuery,
+  ledger,
   'posture-path': posturePath,
   transition: transitionBench,
   watchdog,
