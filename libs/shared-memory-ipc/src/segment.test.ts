@@ -200,12 +200,14 @@ describe('creating and opening', () => {
 
   it('refuses each wrong field of the header by name, and its writer then replaces the file and says why', () => {
     const h = layout.header;
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').replaceAll('-', '').trim();
+    const otherBoot = Buffer.from(boot, 'hex').map((byte) => byte ^ 1);
     const wrong: [field: string, offset: number, bytes: Buffer, code: string, sealed: boolean][] = [
       ['magic', h.magic, u64(0x316567644cn), 'SEGMENT_MAGIC', true],
       ['version', h.version, u32(layout.limits.layoutVersion + 1), 'SEGMENT_VERSION', true],
       ['kind', h.kind, u32(enums.segmentKind.WARDEN), 'SEGMENT_KIND', true],
       ['size', h.bytes, u64(385n), 'SEGMENT_SIZE', true],
-      ['boot id', h.bootId + 5, Buffer.from('x'), 'SEGMENT_BOOT', true],
+      ['boot id', h.bootId + 5, Buffer.from(otherBoot.subarray(5, 6)), 'SEGMENT_BOOT', true],
       ['incarnation', h.incarnation, u64(99n), 'SEGMENT_CHECKSUM', false],
       ['writer start', h.writerStart, u64(99n), 'SEGMENT_CHECKSUM', false],
       ['writer pid', h.writerPid, u32(99), 'SEGMENT_CHECKSUM', false],
