@@ -94,6 +94,7 @@ describe('the command on a lab', () => {
     expect(seen.services.map(({ name }) => name).sort()).toEqual([
       'dataplane-reference',
       'participant-overlay',
+      'participant-quartermaster',
       'participant-underlay',
       'posture-coordinator',
       'vpp-bridge',

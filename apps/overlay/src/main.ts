@@ -3,9 +3,11 @@
  * It must only wire.
  */
 import { openDesiredStore, overlayService, ParticipantSlot, PostureBoard } from '@kedge/bus';
+import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
 import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
 import { loadConfig, openMetrics, openTraces, runService, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { configSchema } from './config.js';
@@ -29,6 +31,13 @@ await runService({
         traces.say(...spansOf(ack));
       });
     }
+    const clock = { monotonicNs, wallMs: () => Date.now() };
+    const records = openOutbox({
+      directory: join(config.state, 'records'),
+      ledger: config.ledger,
+      clock,
+      log: logger,
+    });
     const board = new PostureBoard({ directory, owners });
     const store = await openDesiredStore({
       path: join(config.state, 'routes.json'),
@@ -45,7 +54,9 @@ await runService({
       slot,
       store,
       accords,
-      clock: { monotonicNs, wallMs: () => Date.now() },
+      clock,
+      records,
+      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
       log: logger.child({ component: 'routes' }),
     });
     const transport = new UnixGrpcTransport({
@@ -58,7 +69,10 @@ await runService({
     const metrics = openMetrics(config.metrics);
     metrics?.read(() => {
       const status = overlay.status();
-      return routeReadings({ ...status, appliedEpoch: status.epoch, appliedLevel: status.level });
+      return [
+        ...routeReadings({ ...status, appliedEpoch: status.epoch, appliedLevel: status.level }),
+        ...ledgerReadings(records.status()),
+      ];
     });
     return {
       module: OverlayModule.around(overlay),
@@ -68,6 +82,7 @@ await runService({
       metrics,
       close: async () => {
         await overlay.close();
+        await records.close();
         await traces?.close();
         board.close();
         slot.close();

@@ -5,11 +5,11 @@
 import {
   DEFAULT_AUTHORITY,
   type DeescalationAuthority,
-  type LoosenRule,
-  tableAuthoriser,
+  PolicyKeeper,
+  TIGHTEST_AUTHORITY,
 } from '@kedge/authz';
 import { PostureBoard, readWord } from '@kedge/bus';
-import { openSpool, type Spool } from '@kedge/ledger';
+import { openOutbox } from '@kedge/ledger-link';
 import {
   authorityOf,
   EPOCH_BLOCK,
@@ -33,21 +33,10 @@ import { IdempotencyStore } from './idempotency.js';
 import { JournalFile, type JournalOptions, readJournal } from './journal-file.js';
 import type { CoordinatorParts } from './posture.controller.js';
 import { isProvisioned, provisioningMark } from './provisioning.js';
-import { Records } from './records.js';
 import { readReports, Reports } from './reports.js';
 import { inTime } from './storage.js';
 import { RequestDesk } from './request-desk.js';
 import { TransitionDriver } from './transition-driver.js';
-
-/** No accords can ask for more than this. */
-const TIGHTEST: LoosenRule = { deescalationTier: 'site_owner', secondFactor: true };
-const TIGHTEST_AUTHORITY: DeescalationAuthority = {
-  2: TIGHTEST,
-  3: TIGHTEST,
-  4: TIGHTEST,
-  5: TIGHTEST,
-  leaveLockdownChannels: ['console'],
-};
 
 /** What a coordinator is made with; `posture` stays its caller's. */
 export interface CoordinatorGround {
@@ -79,7 +68,19 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const troubles: string[] = [];
   const accords = await accordsFrom(settings, logger, troubles);
   const authority = accords === undefined ? authorityFrom(settings, troubles) : undefined;
-  const authoriser = tableAuthoriser(() => accords?.authority ?? authority ?? TIGHTEST_AUTHORITY);
+  let onTrouble: (sentence: string | undefined) => void = () => undefined;
+  const policies = new PolicyKeeper({
+    ...settings.authorisation,
+    authority: () => accords?.authority ?? authority ?? TIGHTEST_AUTHORITY,
+    onChanged: ({ name, generation }) => {
+      logger.info({ policies: name, generation }, 'other policies are in force');
+    },
+    onTrouble: (error) => {
+      if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
+      onTrouble(error && `the newest policies are not in force: ${error.message}`);
+    },
+  });
+  const { authoriser } = policies;
 
   // What stands on the board and on the disk, before anything is written to either.
   const word = readWord(posture.word());
@@ -98,8 +99,12 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
       ])
     : [true, []];
   const reports = new Reports(at('reports.jsonl'), settings.reports, left);
-  const spool = answers ? openRecords(at('records'), logger) : Promise.resolve(undefined);
-  const records = new Records(spool, logger);
+  const records = openOutbox({
+    directory: answers ? at('records') : undefined,
+    ledger: settings.ledger,
+    clock,
+    log: logger,
+  });
   const plan = recoveryOf({
     journal: found,
     provisioned,
@@ -162,22 +167,28 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     'recovered',
   );
 
+  const desk = new RequestDesk({ driver, idempotency, accords });
+  onTrouble = (sentence) => {
+    desk.trouble('policies', sentence);
+  };
   return {
     driver,
-    desk: new RequestDesk({ driver, idempotency, accords }),
+    desk,
     reports,
     records,
     idempotency,
     authoriser,
+    policies,
     accords,
     clock,
     plan,
     close: async () => {
+      await policies.close();
       driver.close();
       await accords?.settled();
       await journal.close();
       await reports.close();
-      await (await spool)?.close();
+      await records.close();
       accords?.close();
       board.close();
     },
@@ -254,19 +265,6 @@ async function reserve(
   } catch (error) {
     return error;
   }
-}
-
-/** The spool of the ledger; nothing waits for it. */
-function openRecords(directory: string, logger: Logger): Promise<Spool | undefined> {
-  return openSpool({
-    directory,
-    onTrouble: (error) => {
-      logger.error({ err: error }, 'the record spool is in trouble');
-    },
-  }).catch((error: unknown) => {
-    logger.error({ err: error }, 'the record spool cannot be opened');
-    return undefined;
-  });
 }
 
 /** The accords that are kept in force; undefined where none are kept, or none can be used. */

@@ -18,6 +18,8 @@ import {
   type PathName,
   postureResource,
 } from '@kedge/contracts';
+import { forensicRecords } from '@kedge/ledger';
+import type { Outbox } from '@kedge/ledger-link';
 import {
   accordsChange,
   askedLevel,
@@ -44,6 +46,7 @@ import {
   type Epoch,
   isLooser,
   type Level,
+  LOCKDOWN,
   looserOf,
   KedgeError,
   millisFromNanos,
@@ -59,7 +62,7 @@ import { eventsOf, type Party, partiesOf } from './board-standings.js';
 import type { CoordinatorConfig } from './config.js';
 import type { IdempotencyStore, RequestIdentity } from './idempotency.js';
 import type { JournalFile } from './journal-file.js';
-import type { Records } from './records.js';
+import { processList } from './process-list.js';
 import type { Reports } from './reports.js';
 import { recordOf, type Stamps, transitionReportOf } from './transition-report.js';
 
@@ -70,7 +73,7 @@ export interface DriverParts {
   readonly board: PostureBoard;
   readonly journal: JournalFile;
   readonly reports: Reports;
-  readonly records: Records;
+  readonly records: Outbox;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
   /** Undefined where the coordinator keeps none: accords do not change then. */
@@ -352,6 +355,11 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     this.emit('refused', refusal.code);
   }
 
+  /** Keeps what was granted beside the posture (SE-2). */
+  recordGrant(request: Omit<PostureRequest, 'id'>, rule: string, action: Action): void {
+    this.#recordAuthorisation(request, true, rule, '', action);
+  }
+
   /** The report of the running or last transition, as it stands now. */
   currentReport(): TransitionReport | undefined {
     const { machine, reports } = { machine: this.#machine, reports: this.#parts.reports };
@@ -482,6 +490,33 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     const tracked = this.#track(this.#machine.transition, decidedAtNs);
     tracked.stamps.storedAtNs = storedAtNs;
     for (const path of PATHS) tracked.stamps.startNs[path] = decidedAtNs;
+    if (to === LOCKDOWN) this.#takeProcesses(epoch);
+  }
+
+  /** The processes of the controller, on the way to a lockdown (LE-8). Nothing waits for them. */
+  #takeProcesses(epoch: Epoch): void {
+    const { records, config, clock } = this.#parts;
+    const { appliance } = config;
+    const at = new Date(clock.wallMs()).toISOString();
+    const takenAtNs = clock.monotonicNs().toString();
+    void processList().then(({ items, reason }) => {
+      records.spread(
+        forensicRecords(
+          `forensic-part/${appliance}/${epoch}/processes/posture-coordinator`,
+          {
+            appliance,
+            at,
+            epoch: epoch.toString(),
+            snapshot: `forensic-snapshot/${appliance}/${epoch}`,
+            section: 'processes',
+            source: 'posture-coordinator',
+            takenAtNs,
+            reason,
+          },
+          items,
+        ),
+      );
+    });
   }
 
   #writeStage(effect: Extract<Effect, { do: 'writeTransitionStage' }>): void {
@@ -694,6 +729,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       mfaAge: source.channel === 'console' ? millisOf(0) : undefined,
       address: undefined,
       at: nanosOf(this.#parts.clock.monotonicNs()),
+      wallMs: this.#parts.clock.wallMs(),
+      breakGlass: false,
     });
   }
 

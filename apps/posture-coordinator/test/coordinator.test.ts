@@ -1,9 +1,17 @@
 import type { HistoryRequest } from '@kedge/bus';
-import { ledgerRecordSchema } from '@kedge/contracts';
+import { type LedgerRecord, ledgerRecordSchema } from '@kedge/contracts';
 import { decodeJournalRecord, EPOCH_JUMP, JOURNAL_RECORD_BYTES, recoverJournal } from '@kedge/posture';
 import { createPostureSegment, layout, monotonicNs } from '@kedge/shared-memory-ipc';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -24,6 +32,7 @@ const journalOf = (appliance: Appliance) => recoverJournal(readFileSync(applianc
 
 describe('the local API', () => {
   let box: Appliance;
+  let records: readonly LedgerRecord[] = [];
   beforeAll(async () => {
     box = new Appliance();
     box.startWarden();
@@ -258,7 +267,13 @@ describe('the local API', () => {
   });
 
   it('PO-5 refusals, transitions and violations are records that their schemas accept', async () => {
-    const records = await box.records();
+    // Beside the processes, which are told of a while after.
+    await until('the processes to be on the disk', () =>
+      readdirSync(join(box.state, 'records')).some((name) =>
+        readFileSync(join(box.state, 'records', name), 'utf8').includes('"section":"processes"'),
+      ),
+    );
+    records = await box.records();
     for (const record of records) expect(ledgerRecordSchema.safeParse(record).success).toBe(true);
     const refused = records.filter((each) => each.schema === 'kedge.authorisation-decision/1' && !each.allow);
     const rules = new Set(refused.flatMap((each) => ('rule' in each ? [each.rule] : [])));
@@ -281,6 +296,21 @@ describe('the local API', () => {
     ]);
     expect(await box.exit()).toBe(0);
     expect(existsSync(join(box.sockets, 'console/posture.sock'))).toBe(false);
+  });
+
+  it('LE-8 on the way to a lockdown the processes of the controller are kept', () => {
+    const parts = records.filter((each) => each.schema === 'kedge.posture-forensic-part/1');
+    const locked = records.find((each) => each.schema === 'kedge.posture-transition/1' && each.to === 1);
+    const part = parts.find(({ epoch }) => epoch === locked?.epoch);
+    expect(part).toMatchObject({
+      snapshot: `forensic-snapshot/${part?.appliance ?? ''}/${locked?.epoch ?? ''}`,
+      section: 'processes',
+      source: 'posture-coordinator',
+      part: 1,
+      reason: '',
+    });
+    const items = parts.filter(({ epoch }) => epoch === locked?.epoch).flatMap((each) => each.items);
+    expect(items.map(({ name }) => name.split(' ')[0])).toContain(String(box.child?.pid));
   });
 });
 

@@ -63,6 +63,7 @@ export const ACTIONS = [
   'governance.plan',
   'governance.flows',
   'governance.reload',
+  'authorisation.reload',
   'mutation.propose',
   'mutation.execute',
 ] as const;

@@ -72,7 +72,15 @@ export function subjectKeyOf(bytes: Uint8Array): SubjectKey {
  * @throws KedgeError `LEDGER_RECORD_INVALID`, naming the field.
  */
 export function sealEntry(given: unknown, keyOf: KeyOfSubject): Buffer {
-  const record = checkedRecord(given);
+  return sealRecord(checkedRecord(given), keyOf);
+}
+
+/**
+ * The entry of a record that was checked against its schema, by {@link checkedRecord} or {@link decodeRecord}.
+ *
+ * @throws KedgeError `LEDGER_RECORD_INVALID`, for one that is too large.
+ */
+export function sealRecord(record: LedgerRecord, keyOf: KeyOfSubject): Buffer {
   const fields = PERSONAL_FIELDS[record.schema].filter(
     ({ path, subject }) => textAt(record, path) !== '' && textAt(record, subject) !== '',
   );

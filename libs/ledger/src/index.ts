@@ -3,7 +3,7 @@
  * It must not decide what is recorded.
  */
 export { canonicalJson, JSON_LEVELS_MAX, parseCanonicalJson } from './canonical-json.js';
-export { decodeRecord, encodeRecord, MAX_RECORD_BYTES } from './canonical.js';
+export { checkedRecord, decodeRecord, encodeRecord, MAX_RECORD_BYTES } from './canonical.js';
 export {
   type Checkpoint,
   type EntryProof,
@@ -21,6 +21,7 @@ export {
   type OpenedEntry,
   pseudonymised,
   sealEntry,
+  sealRecord,
   SUBJECT_KEY_BYTES,
   type SubjectKey,
   subjectKeyOf,
@@ -45,6 +46,14 @@ export {
   type NodeWatcher,
   rootOf,
 } from './merkle-tree.js';
+export {
+  type ForensicFacts,
+  type ForensicItem,
+  forensicRecords,
+  type MutationFacts,
+  mutationRecords,
+  type RecordedStep,
+} from './parts.js';
 export { isInSample, isRecorded, isRightlyRecorded } from './sampling.js';
 export {
   cosigned,
@@ -68,6 +77,8 @@ export {
   type SpoolRecovery,
   type SpoolStatus,
 } from './spool.js';
+export { type SpoolIdentity } from './spool-identity.js';
+export { type SpooledBytes, type SpoolReader } from './spool-reader.js';
 export { type LogFile, TiledLog } from './tiled-log.js';
 export {
   bundleOf,
@@ -76,6 +87,7 @@ export {
   hashesAt,
   MAX_ENTRY_BYTES,
   nodesInTiles,
+  partsOrThrow,
   placeAt,
   readEntries,
   readHashes,

@@ -13,6 +13,7 @@ import {
   TILE_HEIGHT,
   TILE_WIDTH,
   tilePath,
+  type TilePlace,
   type TileReader,
   tooLong,
 } from './tiles.js';
@@ -83,9 +84,10 @@ export class TiledLog {
   /**
    * Adds an entry; the bytes belong to the log from then on. Its index.
    *
+   * @param leaf the hash of the entry as a leaf, where it is known already.
    * @throws KedgeError `LEDGER_ENTRY_SIZE`
    */
-  append(entry: Buffer): number {
+  append(entry: Buffer, leaf?: Buffer): number {
     if (entry.length > MAX_ENTRY_BYTES) throw tooLong(entry.length);
     const index = this.#tree.size;
     const filling = this.#bundle;
@@ -95,7 +97,7 @@ export class TiledLog {
       this.#full.push({ path, bytes: bundleOf(filling.items) });
       this.#bundle = { index: filling.index + 1, items: [], taken: 0 };
     }
-    this.#tree.append(leafHash(entry));
+    this.#tree.append(leaf ?? leafHash(entry));
     return index;
   }
 
@@ -104,8 +106,7 @@ export class TiledLog {
    * last call, and those that are partial and have grown. Empty when nothing has.
    */
   takeFiles(): LogFile[] {
-    const files = this.#full;
-    this.#full = [];
+    const files = this.takeFull();
     this.#tiles.forEach(({ index, items, taken }, level) => {
       if (items.length > taken) {
         const path = tilePath({ level, index, width: items.length });
@@ -119,6 +120,21 @@ export class TiledLog {
     }
     for (const filling of [...this.#tiles, this.#bundle]) filling.taken = filling.items.length;
     return files;
+  }
+
+  /** The tiles and bundles that became full since the last call, and nothing of the partial ones. */
+  takeFull(): LogFile[] {
+    const files = this.#full;
+    this.#full = [];
+    return files;
+  }
+
+  /** The bytes of a partial tile or bundle at the right edge; undefined where it is not being filled, or not so far. */
+  partial({ level, index, width }: TilePlace): Buffer | undefined {
+    const filling = level === 'entries' ? this.#bundle : this.#tiles[level];
+    if (filling?.index !== index || filling.items.length < width) return undefined;
+    const items = filling.items.slice(0, width);
+    return level === 'entries' ? bundleOf(items) : Buffer.concat(items);
   }
 
   #keep(level: number, index: number, hash: Buffer): void {

@@ -30,6 +30,9 @@ export function hostRoutes(
     follow: () => {
       routes.follow();
     },
+    onStatus: ({ loop }) => {
+      if (loop.state !== 'running') routes.settled();
+    },
     beforeEscalation: (world, move) => {
       routes.beforeEscalation(world, move);
     },

@@ -17,4 +17,10 @@ export {
   routeKind,
   routeMessageOf,
 } from './route-change.js';
+export {
+  type ChangeFacts,
+  RouteRecords,
+  type RouteRecordsOptions,
+  type TakenSection,
+} from './route-records.js';
 export { MAX_ROUTES, type RouteEdit, RouteSet, type RouteSetOptions } from './route-set.js';

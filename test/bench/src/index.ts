@@ -1,8 +1,12 @@
 /** The list of benchmarks. Must not run one. */
+import { authz } from './authz.js';
 import type { Bench } from './bench.js';
 import { blockedTime } from './blocked-time.js';
 import { classifier } from './classifier.js';
 import { forwarder } from './forwarder.js';
+import { ledger } from './ledger.js';
+import { ledgerBus } from './ledger-bus.js';
+import { ledgerQuery } from './ledger-query.js';
 import { posturePath } from './posture-path.js';
 import { transitionBench } from './transition.js';
 import { watchdog } from './watchdog.js';
@@ -10,9 +14,13 @@ import { watchdog } from './watchdog.js';
 export type { Bench, BenchOptions } from './bench.js';
 
 export const benches: Readonly<Record<string, Bench>> = {
+  authz,
   'blocked-time': blockedTime,
   classifier,
   forwarder,
+  'ledger-bus': ledgerBus,
+  'ledger-query': ledgerQuery,
+  ledger,
   'posture-path': posturePath,
   transition: transitionBench,
   watchdog,

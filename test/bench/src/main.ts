@@ -1,15 +1,16 @@
 /**
- * `npm run bench -- NAME [--json] [--samples N]`: runs one benchmark and prints its figures.
+ * `npm run bench -- NAME [--json] [--samples N] [--quick]`: runs one benchmark and prints its figures.
  * Must not know how any figure is taken.
  */
 import { benches, type BenchOptions } from './index.js';
 import { textOf } from './figures.js';
 
-const USAGE = `usage: npm run bench -- NAME [--json] [--samples N] [--short]
+const USAGE = `usage: npm run bench -- NAME [--json] [--samples N] [--quick]
 
   NAME          ${Object.keys(benches).join(', ')}
   --json        one JSON object on stdout instead of a table
   --samples N   samples per row, 1 to 1000000 (each benchmark has its own default)
+  --quick       less of everything where a benchmark knows how, for a look and not for figures
 
 Exit status: 0 every goal met, 2 wrong usage, 6 a goal missed or a run invalid.
 `;
@@ -18,9 +19,11 @@ function optionsOf(argv: readonly string[]): { name: string; json: boolean; opti
   let name: string | undefined;
   let json = false;
   let samples: number | undefined;
+  let quick = false;
   for (let i = 0; i < argv.length; i += 1) {
     const word = argv[i] ?? '';
     if (word === '--json') json = true;
+    else if (word === '--quick') quick = true;
     else if (word === '--samples') {
       samples = Number(argv[(i += 1)]);
       if (!Number.isInteger(samples) || samples < 1 || samples > 1e6)
@@ -31,7 +34,7 @@ function optionsOf(argv: readonly string[]): { name: string; json: boolean; opti
   }
   if (name === undefined) return 'NAME is missing';
   if (!(name in benches)) return `${name}: no such benchmark`;
-  return { name, json, options: samples === undefined ? {} : { samples } };
+  return { name, json, options: { quick, ...(samples === undefined ? {} : { samples }) } };
 }
 
 const chosen = optionsOf(process.argv.slice(2));
