@@ -18,6 +18,7 @@ export interface FuzzResult {
   readonly why: string | undefined;
 }
 export function keptOf(target: string): string;
+export function startsOf(target: string): string[];
 export function plants(): Plant[];
 export function build(targets: readonly string[]): string[];
 export function buildPlanted(targets: readonly string[]): string[];

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import {
   accessSync,
   constants,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -43,6 +44,13 @@ export const TARGETS = Object.keys(LONGEST);
 /** Where the inputs of a target stand: those in the repository, and those of this machine. */
 export const keptOf = (target) => join(HERE, 'corpus', target);
 const foundOf = (target) => join(HERE, 'build/corpus', target);
+
+/** What once broke a target: each stays for good, and no merge takes one for superfluous. */
+const reproducersOf = (target) => join(HERE, 'reproducers', target);
+
+/** The inputs of the repository: directories of those that are merged and those that are not. */
+export const startsOf = (target) =>
+  [keptOf(target), reproducersOf(target)].filter((place) => existsSync(place));
 
 /** One small break per target, which its program has to find: proof that it can see. */
 export function plants() {
@@ -282,7 +290,7 @@ async function main() {
     if (stopped) return EXIT.stopped;
     const seconds = options.runs === undefined ? Math.ceil((options.minutes ?? 1) * 60) : undefined;
     const result = await fuzz(programs[i], target, {
-      corpora: [foundOf(target), keptOf(target)],
+      corpora: [foundOf(target), ...startsOf(target)],
       findings: join(HERE, 'build/findings'),
       jobs: options.jobs,
       // Another way each time; the reproducer of a finding tells everything.

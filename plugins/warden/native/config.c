@@ -60,6 +60,9 @@ static const struct key keys[] = {
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 _Static_assert(KEYS <= 32, "the keys of a section are counted in 32 bits");
 
+/* Most of a field that an error shows, in bytes. */
+#define FIELD_SHOWN 64
+
 static const char *const capability_names[] = {
   "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
   "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
@@ -82,22 +85,33 @@ struct parser {
   uint32_t seen;           /* bit n = keys[n] was given in this section */
 };
 
-/* Writes the one-line error. `line` 0 = it is about the whole file. Always false. */
+/* For a terminal: what is not printable ASCII becomes a question mark. */
+static void make_printable(char *text)
+{
+  for (char *c = text; *c != '\0'; c++)
+    if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
+      *c = '?';
+}
+
+/*
+ * Writes the one-line error. `line` 0 = it is about the whole file. A field is shortened: it may be any text of the
+ * file, and what was expected has to find room behind it. Always false.
+ */
 __attribute__((format(printf, 4, 5))) static bool wrong(struct parser *p, unsigned line, const char *field,
                                                         const char *format, ...)
 {
-  char what[512];
+  char what[512], name[FIELD_SHOWN + 4];
   va_list args;
   va_start(args, format);
   vsnprintf(what, sizeof(what), format, args);
   va_end(args);
-  for (char *c = what; *c != '\0'; c++)
-    if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
-      *c = '?';
+  snprintf(name, sizeof(name), "%.*s%s", FIELD_SHOWN, field, strlen(field) > FIELD_SHOWN ? "..." : "");
+  make_printable(what);
+  make_printable(name);
   if (line > 0)
-    snprintf(p->error, p->error_size, "%s:%u: %s: %s", p->file, line, field, what);
+    snprintf(p->error, p->error_size, "%s:%u: %s: %s", p->file, line, name, what);
   else
-    snprintf(p->error, p->error_size, "%s: %s: %s", p->file, field, what);
+    snprintf(p->error, p->error_size, "%s: %s: %s", p->file, name, what);
   return false;
 }
 
@@ -192,7 +206,7 @@ static bool unknown_key(struct parser *p, const char *name)
       nearest = keys[i].name;
     }
   }
-  bool near = best <= 2 || best * 3 <= strlen(name); /* a slip of the pen, not another word */
+  bool near = nearest != NULL && (best <= 2 || best * 3 <= strlen(name)); /* a slip of the pen, not another word */
   return wrong(p, p->line, name, "expected a key that is known %s%s%s%s", scope_text(scope),
                near ? ", such as \"" : "", near ? nearest : "", near ? "\"" : "");
 }

@@ -82,6 +82,7 @@ describe('the configuration file', () => {
     // what, text, where (undefined: the whole file), the rest of the line
     ['an unknown key', replaced('silence-kill', 'silence-kil'), 'silence-kill', 'silence-kil: expected a key that is known before the first section, such as "silence-kill"'],
     ['a key of another section', replaced('uid = 64701', 'board = /x'), 'uid = 64701', 'board: expected a key that is known in a [service] section'],
+    ['a key of many bytes that are no ASCII', replaced('silence-kill', `silence-kill${'\u00e9'.repeat(300)}`), 'silence-kill', `silence-kill${'?'.repeat(52)}...: expected a key that is known before the first section`],
     ['an unknown section', replaced('[watch tables]', '[wach tables]'), '[watch tables]', 'section: expected [oneshot NAME], [service NAME] or [watch NAME], got "[wach]"'],
     ['a section without a name', replaced('[watch tables]', '[watch]'), '[watch tables]', 'watch: expected a name of at most 31 of a-z, 0-9 and -, got ""'],
     ['a section that is not closed', replaced('[watch tables]', '[watch tables'), '[watch tables]', 'section: expected [oneshot NAME], [service NAME] or [watch NAME], got "[watch tables"'],
@@ -123,7 +124,7 @@ describe('the configuration file', () => {
       expect({ what, ...check(text) }).toEqual({ what, status: 2, error: `kedge-warden: ${place}: ${rest}` });
       visited++;
     }
-    expect(visited).toBe(34);
+    expect(visited).toBe(35);
   });
 
   it('refuses a file that others may write or that is not root’s', () => {
