@@ -6,7 +6,14 @@
 import { intakeClient, ledgerClient } from '@kedge/bus';
 import type { LedgerRecord, SessionTransit } from '@kedge/contracts';
 import { type Lab, labDown, labUp, linksOf, PATIENT_BUDGETS } from '@kedge/lab';
-import { CHECKPOINT_PATH, checkLog, encodeRecord, openCheckpoint, verifierOf } from '@kedge/ledger';
+import {
+  CHECKPOINT_PATH,
+  checkLog,
+  encodeRecord,
+  isRecorded,
+  openCheckpoint,
+  verifierOf,
+} from '@kedge/ledger';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -162,6 +169,41 @@ describe('the ledger of a lab', { timeout: 120_000 }, () => {
     expect(told.entries.map(({ index, record }) => [index, record.id])).toEqual(inLog);
     expect(told.count).toBe(String(inLog.length));
     expect(told.entries.filter(({ record }) => record.schema === 'kedge.session-transit/1')).toHaveLength(6);
+  });
+
+  it('LE-3 of routine transits a share within binomial bounds is there at 5 and 4, of refused and drained ones each', async () => {
+    const SESSIONS = 2_000;
+    for (const [level, percent] of [
+      [5, 10],
+      [4, 50],
+    ] as const) {
+      const all = Array.from({ length: SESSIONS }, (_, number): SessionTransit => {
+        const session = `sampled-${level}-${number}`;
+        const kind = number % 20 === 0 ? 'refused' : number % 20 === 1 ? 'drained' : 'admitted';
+        const id = `session-transit/${NAME}/${session}`;
+        return { ...transit(number, level), id, session, kind, sampledPercent: percent };
+      });
+      await deliver(all.filter((each) => isRecorded(each, percent)));
+      const held = async (outcome: string): Promise<number> => {
+        const words = ['--kind', 'session-transit', '--level', String(level), '--outcome', outcome];
+        const { entries, count } = await query(...words);
+        // What the site itself recorded in other tests is not of these sessions.
+        const own = entries.filter(({ record }) => record.id.includes(`/sampled-${level}-`)).length;
+        expect(entries).toHaveLength(Number(count));
+        return own;
+      };
+      const always = SESSIONS / 20;
+      await expect.poll(() => held('refused'), { timeout: 15_000 }).toBe(always);
+      await expect.poll(() => held('drained'), { timeout: 15_000 }).toBe(always);
+      const routine = SESSIONS - 2 * always;
+      const share = percent / 100;
+      const four = 4 * Math.sqrt(routine * share * (1 - share));
+      const admitted = await held('admitted');
+      expect(Math.abs(admitted - routine * share)).toBeLessThanOrEqual(four);
+      expect(admitted).toBe(
+        all.filter((each) => each.kind === 'admitted' && isRecorded(each, percent)).length,
+      );
+    }
   });
 
   it('LE-1 every transition is in the ledger, as the coordinator reports it', async () => {
