@@ -17,6 +17,7 @@ import {
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import type { KedgeError } from '@kedge/units';
 import { randomBytes } from 'node:crypto';
+import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
 
 import { configSchema, type QuartermasterConfig } from './config.js';
@@ -57,6 +58,8 @@ await runService({
   start: async ({ argv, logger }) => {
     const config = loadConfig(configSchema, argv);
     logger.level = config.logLevel;
+    // Records are durable where they come from: whoever acts on the posture goes first. Its threads begin with it, too.
+    setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
     const { directory, owners } = config.board;
     const slot = ParticipantSlot.create({ directory, name: NAME, path: 'none' });
     slot.beat(false);

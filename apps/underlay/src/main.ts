@@ -131,7 +131,9 @@ await runService({
       transports: [transport],
       heart: underlay,
       serving: () => underlay.serving,
-      afterServing: () => policies.start(),
+      afterServing: () => {
+        policies.startInTime();
+      },
       metrics,
       close: async () => {
         await policies.close();

@@ -31,6 +31,8 @@ export interface KeeperOptions {
   readonly engine?: string;
 }
 
+/** Until policies that can be had at once are loaded although nobody asks: whoever has just come back has other work. */
+const LATER_MS = 2_000;
 /** After the last change of a directory, until it is read: whoever copies several files has time to end. */
 const SETTLE_MS = 300;
 /** However often it changes, it is read after this long. */
@@ -53,6 +55,7 @@ export class PolicyKeeper {
   #watched = 0;
   #settling: { readonly since: number; timer: NodeJS.Timeout } | undefined;
   #looking: NodeJS.Timeout | undefined;
+  #starting: NodeJS.Timeout | undefined;
   readonly #closing = new AbortController();
 
   /** Reads nothing yet. @throws KedgeError `AUTHZ_SET_UNKNOWN` */
@@ -83,6 +86,16 @@ export class PolicyKeeper {
     return this.#trouble;
   }
 
+  /**
+   * As {@link start}, when there is time for it: what a question brings at once is loaded with the first one, and by
+   * then without one. Policies that nobody has tried yet are tried now.
+   */
+  startInTime(): void {
+    if (this.#closed) return;
+    const laterMs = this.#source.directory === undefined ? LATER_MS : 0;
+    this.#starting = setTimeout(() => void this.start(), laterMs).unref();
+  }
+
   /** Loads the policies and goes on watching them. Never rejects: trouble is told. */
   async start(): Promise<void> {
     await this.reload().catch(() => undefined);
@@ -109,6 +122,7 @@ export class PolicyKeeper {
   /** Watches no more; a trial that runs ends. */
   async close(): Promise<void> {
     this.#closing.abort();
+    clearTimeout(this.#starting);
     clearTimeout(this.#settling?.timer);
     clearTimeout(this.#looking);
     this.#watcher?.close();
