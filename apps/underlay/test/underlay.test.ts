@@ -86,7 +86,10 @@ function neighbours(): { posture: PostureWriter; dataplane: SegmentWriter } {
 }
 
 /** The underlay with an `ip` that waits while it is held. */
-async function stand(before: (state: string) => void = () => undefined) {
+async function stand(
+  before: (state: string) => void = () => undefined,
+  policies = new PolicyKeeper({ policies: 'default' }),
+) {
   const { posture, dataplane } = neighbours();
   const hold = join(directory, 'hold');
   const tools = join(directory, 'tools');
@@ -122,7 +125,7 @@ async function stand(before: (state: string) => void = () => undefined) {
     routes,
     proposals: await openDesiredStore({ path: join(config.state, 'proposals.json'), kind: proposalKind }),
     accords: readPathAccords(config),
-    authoriser: new PolicyKeeper({ policies: 'default' }).authoriser,
+    policies,
     records,
     bootId: 'b0071234-0000',
     clock: { monotonicNs, wallMs: () => Date.now() },

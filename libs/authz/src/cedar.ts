@@ -80,6 +80,18 @@ export function engineFile(): string {
   }
 }
 
+/** The release of the engine, as its package says; undefined where it does not. */
+export function engineVersion(file = engineFile()): string | undefined {
+  try {
+    const { version } = JSON.parse(readFileSync(join(dirname(dirname(file)), 'package.json'), 'utf8')) as {
+      version?: unknown;
+    };
+    return typeof version === 'string' ? version : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 let loaded = false;
 
 /** Loads the engine now; 25 ms of this thread. Once is enough. @throws KedgeError `AUTHZ_ENGINE` */

@@ -31,6 +31,8 @@ export interface PolicySource {
   readonly name: string;
   /** Undefined: a shipped set, which is part of the release and does not change under it. */
   readonly directory: string | undefined;
+  /** What was read of it already; absent: it is read where it lies. */
+  readonly files?: readonly PolicyFile[];
 }
 
 /** One file of policies. */
@@ -69,6 +71,12 @@ export function policySourceOf(name: string): PolicySource {
   });
 }
 
+/** What a set is good for: the same for the same engine and schema. @param version of the engine, undefined = not known. */
+export function trialOf(version: string | undefined): string | undefined {
+  if (version === undefined) return undefined;
+  return `${version} ${createHash('sha256').update(schemaText()).digest('hex').slice(0, 16)}`;
+}
+
 /** The schema that every set is validated by. */
 export function schemaText(): string {
   return textOf(join(SHIPPED, 'schema.cedarschema'), SET_MAX_BYTES);
@@ -79,7 +87,8 @@ export function schemaText(): string {
  *
  * @throws KedgeError `AUTHZ_SET_UNREADABLE`, `AUTHZ_SET_TOO_LARGE`
  */
-export function readPolicies({ name, directory }: PolicySource): readonly PolicyFile[] {
+export function readPolicies({ name, directory, files }: PolicySource): readonly PolicyFile[] {
+  if (files !== undefined) return files;
   const names = directory === undefined ? shippedFiles(name) : cedarFiles(directory);
   let left = SET_MAX_BYTES;
   return names.map((file) => {
