@@ -2,6 +2,7 @@
  * The process: opens key, log and index, and serves until it is told to stop.
  * It must only wire.
  */
+import { PolicyKeeper } from '@kedge/authz';
 import { intakeService, ledgerService, ParticipantSlot, PostureBoard } from '@kedge/bus';
 import { leafHash, signerOf, verifierOf } from '@kedge/ledger';
 import { openLedgerIndex } from '@kedge/ledger-index';
@@ -18,7 +19,7 @@ import { monotonicNs } from '@kedge/shared-memory-ipc';
 import type { KedgeError } from '@kedge/units';
 import { randomBytes } from 'node:crypto';
 import { constants, setPriority } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { configSchema, type QuartermasterConfig } from './config.js';
 import { EntryReader } from './entry-reader.js';
@@ -93,6 +94,16 @@ await runService({
       });
     const follower = new IndexFollower(store, openIndex, log);
     const { witness } = config;
+    const policies = new PolicyKeeper({
+      ...config.authorisation,
+      kept: join(dirname(config.key), 'policies.kept'),
+      onChanged: ({ name, generation }) => {
+        logger.info({ policies: name, generation }, 'other policies are in force');
+      },
+      onTrouble: (error) => {
+        if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
+      },
+    });
     const quartermaster = new Quartermaster({
       config,
       store,
@@ -110,6 +121,7 @@ await runService({
         say: log,
       },
       trouble: () => trouble,
+      policies,
       clock: { monotonicNs, wallMs: () => Date.now() },
       log,
     });
@@ -131,8 +143,10 @@ await runService({
         },
       },
       serving: () => quartermaster.serving,
+      afterServing: () => policies.startInTime(),
       metrics,
       close: async () => {
+        await policies.close();
         await quartermaster.close();
         await follower.close();
         await store.close();

@@ -392,4 +392,25 @@ describe('what the underlay records', () => {
       BigInt((withdrawn as { startedAtNs: string }).startedAtNs),
     );
   });
+
+  it('SE-2 says among its alarms what is wrong with the policies, as long as it is', async () => {
+    const site = join(directory, 'policies');
+    mkdirSync(site);
+    writeFileSync(join(site, 'a.cedar'), 'permit (');
+    const policies = new PolicyKeeper({ policies: site });
+    closing.push(() => policies.close());
+    const { underlay } = await stand(undefined, policies);
+    await policies.startInTime();
+    expect(underlay.status().alarms).toEqual([
+      expect.stringMatching(/^no policies are in force, only tightening is allowed: cannot use the policies/),
+    ]);
+    writeFileSync(join(site, 'a.cedar'), '@id("all")\npermit (principal, action, resource);');
+    await policies.reload();
+    expect(underlay.status().alarms).toEqual([]);
+    writeFileSync(join(site, 'a.cedar'), 'permit (');
+    await policies.reload().catch(() => undefined);
+    expect(underlay.status().alarms).toEqual([
+      expect.stringMatching(/^the newest policies are not in force: cannot use the policies/),
+    ]);
+  });
 });

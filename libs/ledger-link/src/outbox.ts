@@ -205,11 +205,13 @@ export class Outbox implements RecordSink {
       if (recovery.cutBytes > 0) log.warn(recovery, 'the record spool had a torn end');
       this.#spool = spool;
       if (ledger !== undefined && !this.#closed) {
-        const client = intakeClient(ledger);
-        this.#client = client;
         this.#forwarder = new SpoolForwarder({
           spool,
-          deliver: (batches, options) => client.deliver(batches, options),
+          // Made with the first stream: what a client is made of takes its time, and a start has none.
+          deliver: (batches, options) => {
+            this.#client ??= intakeClient(ledger);
+            return this.#client.deliver(batches, options);
+          },
           nowNs: () => clock.monotonicNs(),
           log,
           beginMs: FORWARD_AFTER_MS,
