@@ -211,8 +211,10 @@ describe('without an engine', { timeout: 120_000 }, () => {
       appliance.startWarden();
       try {
         await appliance.start();
-        await expectTighteningOnly(appliance, 'authoriser-failed');
+        // Before anybody has missed it, and after.
+        await expect(appliance.get()).rejects.toMatchObject({ code: 'POSTURE_NOT_AUTHORISED' });
         await until('the trouble in the log', () => appliance.output.includes('AUTHZ_ENGINE') || undefined);
+        await expectTighteningOnly(appliance, 'authoriser-failed');
       } finally {
         await appliance.close();
       }
