@@ -181,7 +181,7 @@ describe('without an engine', { timeout: 120_000 }, () => {
     expect(await appliance.set(2, { by: 'local/apprentice' })).toMatchObject({ refusal: { rule } });
     await expect(appliance.get()).rejects.toMatchObject({ code: 'POSTURE_NOT_AUTHORISED' });
     await expect(
-      appliance.client('local/site_owner').history({ limit: 1 }, { deadlineMs: 5_000 }),
+      appliance.client('local/site_owner').history({ limit: 1, beforeEpoch: 0n }, { deadlineMs: 5_000 }),
     ).rejects.toMatchObject({ code: 'POSTURE_NOT_AUTHORISED' });
     expect(
       await appliance

@@ -74,8 +74,9 @@ export class Spreading {
         const records = fact[Symbol.iterator]();
         for (;;) {
           await this.#turn();
-          const { done, value: record } = records.next();
-          if (done === true) break;
+          const next = records.next();
+          if (next.done === true) break;
+          const record = next.value;
           if (record === undefined) continue;
           const kept = this.#options.keep(record).finally(() => waiting.delete(kept));
           waiting.add(kept);
