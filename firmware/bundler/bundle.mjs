@@ -163,11 +163,11 @@ async function cacheOf(main, service) {
   try {
     const cache = join(scratch, 'cache');
     const preload = join(scratch, 'preload.cjs');
-    // A cache fits the flags that V8 had when it was made: what a service says later (libs/authz) is taken back for it.
+    // A cache fits the flags that V8 had when it was made. A service says others later, with its policy engine
+    // (libs/authz): this ends before.
     writeFileSync(
       preload,
       `process.on('exit', () => {
-  require('node:v8').setFlagsFromString('--turbo-inline-js-wasm-calls');
   require('node:fs').writeFileSync(${JSON.stringify(cache)}, globalThis[Symbol.for('kedge.bundle')].createCachedData());
 });`,
     );

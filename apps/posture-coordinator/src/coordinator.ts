@@ -68,16 +68,19 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const troubles: string[] = [];
   const accords = await accordsFrom(settings, logger, troubles);
   const authority = accords === undefined ? authorityFrom(settings, troubles) : undefined;
-  let onTrouble: (sentence: string | undefined) => void = () => undefined;
+  let onAlarm: (sentence: string | undefined) => void = () => undefined;
   const policies = new PolicyKeeper({
     ...settings.authorisation,
+    kept: at('policies.kept'),
     authority: () => accords?.authority ?? authority ?? TIGHTEST_AUTHORITY,
     onChanged: ({ name, generation }) => {
       logger.info({ policies: name, generation }, 'other policies are in force');
     },
     onTrouble: (error) => {
       if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
-      onTrouble(error && `the newest policies are not in force: ${error.message}`);
+    },
+    onAlarm: (sentence) => {
+      onAlarm(sentence);
     },
   });
   const { authoriser } = policies;
@@ -168,7 +171,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   );
 
   const desk = new RequestDesk({ driver, idempotency, accords });
-  onTrouble = (sentence) => {
+  onAlarm = (sentence) => {
     desk.trouble('policies', sentence);
   };
   return {

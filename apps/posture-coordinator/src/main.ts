@@ -111,7 +111,7 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     heart: posture,
     serving: () => driver.serving,
     // Whoever waits for this service waits for no policies: what tightens needs none.
-    afterServing: () => coordinator.policies.start(),
+    afterServing: () => coordinator.policies.startInTime(),
     metrics,
     close: async () => {
       await sources.close();

@@ -3,7 +3,7 @@
  * Must not leave a process or a file.
  */
 import type { AuthorisationDecision } from '@kedge/contracts';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -121,5 +121,112 @@ describe('policies of a directory', { timeout: 120_000 }, () => {
     await inForce('the policies');
     expect(await box.set(5, { by: 'console' })).toMatchObject({ decision: { to: 5 } });
     expect(await alarms()).not.toContain('policies');
+  });
+
+  it('SE-2 that are broken at a restart: those that were in force decide, and an alarm says so, until they are right', async () => {
+    put(PERMIT);
+    await box.start();
+    await inForce('the policies');
+    await until('their copy', () => existsSync(join(box.state, 'policies.kept')) || undefined);
+    await box.kill();
+    put('permit (');
+    await box.start();
+    await until('the trouble', () => (box.output.includes('the policies cannot be used') ? true : undefined));
+    await inForce('those of before');
+    expect(await alarms()).toMatch(
+      /the newest policies are not in force, those from before the start are: cannot use the policies of/,
+    );
+    expect(await box.set(4, { by: 'local/apprentice' })).toMatchObject({ decision: { to: 4 } });
+    await box.ended();
+    expect(await box.set(5, { by: 'local/apprentice' })).toMatchObject({ decision: { to: 5 } });
+    put(FORBID);
+    await until('the corrected policies', async () => {
+      const reply = await box.set(4, { by: 'local/apprentice' });
+      return reply.outcome === 'refusal' ? true : undefined;
+    });
+    const decisions = (await box.records()).filter(
+      (each): each is AuthorisationDecision => each.schema === 'kedge.authorisation-decision/1',
+    );
+    expect(new Set(decisions.filter(({ allow }) => allow).map(({ rule }) => rule))).toEqual(
+      new Set(['all-may']),
+    );
+  });
+});
+
+/** What lies in the engine's place: for the coordinator alone. */
+const GONE: readonly [string, string][] = [
+  ['its file is empty', '/dev/null'],
+  ['its file is another', '/etc/passwd'],
+];
+
+describe('without an engine', { timeout: 120_000 }, () => {
+  const engine = join(
+    import.meta.dirname,
+    '../../../node_modules/@cedar-policy/cedar-wasm/web/cedar_wasm_bg.wasm',
+  );
+
+  /** Console and boot services tighten; everything else is denied with the reason, and recorded. */
+  async function expectTighteningOnly(appliance: Appliance, rule: string): Promise<void> {
+    // Boot services ask by the socket of the site owner.
+    expect(await appliance.set(4, { by: 'local/site_owner', principal: 'service:boot' })).toMatchObject({
+      decision: { from: 5, to: 4 },
+    });
+    expect(await appliance.set(3, { by: 'console' })).toMatchObject({ decision: { to: 3 } });
+    expect(await appliance.set(3, { by: 'local/journeyman' })).toMatchObject({ decision: { to: 3 } });
+    expect(appliance.read().level).toBe(3);
+    for (const by of ['console', 'local/site_owner', 'local/apprentice'] as const)
+      expect(await appliance.set(5, { by })).toMatchObject({
+        refusal: { code: 'POSTURE_NOT_AUTHORISED', rule, message: expect.stringMatching(/./) as string },
+      });
+    expect(await appliance.set(2, { by: 'local/apprentice' })).toMatchObject({ refusal: { rule } });
+    await expect(appliance.get()).rejects.toMatchObject({ code: 'POSTURE_NOT_AUTHORISED' });
+    await expect(
+      appliance.client('local/site_owner').history({ limit: 1, beforeEpoch: 0n }, { deadlineMs: 5_000 }),
+    ).rejects.toMatchObject({ code: 'POSTURE_NOT_AUTHORISED' });
+    expect(
+      await appliance
+        .client('local/site_owner')
+        .reloadPolicies({ reason: 'a test wants it', principal: 'user:ada' }, { deadlineMs: 15_000 }),
+    ).toMatchObject({ refusal: { code: 'POSTURE_NOT_AUTHORISED', rule } });
+    expect(await appliance.set(1, { by: 'console' })).toMatchObject({ decision: { to: 1 } });
+    expect(appliance.read().level).toBe(1);
+    const denied = (await appliance.records()).filter(
+      (each): each is AuthorisationDecision =>
+        each.schema === 'kedge.authorisation-decision/1' && !each.allow,
+    );
+    expect(denied.map(({ action }) => action)).toEqual(
+      expect.arrayContaining(['posture.set', 'authorisation.reload']),
+    );
+    const asked = denied.filter(
+      ({ action }) => action === 'posture.set' || action === 'authorisation.reload',
+    );
+    expect(new Set(asked.map(({ rule: by }) => by))).toEqual(new Set([rule]));
+  }
+
+  it.each(GONE)(
+    'PO-22 SE-2 console and boot services tighten, nothing else goes: %s',
+    async (_what, instead) => {
+      const appliance = new Appliance();
+      appliance.under = ['unshare', '-m', 'sh', '-c', `mount --bind ${instead} "$0" && exec "$@"`, engine];
+      appliance.startWarden();
+      try {
+        await appliance.start();
+        // Before anybody has missed it, and after.
+        await expect(appliance.get()).rejects.toMatchObject({ code: 'POSTURE_NOT_AUTHORISED' });
+        await until('the trouble in the log', () => appliance.output.includes('AUTHZ_ENGINE') || undefined);
+        await expectTighteningOnly(appliance, 'authoriser-failed');
+      } finally {
+        await appliance.close();
+      }
+    },
+  );
+
+  it('PO-22 SE-2 console and boot services tighten, nothing else goes: its thread dies of the policies', async () => {
+    put(
+      `@id("deep")\npermit (principal, action, resource) when { ${'!('.repeat(30_000)}true${')'.repeat(30_000)} };\n`,
+    );
+    await box.start();
+    await until('the trouble', () => box.output.includes('the policies cannot be used') || undefined, 30_000);
+    await expectTighteningOnly(box, 'policies-not-loaded');
   });
 });

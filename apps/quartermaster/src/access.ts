@@ -1,34 +1,55 @@
 /**
- * Who may ask the ledger what, by tier.
- * It must not look at anything but the tier that the socket proves (PO-3).
+ * Who may ask the ledger what: the policies are asked, with channel and tier as the socket proves them (PO-3).
+ * It must not decide by itself.
  */
-import { type Tier, TIERS } from '@kedge/contracts';
-import { KedgeError } from '@kedge/units';
+import type { Action, Authoriser } from '@kedge/contracts';
+import type { CallAuthority } from '@kedge/runtime';
+import { type Clock, type Epoch, KedgeError, type Level, millisOf, nanosOf } from '@kedge/units';
 
 /** What can be asked of the ledger. */
-export type LedgerAction = 'ledger.status' | 'ledger.read' | 'ledger.export' | 'ledger.erase';
+export type LedgerAction = Extract<Action, `ledger.${string}`>;
 
-/** The least trusted tier that may. Records name people, so who only looks on sees that there are records, no more. */
-const LEAST_TRUSTED: Readonly<Record<LedgerAction, Tier>> = {
-  'ledger.status': 'apprentice',
-  'ledger.read': 'journeyman',
-  'ledger.export': 'master',
-  'ledger.erase': 'site_owner',
-};
-
-/** The rule that lets a tier, as it stands in records. */
-export function ruleOf(action: LedgerAction): string {
-  return `${action}-${LEAST_TRUSTED[action]}`;
+/** What is asked with. */
+export interface AccessParts {
+  readonly authoriser: Authoriser;
+  readonly clock: Clock;
+  /** The posture in force. */
+  readonly posture: () => { readonly epoch: bigint; readonly level: Level };
 }
 
-/** @throws KedgeError `LEDGER_FORBIDDEN` */
-export function requireTier(action: LedgerAction, tier: Tier): void {
-  const least = LEAST_TRUSTED[action];
-  if (TIERS.indexOf(tier) >= 0 && TIERS.indexOf(tier) <= TIERS.indexOf(least)) return;
-  throw new KedgeError({
-    code: 'LEDGER_FORBIDDEN',
-    message: `${action} needs the tier ${least} or above, and this way in is of ${tier}`,
-    expected: `the socket of ${least}, or of a tier above`,
-    help: 'take another way in: --as',
+/** May somebody, and by which rule. */
+export type Access = { readonly rule: string; readonly refusal?: KedgeError };
+
+/** Asks the policies. @param principal as claimed; empty where nobody says. */
+export function accessOf(
+  { authoriser, clock, posture }: AccessParts,
+  action: LedgerAction,
+  { tier, channel }: Pick<CallAuthority, 'tier' | 'channel'>,
+  principal = '',
+): Access {
+  const { epoch, level } = posture();
+  const answer = authoriser.decide({
+    principal,
+    tier,
+    channel,
+    action,
+    resource: 'ledger',
+    level,
+    epoch: epoch as Epoch,
+    // The console directory counts as a fresh second factor until there is one.
+    mfaAge: channel === 'console' ? millisOf(0) : undefined,
+    address: undefined,
+    at: nanosOf(clock.monotonicNs()),
+    wallMs: clock.wallMs(),
+    breakGlass: false,
   });
+  const { rule } = answer;
+  if (answer.allow) return { rule };
+  const refusal = new KedgeError({
+    code: 'LEDGER_FORBIDDEN',
+    message: `${action} is not allowed: ${answer.reason}`,
+    expected: 'what the policies permit',
+    help: 'kedge authz explain says which policy; another way in: --as',
+  });
+  return { rule, refusal };
 }

@@ -2,6 +2,7 @@
  * The configuration of the quartermaster: one strict schema.
  * It must not read files; `loadConfig` does.
  */
+import { authorisationSchema } from '@kedge/authz';
 import { metricsSchema } from '@kedge/runtime';
 import { z } from 'zod';
 
@@ -32,6 +33,8 @@ export const configSchema = z.strictObject({
   origin: z.string().regex(/^[^\s+]{1,200}$/u, 'expected a name without blanks and plus signs'),
   /** The key that signs checkpoints, PKCS #8 PEM, 0600; made at the first start. */
   key: path,
+  /** Policies by which requests are decided (docs/authorisation.md). */
+  authorisation: authorisationSchema.prefault({}),
   /** Services that deliver records, each at `sources/SERVICE/ledger.sock`. */
   sources: z.array(service).max(32),
   /** Who cosigns; absent: nobody. */

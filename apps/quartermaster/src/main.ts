@@ -2,6 +2,7 @@
  * The process: opens key, log and index, and serves until it is told to stop.
  * It must only wire.
  */
+import { PolicyKeeper } from '@kedge/authz';
 import { intakeService, ledgerService, ParticipantSlot, PostureBoard } from '@kedge/bus';
 import { leafHash, signerOf, verifierOf } from '@kedge/ledger';
 import { openLedgerIndex } from '@kedge/ledger-index';
@@ -17,7 +18,8 @@ import {
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import type { KedgeError } from '@kedge/units';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { constants, setPriority } from 'node:os';
+import { dirname, join } from 'node:path';
 
 import { configSchema, type QuartermasterConfig } from './config.js';
 import { EntryReader } from './entry-reader.js';
@@ -57,6 +59,8 @@ await runService({
   start: async ({ argv, logger }) => {
     const config = loadConfig(configSchema, argv);
     logger.level = config.logLevel;
+    // Records are durable where they come from: whoever acts on the posture goes first. Its threads begin with it, too.
+    setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
     const { directory, owners } = config.board;
     const slot = ParticipantSlot.create({ directory, name: NAME, path: 'none' });
     slot.beat(false);
@@ -90,6 +94,16 @@ await runService({
       });
     const follower = new IndexFollower(store, openIndex, log);
     const { witness } = config;
+    const policies = new PolicyKeeper({
+      ...config.authorisation,
+      kept: join(dirname(config.key), 'policies.kept'),
+      onChanged: ({ name, generation }) => {
+        logger.info({ policies: name, generation }, 'other policies are in force');
+      },
+      onTrouble: (error) => {
+        if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
+      },
+    });
     const quartermaster = new Quartermaster({
       config,
       store,
@@ -107,6 +121,7 @@ await runService({
         say: log,
       },
       trouble: () => trouble,
+      policies,
       clock: { monotonicNs, wallMs: () => Date.now() },
       log,
     });
@@ -128,8 +143,10 @@ await runService({
         },
       },
       serving: () => quartermaster.serving,
+      afterServing: () => policies.startInTime(),
       metrics,
       close: async () => {
+        await policies.close();
         await quartermaster.close();
         await follower.close();
         await store.close();

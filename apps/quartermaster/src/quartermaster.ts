@@ -23,10 +23,10 @@ import type {
 } from '@kedge/bus';
 import type { LedgerStore } from '@kedge/ledger-store';
 import type { CallAuthority } from '@kedge/runtime';
-import { type Clock, KedgeError } from '@kedge/units';
+import { type Clock, KedgeError, type Level } from '@kedge/units';
 import { basename, dirname } from 'node:path';
 
-import { type LedgerAction, requireTier, ruleOf } from './access.js';
+import { accessOf, type AccessParts, type LedgerAction } from './access.js';
 import { Anchoring, type AnchoringParts, sizeOf } from './anchoring.js';
 import { Answers } from './answers.js';
 import type { QuartermasterConfig } from './config.js';
@@ -55,6 +55,8 @@ export interface QuartermasterParts {
   readonly anchoring: AnchoringParts | undefined;
   /** What the store complained of last, of what keeps all records out. */
   readonly trouble: () => KedgeError | undefined;
+  /** By what requests are decided, and what is to be known of it. */
+  readonly policies: { readonly authoriser: AccessParts['authoriser']; readonly alarm: string | undefined };
   readonly clock: Clock;
   readonly log: QuartermasterLog;
 }
@@ -87,10 +89,7 @@ export class Quartermaster {
       appliance: config.appliance,
       store,
       clock,
-      posture: () => {
-        const { word, gateLevel } = board.snapshot();
-        return { epoch: word.epoch, level: gateLevel };
-      },
+      posture: () => this.#posture(),
       log,
     });
     this.#snapshots = new ForensicSnapshots({
@@ -164,7 +163,7 @@ export class Quartermaster {
 
   /** Who asked is recorded before anything is destroyed. */
   async erase({ subject, reason, principal }: EraseRequest, asked: Asked): Promise<EraseReply> {
-    this.#require('ledger.erase', 'subject', asked);
+    const rule = this.#require('ledger.erase', 'subject', asked, principal);
     for (const [field, text, max] of [
       ['subject', subject, 512],
       ['reason', reason, 512],
@@ -181,7 +180,7 @@ export class Quartermaster {
     const { store, log } = this.#parts;
     const key = store.keys.of(subject)?.id;
     if (key === undefined) return { erased: false };
-    const decision = { allow: true, rule: ruleOf('ledger.erase'), reason, principal };
+    const decision = { allow: true, rule, reason, principal };
     await this.#own.keep(asked, { ...decision, action: 'ledger.erase', resource: `key/${key}` });
     const erased = (await store.keys.erase(subject)) !== undefined;
     log.info({ key }, 'the key of a subject was destroyed');
@@ -189,13 +188,13 @@ export class Quartermaster {
   }
 
   async *export(request: ExportRequest, asked: Asked): AsyncGenerator<ExportPiece, void, undefined> {
-    this.#require('ledger.export', request.format, asked);
+    const rule = this.#require('ledger.export', request.format, asked);
     const { store } = this.#parts;
     const pieces = exportPieces(request, { store, answers: this.#answers, signal: asked.signal });
     const form = request.pseudonymised ? 'pseudonymised' : 'with people';
     await this.#own.keep(asked, {
       allow: true,
-      rule: ruleOf('ledger.export'),
+      rule,
       reason: '',
       principal: '',
       action: 'ledger.export',
@@ -238,23 +237,20 @@ export class Quartermaster {
     await this.#anchoring?.close();
   }
 
-  /** @throws KedgeError `LEDGER_FORBIDDEN`; that is recorded (PO-5) */
-  #require(action: LedgerAction, what: string, asked: Asked): void {
-    try {
-      requireTier(action, asked.tier);
-    } catch (error) {
-      if (error instanceof KedgeError) {
-        this.#own.put(asked, {
-          allow: false,
-          rule: ruleOf(action),
-          reason: error.message,
-          principal: '',
-          action,
-          resource: `ledger/${what}`,
-        });
-      }
-      throw error;
-    }
+  /** The rule that lets them. @throws KedgeError `LEDGER_FORBIDDEN`; that is recorded (PO-5) */
+  #require(action: LedgerAction, what: string, asked: Asked, principal = ''): string {
+    const { policies, clock } = this.#parts;
+    const parts = { authoriser: policies.authoriser, clock, posture: () => this.#posture() };
+    const { rule, refusal } = accessOf(parts, action, asked, principal);
+    if (refusal === undefined) return rule;
+    const reason = refusal.message;
+    this.#own.put(asked, { allow: false, rule, reason, principal, action, resource: `ledger/${what}` });
+    throw refusal;
+  }
+
+  #posture(): { readonly epoch: bigint; readonly level: Level } {
+    const { word, gateLevel } = this.#parts.board.snapshot();
+    return { epoch: word.epoch, level: gateLevel };
   }
 
   #snapshot(epoch: bigint, decidedAtNs: bigint): void {
@@ -288,9 +284,11 @@ export class Quartermaster {
   #alarms(refusing: boolean): readonly string[] {
     const { trouble } = this.#parts.follower;
     const { lost } = this.#own;
+    const { alarm } = this.#parts.policies;
     return [
       ...(refusing ? [`the ledger takes no records: ${this.#trouble()}`] : []),
       ...this.#intake.alarms(),
+      ...(alarm === undefined ? [] : [alarm]),
       ...(trouble === undefined ? [] : [`the index does not follow: ${trouble}`]),
       ...(this.#anchoring?.alarms() ?? []),
       ...(this.#retention === undefined ? [] : [`old entries could not be let go: ${this.#retention}`]),

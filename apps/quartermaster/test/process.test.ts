@@ -17,7 +17,7 @@ import {
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { chownSync, mkdirSync, statSync } from 'node:fs';
+import { chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -452,6 +452,41 @@ describe('the quartermaster', { timeout: 90_000 }, () => {
       [false, 'ledger.export', 'journeyman'],
     ]);
     expect((await stage.ledger('console').query(query, CALL)).entries).toHaveLength(1);
+  });
+
+  it('SE-2 a site decides by policies of its own who reads, and is told which of them refused', async () => {
+    const policies = join(stage.root, 'policies');
+    mkdirSync(policies);
+    const file = join(policies, 'site.cedar');
+    writeFileSync(
+      file,
+      '@id("all")\npermit (principal, action, resource);\n@id("console-reads")\n@reason("{tier} reads at the console")\n' +
+        'forbid (principal, action == Kedge::Action::"ledger.read", resource) unless { context.channel == "console" };\n',
+    );
+    await stage.serve({ authorisation: { policies } });
+    const query = { limit: 1, newestFirst: false };
+    const owner = stage.ledger('local/site_owner');
+    await until('the policies', async () =>
+      owner.status({}, CALL).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await expect(owner.query(query, CALL)).rejects.toMatchObject({
+      code: 'LEDGER_FORBIDDEN',
+      message: 'ledger.read is not allowed: site_owner reads at the console',
+    });
+    await stage.ledger('console').query(query, CALL);
+    writeFileSync(file, 'permit (');
+    await until('the alarm', async () =>
+      (await owner.status({}, CALL)).alarms.some((alarm) =>
+        alarm.startsWith('the newest policies are not in force: '),
+      ),
+    );
+    const { entries } = await stage.ledger('console').query({ limit: 1, newestFirst: true }, CALL);
+    expect(entries.map((entry) => recordIn(entry))).toMatchObject([
+      { action: 'ledger.read', allow: false, rule: 'console-reads', tier: 'site_owner' },
+    ]);
   });
 
   it('LE-8 level 1 brings a snapshot of all parts, or one that says what is missing, in bounded time', async () => {

@@ -73,6 +73,7 @@ await runService({
       logger.error({ err: accords.refusal }, 'accords cannot be used: nothing is allowed');
     const policies = new PolicyKeeper({
       ...config.authorisation,
+      kept: join(config.state, 'policies.kept'),
       onChanged: ({ name, generation }) => {
         logger.info({ policies: name, generation }, 'other policies are in force');
       },
@@ -87,7 +88,7 @@ await runService({
       routes,
       proposals,
       accords,
-      authoriser: policies.authoriser,
+      policies,
       clock,
       records,
       bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
@@ -131,7 +132,7 @@ await runService({
       transports: [transport],
       heart: underlay,
       serving: () => underlay.serving,
-      afterServing: () => policies.start(),
+      afterServing: () => policies.startInTime(),
       metrics,
       close: async () => {
         await policies.close();

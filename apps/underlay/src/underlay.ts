@@ -88,7 +88,8 @@ export interface UnderlayParts {
   readonly routes: DesiredStore<RouteSpec>;
   readonly proposals: DesiredStore<KeptProposal>;
   readonly accords: PathAccords;
-  readonly authoriser: Authoriser;
+  /** By what requests are decided, and what is to be known of it. */
+  readonly policies: { readonly authoriser: Authoriser; readonly alarm: string | undefined };
   readonly records: Outbox;
   /** Which boot this is, for ids of records. */
   readonly bootId: string;
@@ -191,13 +192,18 @@ export class Underlay {
   }
 
   status(): UnderlayStatusReply {
+    const { policies, records } = this.#parts;
     const hosted = this.#host.status();
     const view = this.#gate.settle();
     const { permits } = this.#gate;
     const status = statusOf(hosted, this.#routes);
     return {
       ...status,
-      alarms: [...status.alarms, ...this.#parts.records.alarms],
+      alarms: [
+        ...status.alarms,
+        ...(policies.alarm === undefined ? [] : [policies.alarm]),
+        ...records.alarms,
+      ],
       gate: view === undefined ? 'frozen' : this.#ruleOf(view.level).mode,
       epoch: view?.epoch ?? 0n,
       level: view?.level ?? 1,
@@ -619,10 +625,10 @@ export class Underlay {
   }
 
   #denied(action: Action, { principal, tier, channel }: Mutation): GateRefusal | undefined {
-    const { authoriser, clock } = this.#parts;
+    const { policies, clock } = this.#parts;
     const view = this.#gate.settle();
     if (view === undefined) return undefined;
-    const answer = authoriser.decide({
+    const answer = policies.authoriser.decide({
       principal,
       tier,
       channel,

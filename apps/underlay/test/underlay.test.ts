@@ -86,7 +86,10 @@ function neighbours(): { posture: PostureWriter; dataplane: SegmentWriter } {
 }
 
 /** The underlay with an `ip` that waits while it is held. */
-async function stand(before: (state: string) => void = () => undefined) {
+async function stand(
+  before: (state: string) => void = () => undefined,
+  policies = new PolicyKeeper({ policies: 'default' }),
+) {
   const { posture, dataplane } = neighbours();
   const hold = join(directory, 'hold');
   const tools = join(directory, 'tools');
@@ -122,7 +125,7 @@ async function stand(before: (state: string) => void = () => undefined) {
     routes,
     proposals: await openDesiredStore({ path: join(config.state, 'proposals.json'), kind: proposalKind }),
     accords: readPathAccords(config),
-    authoriser: new PolicyKeeper({ policies: 'default' }).authoriser,
+    policies,
     records,
     bootId: 'b0071234-0000',
     clock: { monotonicNs, wallMs: () => Date.now() },
@@ -388,5 +391,26 @@ describe('what the underlay records', () => {
     expect(BigInt(parts[0]?.takenAtNs ?? 0)).toBeLessThanOrEqual(
       BigInt((withdrawn as { startedAtNs: string }).startedAtNs),
     );
+  });
+
+  it('SE-2 says among its alarms what is wrong with the policies, as long as it is', async () => {
+    const site = join(directory, 'policies');
+    mkdirSync(site);
+    writeFileSync(join(site, 'a.cedar'), 'permit (');
+    const policies = new PolicyKeeper({ policies: site });
+    closing.push(() => policies.close());
+    const { underlay } = await stand(undefined, policies);
+    await policies.startInTime();
+    expect(underlay.status().alarms).toEqual([
+      expect.stringMatching(/^no policies are in force, only tightening is allowed: cannot use the policies/),
+    ]);
+    writeFileSync(join(site, 'a.cedar'), '@id("all")\npermit (principal, action, resource);');
+    await policies.reload();
+    expect(underlay.status().alarms).toEqual([]);
+    writeFileSync(join(site, 'a.cedar'), 'permit (');
+    await policies.reload().catch(() => undefined);
+    expect(underlay.status().alarms).toEqual([
+      expect.stringMatching(/^the newest policies are not in force: cannot use the policies/),
+    ]);
   });
 });

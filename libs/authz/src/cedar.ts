@@ -32,6 +32,8 @@ declare const WebAssembly: {
 
 /** Where the engine lies in an installed package. */
 const ENGINE = 'node_modules/@cedar-policy/cedar-wasm/web/cedar_wasm_bg.wasm';
+/** What of a function runs before it is optimised, in bytes as V8 counts them; its own default is a hundredth. */
+const TIERING_BUDGET = 180_000_000;
 /** More trust than anybody has: what accords name as a tier and is none is reached by nobody. */
 const NOBODY = 5;
 
@@ -78,13 +80,25 @@ export function engineFile(): string {
   }
 }
 
+/** The release of the engine, as its package says; undefined where it does not. */
+export function engineVersion(file = engineFile()): string | undefined {
+  try {
+    const { version } = JSON.parse(readFileSync(join(dirname(dirname(file)), 'package.json'), 'utf8')) as {
+      version?: unknown;
+    };
+    return typeof version === 'string' ? version : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 let loaded = false;
 
-/** Loads the engine now; 20 ms of this thread. Once is enough. @throws KedgeError `AUTHZ_ENGINE` */
+/** Loads the engine now; 25 ms of this thread. Once is enough. @throws KedgeError `AUTHZ_ENGINE` */
 export function loadEngine(file = engineFile()): void {
   if (loaded) return;
   try {
-    calmCompiler();
+    setCompiler();
     instantiate(new WebAssembly.Module(readFileSync(file)));
   } catch (cause) {
     throw engineError(file, cause);
@@ -94,7 +108,7 @@ export function loadEngine(file = engineFile()): void {
 /** The engine, compiled off this thread, for this or another one. @throws KedgeError `AUTHZ_ENGINE` */
 export async function compiledEngine(file = engineFile()): Promise<CompiledEngine> {
   try {
-    calmCompiler();
+    setCompiler();
     return await WebAssembly.compile(await readFile(file));
   } catch (cause) {
     throw engineError(file, cause);
@@ -103,16 +117,23 @@ export async function compiledEngine(file = engineFile()): Promise<CompiledEngin
 
 /** Has this thread use an engine that is compiled. */
 export function useEngine(module: CompiledEngine): void {
-  calmCompiler();
+  setCompiler();
   instantiate(module);
 }
 
 /**
+ * Said before the engine is there.
+ *
  * V8 of Node 20 can inline calls into WebAssembly when it optimises the caller, and then reads the thread's state from
- * a wrong place: after some ten thousand decisions the process crashes. Said before the engine is there.
+ * a wrong place: after some ten thousand decisions the process crashes.
+ *
+ * And it compiles a function of WebAssembly again, optimised, after some ten calls of it. To read one set of policies
+ * calls thousands of functions so often: 0.3 s of processor and 40 MB in a service that has just come back, for an engine
+ * that is asked a few times a minute. A hundred times as often is still a matter of seconds where it is really busy.
  */
-function calmCompiler(): void {
+function setCompiler(): void {
   setFlagsFromString('--no-turbo-inline-js-wasm-calls');
+  setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`);
 }
 
 function instantiate(module: CompiledEngine): void {

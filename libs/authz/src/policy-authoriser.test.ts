@@ -138,6 +138,9 @@ describe('the default policies', () => {
       'governance.reload',
       'authorisation.reload',
       'mutation.execute',
+      'ledger.read',
+      'ledger.export',
+      'ledger.erase',
     ]);
     expect(authoriser.decide({ ...ask('apprentice', 'local', 5, 4), action: 'mutation.execute' })).toEqual({
       allow: false,

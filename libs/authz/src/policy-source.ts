@@ -14,10 +14,10 @@ const SHIPPED = fileURLToPath(new URL('../policies', import.meta.url));
 
 /** The sets that are shipped, each with its files in the order in which their policies are named in answers. */
 export const SHIPPED_SETS = {
-  default: ['posture', 'second-factor', 'looking', 'changing'],
-  production: ['posture', 'second-factor', 'production', 'looking', 'changing'],
-  development: ['posture', 'looking', 'changing', 'development'],
-  admin: ['posture', 'second-factor', 'admin', 'looking', 'changing'],
+  default: ['posture', 'second-factor', 'looking', 'changing', 'ledger'],
+  production: ['posture', 'second-factor', 'production', 'looking', 'changing', 'ledger'],
+  development: ['posture', 'looking', 'changing', 'ledger', 'development'],
+  admin: ['posture', 'second-factor', 'admin', 'looking', 'changing', 'ledger'],
 } as const;
 
 /** Bytes of all policies of a set: what is prepared while nobody else is answered stays short. */
@@ -31,6 +31,8 @@ export interface PolicySource {
   readonly name: string;
   /** Undefined: a shipped set, which is part of the release and does not change under it. */
   readonly directory: string | undefined;
+  /** What was read of it already; absent: it is read where it lies. */
+  readonly files?: readonly PolicyFile[];
 }
 
 /** One file of policies. */
@@ -69,6 +71,12 @@ export function policySourceOf(name: string): PolicySource {
   });
 }
 
+/** What a set is good for: the same for the same engine and schema. @param version of the engine, undefined = not known. */
+export function trialOf(version: string | undefined): string | undefined {
+  if (version === undefined) return undefined;
+  return `${version} ${createHash('sha256').update(schemaText()).digest('hex').slice(0, 16)}`;
+}
+
 /** The schema that every set is validated by. */
 export function schemaText(): string {
   return textOf(join(SHIPPED, 'schema.cedarschema'), SET_MAX_BYTES);
@@ -79,7 +87,8 @@ export function schemaText(): string {
  *
  * @throws KedgeError `AUTHZ_SET_UNREADABLE`, `AUTHZ_SET_TOO_LARGE`
  */
-export function readPolicies({ name, directory }: PolicySource): readonly PolicyFile[] {
+export function readPolicies({ name, directory, files }: PolicySource): readonly PolicyFile[] {
+  if (files !== undefined) return files;
   const names = directory === undefined ? shippedFiles(name) : cedarFiles(directory);
   let left = SET_MAX_BYTES;
   return names.map((file) => {

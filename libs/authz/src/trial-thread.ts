@@ -3,6 +3,7 @@
  * It must not be needed by anybody: a set that breaks it is refused, and the thread is gone.
  */
 import { KedgeError } from '@kedge/units';
+import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { candidateOf } from './candidate.js';
@@ -22,4 +23,6 @@ function tried(): TrialMessage {
   }
 }
 
+// On Linux a priority is a thread's: whoever asked goes on deciding meanwhile.
+setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 parentPort?.postMessage(tried());

@@ -66,6 +66,10 @@ export const ACTIONS = [
   'authorisation.reload',
   'mutation.propose',
   'mutation.execute',
+  'ledger.status',
+  'ledger.read',
+  'ledger.export',
+  'ledger.erase',
 ] as const;
 /** A verb that the Authoriser decides about. */
 export type Action = (typeof ACTIONS)[number];

@@ -100,6 +100,34 @@ describe('an outbox', () => {
     expect(await kept()).toHaveLength(20);
   });
 
+  it('makes nothing of facts that have time while they are held, for five seconds at most, and all of it when it closes', async () => {
+    const outbox = outboxOf();
+    await outbox.ready();
+    const made: number[] = [];
+    function* fact(number: number) {
+      made.push(number);
+      yield record(number);
+    }
+    const [first, second] = [outbox.hold(), outbox.hold()];
+    outbox.spreadInTime(fact(1));
+    outbox.spread(fact(2));
+    await expect.poll(() => made).toEqual([2]);
+    first();
+    first();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(made).toEqual([2]);
+    second();
+    await expect.poll(() => made).toEqual([2, 1]);
+    outbox.hold();
+    outbox.spreadInTime(fact(3));
+    await expect.poll(() => made, { timeout: 10_000 }).toEqual([2, 1, 3]);
+    outbox.hold();
+    outbox.spreadInTime(fact(4));
+    await outbox.close();
+    expect(await kept()).toHaveLength(4);
+    expect(outbox.lost).toBe(0);
+  }, 20_000);
+
   it('told of a fact that lies there already, in other words, has lost nothing', async () => {
     const outbox = outboxOf();
     await outbox.append(record(1));

@@ -8,6 +8,7 @@ import { openSpool, type Spool, type SpoolStatus } from '@kedge/ledger';
 import { type Clock, hasCode, KedgeError } from '@kedge/units';
 
 import { type ForwarderStatus, SpoolForwarder } from './spool-forwarder.js';
+import { Spreading } from './spreading.js';
 
 /** See the fields. */
 export interface OutboxOptions {
@@ -37,10 +38,10 @@ export interface OutboxStatus {
 
 /** Records that may wait for the spool at once. */
 const PENDING_MAX = 2_048;
-/** Long facts that may wait to be written down. */
-const SPREADS_MAX = 256;
-/** Parts of a long fact that may wait for the disk at once. */
-const PARTS_AT_ONCE = 8;
+/** Until the ledger is looked for: whoever has just come back has other work, and what is durable has time. */
+const FORWARD_AFTER_MS = 1_000;
+/** Records wait so long for others, and go together. */
+const GATHER_MS = 200;
 /** For how long records may wait for the ledger before that is worth an alarm. */
 const ALARM_MS = 60_000;
 
@@ -59,12 +60,20 @@ export class Outbox implements RecordSink {
   #failure: KedgeError | undefined;
   #pending = 0;
   #lost = 0;
-  readonly #spreads: Iterable<LedgerRecord | undefined>[] = [];
-  #spreading: Promise<void> | undefined;
+  readonly #prompt: Spreading;
+  readonly #patient: Spreading;
   #closed = false;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+    const spreading = {
+      keep: (record: LedgerRecord) => this.#keep(record),
+      lose: (error: unknown) => {
+        this.#lose('a fact of several records', error);
+      },
+    };
+    this.#prompt = new Spreading(spreading);
+    this.#patient = new Spreading(spreading);
     this.#opened = this.#open();
     this.#opened.catch(() => undefined);
   }
@@ -99,14 +108,17 @@ export class Outbox implements RecordSink {
    * given instead of one, everything else has its turn. Nobody waits for them.
    */
   spread(records: Iterable<LedgerRecord | undefined>): void {
-    if (this.#closed || this.#spreads.length >= SPREADS_MAX) {
-      this.#lose('a fact of several records', undefined);
-      return;
-    }
-    this.#spreads.push(records);
-    this.#spreading ??= this.#spreadAll().finally(() => {
-      this.#spreading = undefined;
-    });
+    this.#prompt.add(records);
+  }
+
+  /** As {@link spread}, of facts that have time: while they are held nothing of them is made. */
+  spreadInTime(records: Iterable<LedgerRecord | undefined>): void {
+    this.#patient.add(records);
+  }
+
+  /** Facts that have time wait until what is returned is called, 5 s at most: something else must not. */
+  hold(): () => void {
+    return this.#patient.hold();
   }
 
   /**
@@ -166,7 +178,7 @@ export class Outbox implements RecordSink {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#spreading;
+    await Promise.all([this.#prompt.close(), this.#patient.close()]);
     const spool = await this.#opened.catch(() => undefined);
     await this.#forwarder?.close();
     this.#client?.close();
@@ -193,13 +205,17 @@ export class Outbox implements RecordSink {
       if (recovery.cutBytes > 0) log.warn(recovery, 'the record spool had a torn end');
       this.#spool = spool;
       if (ledger !== undefined && !this.#closed) {
-        const client = intakeClient(ledger);
-        this.#client = client;
         this.#forwarder = new SpoolForwarder({
           spool,
-          deliver: (batches, options) => client.deliver(batches, options),
+          // Made with the first stream: what a client is made of takes its time, and a start has none.
+          deliver: (batches, options) => {
+            this.#client ??= intakeClient(ledger);
+            return this.#client.deliver(batches, options);
+          },
           nowNs: () => clock.monotonicNs(),
           log,
+          beginMs: FORWARD_AFTER_MS,
+          gatherMs: GATHER_MS,
         });
       }
       return spool;
@@ -229,24 +245,5 @@ export class Outbox implements RecordSink {
   #lose(id: string, error: unknown): void {
     this.#lost += 1;
     if (this.#lost === 1) this.#options.log.error({ err: error, id }, 'a record was lost');
-  }
-
-  /** Never rejects. */
-  async #spreadAll(): Promise<void> {
-    for (let records = this.#spreads.shift(); records !== undefined; records = this.#spreads.shift()) {
-      const parts = new Set<Promise<void>>();
-      try {
-        for (const record of records) {
-          await new Promise(setImmediate);
-          if (record === undefined) continue;
-          const part = this.#keep(record).finally(() => parts.delete(part));
-          parts.add(part);
-          if (parts.size >= PARTS_AT_ONCE) await Promise.race(parts);
-        }
-      } catch (error) {
-        this.#lose('a fact of several records', error);
-      }
-      await Promise.all(parts);
-    }
   }
 }

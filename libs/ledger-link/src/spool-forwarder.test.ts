@@ -48,6 +48,8 @@ class LedgerEnd {
   /** Largest number of bytes that were sent and not answered. */
   mostOwed = 0;
   streams = 0;
+  /** Batches that held records. */
+  batches = 0;
   fates: Fate[] = [];
   /** Answers nothing any more. */
   isSilent = false;
@@ -69,6 +71,7 @@ class LedgerEnd {
         if (next === undefined) throw new KedgeError({ code: 'BUS_CANCELLED', message: 'gone' });
         if (next.done === true) return;
         const { spool, first, records } = next.value;
+        this.batches += Number(records.length > 0);
         if (this.isSilent) {
           owed += records.reduce((sum, { length }) => sum + length, 0);
           this.mostOwed = Math.max(owed, this.mostOwed);
@@ -134,6 +137,27 @@ const ids = (count: number): string[] =>
   Array.from({ length: count }, (_, index) => `authorisation/box/${index + 1}`);
 
 describe('a forwarder', () => {
+  it('leaves a start alone, and has records wait for each other', async () => {
+    const ledger = new LedgerEnd();
+    const begun = performance.now();
+    const { spool, close } = await linked(ledger, join(directory, 'calm'), {
+      beginMs: 150,
+      gatherMs: 150,
+      batchBytes: 65_536,
+    });
+    await spool.append(record(1));
+    await expect.poll(() => ledger.ids.length, wait).toBe(1);
+    expect(performance.now() - begun).toBeGreaterThanOrEqual(149);
+    // One after the other, each durable before the next: without a wait each would go by itself.
+    for (let number = 2; number <= 13; number++) {
+      await spool.append(record(number));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await expect.poll(() => ledger.ids, wait).toEqual(ids(13));
+    expect(ledger.batches).toBeLessThanOrEqual(7);
+    await close();
+  });
+
   it('LE-1 brings each record to the ledger once and in order, whatever is cut and whoever starts anew', async () => {
     let visited = 0;
     const round = fc.record({

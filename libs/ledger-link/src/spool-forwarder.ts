@@ -27,6 +27,10 @@ export interface SpoolForwarderOptions {
   readonly backoff?: { readonly firstMs: number; readonly mostMs: number };
   /** How long the ledger may leave an answer owing before the stream is made anew, milliseconds; default 10,000. */
   readonly answerMs?: number;
+  /** Until the first try, milliseconds; default 0. */
+  readonly beginMs?: number;
+  /** How long records wait for more of them, once what was there before is sent, milliseconds; default 0. */
+  readonly gatherMs?: number;
   /** Bytes of one batch at most; default 512 KiB. */
   readonly batchBytes?: number;
   /** Bytes that may be on their way and not kept yet, at most; default 4 MiB. */
@@ -124,6 +128,7 @@ export class SpoolForwarder {
     const { firstMs, mostMs } = this.#options.backoff ?? { firstMs: 50, mostMs: 5_000 };
     const { signal } = this.#closing;
     let waitMs = firstMs;
+    await pause(this.#options.beginMs ?? 0, signal);
     while (!signal.aborted) {
       const before = this.#keptSince;
       try {
@@ -205,7 +210,7 @@ export class SpoolForwarder {
 
   /** What is sent on a stream: a question first, then what the answer says is missing. */
   async *#batches(stream: Stream, spool: string): AsyncGenerator<Batch, void, undefined> {
-    const { batchBytes = 512 * 1024, windowBytes = 4 * 1024 * 1024 } = this.#options;
+    const { batchBytes = 512 * 1024, windowBytes = 4 * 1024 * 1024, gatherMs = 0 } = this.#options;
     const { signal } = stream.over;
     yield { spool, first: 0n, records: [] };
     while (!stream.answered && !signal.aborted) await stream.bell.rung();
@@ -224,6 +229,7 @@ export class SpoolForwarder {
         const [first] = taken;
         if (first === undefined) {
           await more;
+          if (gatherMs > 0) await pause(gatherMs, signal);
           continue;
         }
         const bytes = taken.reduce((sum, each) => sum + each.bytes.length, 0);

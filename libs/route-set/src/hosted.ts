@@ -31,7 +31,8 @@ export function hostRoutes(
       routes.follow();
     },
     onStatus: ({ loop }) => {
-      if (loop.state !== 'running') routes.settled();
+      if (loop.state === 'running') routes.runs();
+      else routes.settled();
     },
     beforeEscalation: (world, move) => {
       routes.beforeEscalation(world, move);

@@ -29,8 +29,12 @@ export interface RouteRecordsOptions {
   /** Which boot this is: moments of the monotonic clock come again after the next one. */
   readonly bootId: string;
   readonly clock: Clock;
-  /** Takes records one after the other, and nobody waits for them; an `Outbox` does. */
-  readonly outbox: { spread(records: Iterable<LedgerRecord | undefined>): void };
+  /** Takes records one after the other, and nobody waits for them; those that have time can be held. An `Outbox` does. */
+  readonly outbox: {
+    spread(records: Iterable<LedgerRecord | undefined>): void;
+    spreadInTime(records: Iterable<LedgerRecord | undefined>): void;
+    hold(): () => void;
+  };
   /** What the service has for a forensic snapshot beside its routes. Called before anything is taken away. */
   readonly sections?: () => readonly TakenSection[];
 }
@@ -66,6 +70,7 @@ export class RouteRecords {
   #passes: EndedPass[] = [];
   /** The last pass, where it failed: the same one again says nothing new. */
   #failed = '';
+  #release: (() => void) | undefined;
 
   constructor(options: RouteRecordsOptions) {
     this.#options = options;
@@ -82,14 +87,25 @@ export class RouteRecords {
     if (failed !== '' && failed === this.#failed) return;
     this.#failed = failed;
     this.#passes.push({ ...pass, finishedAtNs: this.now() });
-    if (this.#passes.length >= PASSES_MAX) this.settled();
+    if (this.#passes.length >= PASSES_MAX) this.#write();
+  }
+
+  /** Something runs: what ended before has time until it has ended, too. */
+  runs(): void {
+    this.#release ??= this.#options.outbox.hold();
   }
 
   /** Nothing runs any more: what ended is written down. */
   settled(): void {
+    this.#release?.();
+    this.#release = undefined;
+    this.#write();
+  }
+
+  #write(): void {
     const passes = this.#passes;
     this.#passes = [];
-    for (const pass of passes) this.#options.outbox.spread(this.#recordsOf(pass));
+    for (const pass of passes) this.#options.outbox.spreadInTime(this.#recordsOf(pass));
   }
 
   /** The world before a tightening: on the way to a lockdown it is kept, as it was (LE-8). */

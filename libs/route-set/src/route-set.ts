@@ -250,6 +250,11 @@ export class RouteSet {
     });
   }
 
+  /** Something runs: the kernel is brought to what is wanted. */
+  runs(): void {
+    this.#options.records?.runs();
+  }
+
   /** Nothing runs any more, until something is wanted. */
   settled(): void {
     this.#options.records?.settled();
