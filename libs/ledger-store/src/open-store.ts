@@ -580,8 +580,9 @@ class OpenStore implements LedgerStore {
         known.index = index;
         if (this.#listeners.size > 0) records.push({ index, record, entry });
         index += 1;
-        for (const each of known.waiting) each();
-        known.waiting = [];
+        const { waiting = [] } = known;
+        known.waiting = undefined;
+        for (const each of waiting) each();
       }
       done?.();
     }
@@ -617,8 +618,9 @@ class OpenStore implements LedgerStore {
     for (const { sealed, done } of rejected) {
       if (sealed !== undefined) {
         this.#ids.forget(sealed.record.id, sealed.known);
-        for (const each of sealed.known.waiting) each(error);
-        sealed.known.waiting = [];
+        const { waiting = [] } = sealed.known;
+        sealed.known.waiting = undefined;
+        for (const each of waiting) each(error);
       }
       done?.(error);
     }
@@ -702,10 +704,12 @@ function recordIn(entry: Buffer): SealedRecord {
 
 function settled(known: KnownRecord): Promise<void> {
   return new Promise((resolve, reject) => {
-    known.waiting.push((error) => {
+    const told = (error?: Error): void => {
       if (error === undefined) resolve();
       else reject(error);
-    });
+    };
+    if (known.waiting === undefined) known.waiting = [told];
+    else known.waiting.push(told);
   });
 }
 
