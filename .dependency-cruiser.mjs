@@ -75,12 +75,12 @@ export default {
       to: { path: NEST },
     },
     {
-      name: 'native-loading-in-two-packages-only',
-      comment: 'Machine code enters a process through shared-memory-ipc and dataplane.',
+      name: 'native-loading-in-three-packages-only',
+      comment: 'Machine code enters a process through shared-memory-ipc, dataplane and ledger-store.',
       severity: 'error',
       from: {
         path: '^(apps|libs|plugins|test)/',
-        pathNot: ['^libs/shared-memory-ipc/', '^plugins/dataplane/', PURE, TESTS],
+        pathNot: ['^libs/(shared-memory-ipc|ledger-store)/', '^plugins/dataplane/', PURE, TESTS],
       },
       to: { path: '^(node:)?module$', dependencyTypes: ['core'] },
     },

@@ -26,6 +26,7 @@ const NATIVE = [
   'libs/plugin-host',
   'libs/routes',
   'libs/ledger-index',
+  'libs/ledger-store',
   'plugins/dataplane',
   'plugins/warden',
   'plugins/boot',

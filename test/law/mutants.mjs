@@ -26,6 +26,7 @@ const BUILDS = [
   'libs/shared-memory-ipc',
   'libs/plugin-host',
   'libs/ledger-index',
+  'libs/ledger-store',
   'plugins/dataplane',
   'plugins/warden',
   'plugins/boot',

@@ -10,36 +10,37 @@ export interface KnownRecord {
   /** Where it stands; undefined while it is not durable. */
   index: number | undefined;
   /** Called when it is durable, or cannot be. */
-  waiting: ((error?: Error) => void)[];
+  waiting: ((error?: Error) => void)[] | undefined;
 }
 
-/** A bounded number of ids, the newest ones. */
+/**
+ * At least so many ids, the newest ones, and at most twice as many: two generations, of which the older goes as a whole.
+ * Taking ids out one by one costs more than all else that is done with them.
+ */
 export class KnownIds {
-  readonly #max: number;
-  readonly #records = new Map<string, KnownRecord>();
-  /** The ids in their order, round and round: a map that is emptied from its front gets slow. */
-  readonly #order: string[] = [];
-  #next = 0;
+  readonly #least: number;
+  #newer = new Map<string, KnownRecord>();
+  #older = new Map<string, KnownRecord>();
 
-  constructor(max: number) {
-    this.#max = max;
+  constructor(least: number) {
+    this.#least = least;
   }
 
   get(id: string): KnownRecord | undefined {
-    return this.#records.get(id);
+    return this.#newer.get(id) ?? this.#older.get(id);
   }
 
   add(id: string, leaf: Buffer, index?: number): KnownRecord {
-    const record: KnownRecord = { leaf, index, waiting: [] };
-    this.#records.set(id, record);
-    const oldest = this.#order[this.#next];
-    if (oldest !== undefined && oldest !== id) this.#records.delete(oldest);
-    this.#order[this.#next] = id;
-    this.#next = (this.#next + 1) % this.#max;
+    const record: KnownRecord = { leaf, index, waiting: undefined };
+    if (this.#newer.size >= this.#least) {
+      this.#older = this.#newer;
+      this.#newer = new Map();
+    }
+    this.#newer.set(id, record);
     return record;
   }
 
   forget(id: string, record: KnownRecord): void {
-    if (this.#records.get(id) === record) this.#records.delete(id);
+    for (const records of [this.#newer, this.#older]) if (records.get(id) === record) records.delete(id);
   }
 }

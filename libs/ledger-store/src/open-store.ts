@@ -8,7 +8,6 @@ import type { LedgerRecord, Receipt } from '@kedge/contracts';
 import {
   checkedRecord,
   decodeRecord,
-  leafHash,
   type NoteSigner,
   partsOrThrow,
   readEntries,
@@ -37,6 +36,7 @@ import {
 import { KnownIds, type KnownRecord } from './known-ids.js';
 import { recoverLog } from './recovery.js';
 import { Retention, type RetentionRules } from './retention.js';
+import { leafHashNatively, sealNatively } from './seals.js';
 import type {
   DurableRecord,
   FlushMode,
@@ -58,6 +58,8 @@ const MIB = 1024 * 1024;
 /** Where a group ends, though more waits. */
 const GROUP_RECORDS = 8_192;
 const GROUP_BYTES = 4 * MIB;
+/** Records of one turn that are enough for the disk to begin with. */
+const AHEAD_RECORDS = 512;
 /** Made ready at once where each record has a flush of its own. */
 const ROOM_BYTES = 256 * 1024;
 /** A write-ahead file below this part of what makes tiles due is gone on with after they are written. */
@@ -97,6 +99,12 @@ interface Group {
   readonly frame: Buffer;
   readonly checkpoint: string;
   readonly cursors: ReadonlyMap<string, bigint>;
+}
+
+/** A group that the disk has been given. */
+interface Writing {
+  readonly group: Group;
+  readonly written: Promise<void>;
 }
 
 /**
@@ -176,6 +184,12 @@ class OpenStore implements LedgerStore {
   #waitingFrom = 0;
   #waitingBytes = 0;
   #running: Promise<void> | undefined;
+  /** True from the first record of a turn to the end of that turn, where nothing is being written. */
+  #isStarting = false;
+  /** Being written before {@link #run} had its turn. */
+  #ahead: Writing | undefined;
+  /** Made, not yet being written. */
+  #ready: Group | undefined;
   #inTiles: number;
   #untiledBytes = 0;
   #tiling: Promise<void> | undefined;
@@ -232,7 +246,7 @@ class OpenStore implements LedgerStore {
 
   #rememberIds(): void {
     for (const { index, entry } of this.entriesFrom(Math.max(0, this.size - this.#limits.ids))) {
-      this.#ids.add(recordIn(entry).id, leafHash(entry), index);
+      this.#ids.add(recordIn(entry).id, leafHashNatively(entry), index);
     }
   }
 
@@ -259,8 +273,8 @@ class OpenStore implements LedgerStore {
   async append(given: LedgerRecord): Promise<Receipt> {
     const record = checkedRecord(given);
     this.#refuseWhereNotOpen();
-    const entry = sealRecord(record, this.keys.forSealing);
-    const leaf = leafHash(entry);
+    const entry = sealRecord(record, this.keys.forSealing, sealNatively);
+    const leaf = leafHashNatively(entry);
     const known = this.#ids.get(record.id);
     if (known !== undefined) {
       if (!known.leaf.equals(leaf)) throw idReused(record.id);
@@ -377,7 +391,7 @@ class OpenStore implements LedgerStore {
     const hasFailed = this.#state === 'failed';
     this.#state = 'closed';
     clearTimeout(this.#timer);
-    await this.#running;
+    while (this.#running !== undefined) await this.#running;
     await this.#retaining;
     await this.#tiling;
     // What cannot go into tiles now goes there after the next start.
@@ -393,8 +407,8 @@ class OpenStore implements LedgerStore {
   #unitOf(bytes: Uint8Array, cursor: { readonly name: string; readonly sequence: bigint }): Unit | undefined {
     try {
       const record = decodeRecord(bytes);
-      const entry = sealRecord(record, this.keys.forSealing);
-      const leaf = leafHash(entry);
+      const entry = sealRecord(record, this.keys.forSealing, sealNatively);
+      const leaf = leafHashNatively(entry);
       const known = this.#ids.get(record.id);
       if (known !== undefined) {
         if (!known.leaf.equals(leaf)) throw idReused(record.id);
@@ -424,7 +438,11 @@ class OpenStore implements LedgerStore {
   #push(unit: Unit): void {
     this.#waiting.push(unit);
     this.#waitingBytes += unit.bytes;
-    this.#running ??= this.#run();
+    if (this.#running === undefined) {
+      this.#running = this.#run();
+    } else if (this.#isStarting && this.#ahead === undefined && this.#mode === 'batched') {
+      if (this.#waiting.length - this.#waitingFrom >= AHEAD_RECORDS) this.#beginAhead();
+    }
   }
 
   #refuseWhereNotOpen(): void {
@@ -445,27 +463,57 @@ class OpenStore implements LedgerStore {
 
   /** Writes what waits, group by group, until nothing waits. Never rejects. */
   async #run(): Promise<void> {
-    // Who comes in the same turn belongs into the same group.
+    this.#isStarting = true;
+    // Who comes in the same turn belongs into the same group, where they are not so many that the disk may begin.
     await Promise.resolve();
-    let group: Group | undefined;
-    let ready: Group | undefined;
+    let writing = this.#ahead;
+    this.#isStarting = false;
+    this.#ahead = undefined;
     try {
-      for (;;) {
-        group = ready ?? this.#nextGroup();
-        ready = undefined;
-        if (group === undefined) break;
-        await this.#waitForTiles();
-        const written = this.#write(group);
-        // A group of one is known before it is its turn: it is made ready while the disk works.
-        if (this.#mode === 'every') ready = this.#nextGroup();
+      writing ??= await this.#begin();
+      while (writing !== undefined) {
+        const { group, written }: Writing = writing;
         await written;
+        // The disk gets the next one before those who wait for this one are told.
+        writing = this.#beginNow();
         this.#settle(group);
+        writing ??= await this.#begin();
       }
     } catch (error) {
-      this.#giveBack([...(group?.units ?? []), ...(ready?.units ?? [])], error);
+      this.#giveBack([...(writing?.group.units ?? []), ...(this.#ready?.units ?? [])], error);
     }
+    this.#ready = undefined;
     this.#running = undefined;
     if (this.#waitingFrom < this.#waiting.length) this.#running = this.#run();
+  }
+
+  /** Hands the next group to the disk, when the tiles are near enough; undefined where nothing waits. */
+  async #begin(): Promise<Writing | undefined> {
+    if (this.#waitingFrom === this.#waiting.length && this.#ready === undefined) return undefined;
+    await this.#waitForTiles();
+    return this.#beginNow();
+  }
+
+  /** Of those who come in one turn the first go to the disk while the others are taken in. */
+  #beginAhead(): void {
+    try {
+      this.#ahead = this.#beginNow();
+    } catch (error) {
+      // Whoever happens to come now is not the one to be told: all of them are, when it is their turn.
+      this.#fail('write to the ledger', error);
+    }
+  }
+
+  /** The same at once; undefined also where the tiles have to be waited for. */
+  #beginNow(): Writing | undefined {
+    if (this.#failure !== undefined || this.#hasTooMuchBeyondTiles) return undefined;
+    const group = this.#ready ?? this.#nextGroup();
+    this.#ready = undefined;
+    if (group === undefined) return undefined;
+    const written = this.#write(group);
+    // Whoever awaits it is told; this only keeps it from being nobody's.
+    written.catch(() => undefined);
+    return { group, written };
   }
 
   /** The next group, its entries in the tree; undefined where nothing waits. */
@@ -488,7 +536,6 @@ class OpenStore implements LedgerStore {
     }
     if (at === from) return undefined;
     const units = this.#waiting.slice(from, at);
-    this.#waitingFrom = at;
     for (const [name, sequence] of cursors) this.#said.set(name, sequence);
     const end = first + entries.length;
     const root = this.#shelf.root();
@@ -496,12 +543,18 @@ class OpenStore implements LedgerStore {
     // Each frame says all cursors: the files before it may go.
     const note = { checkpoint, cursors: this.#said, keys: this.keys.position() };
     const frame = walFrameOf(first, entries, note);
+    this.#waitingFrom = at;
     return { units, first, end, bytes, frame, checkpoint, cursors };
   }
 
   async #write({ frame, end }: Group): Promise<void> {
     if (this.keys.hasPending) await this.keys.flush();
-    await this.#wal.write(frame, end, this.#mode === 'every' ? ROOM_BYTES : 0);
+    const isEvery = this.#mode === 'every';
+    await this.#wal.write(frame, end, isEvery ? ROOM_BYTES : 0, () => {
+      // A group of one is known before it is its turn: it is made ready while the disk works, and not before, for
+      // what keeps this thread busy between the write and its flush keeps the disk idle.
+      if (isEvery) this.#ready = this.#nextGroup();
+    });
   }
 
   /** The group is durable. */
@@ -527,8 +580,9 @@ class OpenStore implements LedgerStore {
         known.index = index;
         if (this.#listeners.size > 0) records.push({ index, record, entry });
         index += 1;
-        for (const each of known.waiting) each();
-        known.waiting = [];
+        const { waiting = [] } = known;
+        known.waiting = undefined;
+        for (const each of waiting) each();
       }
       done?.();
     }
@@ -564,8 +618,9 @@ class OpenStore implements LedgerStore {
     for (const { sealed, done } of rejected) {
       if (sealed !== undefined) {
         this.#ids.forget(sealed.record.id, sealed.known);
-        for (const each of sealed.known.waiting) each(error);
-        sealed.known.waiting = [];
+        const { waiting = [] } = sealed.known;
+        sealed.known.waiting = undefined;
+        for (const each of waiting) each(error);
       }
       done?.(error);
     }
@@ -585,11 +640,15 @@ class OpenStore implements LedgerStore {
   /** Keeps the write-ahead files bounded: what comes faster than tiles can be written waits here. */
   async #waitForTiles(): Promise<void> {
     this.#throwWhereFailed();
-    while (this.#wal.bytesBeyond(this.#inTiles) > this.#limits.walBytes) {
+    while (this.#hasTooMuchBeyondTiles) {
       await (this.#tiling ??= this.#tile());
       this.#throwWhereFailed();
       if (this.#tilingFull !== undefined) throw this.#tilingFull;
     }
+  }
+
+  get #hasTooMuchBeyondTiles(): boolean {
+    return this.#wal.bytesBeyond(this.#inTiles) > this.#limits.walBytes;
   }
 
   #tileLater(): void {
@@ -645,10 +704,12 @@ function recordIn(entry: Buffer): SealedRecord {
 
 function settled(known: KnownRecord): Promise<void> {
   return new Promise((resolve, reject) => {
-    known.waiting.push((error) => {
+    const told = (error?: Error): void => {
       if (error === undefined) resolve();
       else reject(error);
-    });
+    };
+    if (known.waiting === undefined) known.waiting = [told];
+    else known.waiting.push(told);
   });
 }
 

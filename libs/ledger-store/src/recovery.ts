@@ -13,6 +13,7 @@ import {
 import { join } from 'node:path';
 
 import { damaged } from './errors.js';
+import { leafHashNatively, nodeHashNatively } from './seals.js';
 import type { TileFiles } from './tile-files.js';
 import { TileShelf } from './tile-shelf.js';
 import type { KeyPosition } from './subject-keys.js';
@@ -59,7 +60,7 @@ export async function recoverLog(
     }
     if (first < inTiles && next > inTiles) throw damaged(path, at, `a frame that ends at entry ${inTiles}`);
     if (next >= inTiles) {
-      if (first >= inTiles) for (const entry of entries) shelf.add(entry);
+      if (first >= inTiles) for (const entry of entries) shelf.add(entry, leafHashNatively(entry));
       const root = shelf.root();
       if (!checkpoint.startsWith(`${origin}${next}\n${root.toString('base64')}\n`)) {
         throw damaged(path, at, `a checkpoint of ${signer.name} over ${next} entries as they are`);
@@ -85,13 +86,13 @@ function diskLog(log: string, tiles: TileFiles, signer: NoteSigner): { readonly 
   const bytes = tiles.read(CHECKPOINT_PATH);
   if (bytes === undefined) {
     const empty = signCheckpoint({ origin: signer.name, size: 0, root: EMPTY_ROOT }, signer);
-    return { shelf: new TileShelf(TiledLog.open(), empty, tiles.read) };
+    return { shelf: new TileShelf(TiledLog.open(0, undefined, nodeHashNatively), empty, tiles.read) };
   }
   const path = join(log, CHECKPOINT_PATH);
   const { size, root } = verified(bytes, signer, path, 0);
   let tiled: TiledLog;
   try {
-    tiled = TiledLog.open(size, tiles.read);
+    tiled = TiledLog.open(size, tiles.read, nodeHashNatively);
   } catch (error) {
     throw damaged(path, 0, `${size} entries in tiles`, error);
   }

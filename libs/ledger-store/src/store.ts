@@ -22,7 +22,7 @@ export interface StoreLimits {
   readonly tileBytes?: number;
   /** Milliseconds after which tiles are written, when there are few entries. Default 1,000. */
   readonly tileMs?: number;
-  /** Newest records whose ids are remembered. Default 32,768. */
+  /** Newest records whose ids are remembered at least; at most twice as many are. Default 32,768. */
   readonly ids?: number;
   /** Bytes of entry bundles on the disk; beyond it the oldest segments go into the archive. Default 16 GiB. */
   readonly bundleBytes?: number;

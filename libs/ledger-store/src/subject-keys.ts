@@ -203,6 +203,7 @@ export class KeyFile implements SubjectKeys {
     this.#ids.delete(row.key.id);
     this.#names.delete(subject);
     row.bytes.fill(0);
+    row.key.bytes.fill(0);
     await destroy(join(this.#directory, nameOf(older)));
     return row.key.id;
   }

@@ -18,6 +18,8 @@ import {
   type TileReader,
 } from '@kedge/ledger';
 
+import { nodeHashNatively } from './seals.js';
+
 /** A log of which a part is durable: the entries below {@link size}. */
 export class TileShelf {
   readonly #disk: TileReader;
@@ -51,7 +53,7 @@ export class TileShelf {
   }
 
   /** Adds an entry that is not durable yet. @throws KedgeError `LEDGER_ENTRY_SIZE` */
-  add(entry: Buffer, leaf?: Buffer): void {
+  add(entry: Buffer, leaf: Buffer): void {
     this.#log.append(entry, leaf);
   }
 
@@ -70,7 +72,7 @@ export class TileShelf {
   /** Forgets what was added and did not become durable. */
   takeBack(): void {
     this.root();
-    const log = TiledLog.open(this.#size, this.read);
+    const log = TiledLog.open(this.#size, this.read, nodeHashNatively);
     for (const path of this.#full.keys()) {
       const place = placeAt(path);
       if (place !== undefined && !isFullIn(place, this.#size)) this.#full.delete(path);

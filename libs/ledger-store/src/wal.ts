@@ -116,12 +116,13 @@ export class Wal {
    * @param end entries in the log with it.
    * @param room bytes to make ready behind the frame where the file has no room for it: what lies inside of a file is
    *   flushed faster than what makes it longer.
+   * @param onFlushing called once the disk has been asked to flush: time that nobody waits for.
    * @throws system errors. A full disk left nothing behind where {@link isDiskFull} says so and the error is no
    *   `SyncFailure`; after any other the files are not to be written to again.
    */
-  async write(frame: Buffer, end: number, room: number): Promise<void> {
+  async write(frame: Buffer, end: number, room: number, onFlushing: () => void): Promise<void> {
     if (this.#startsFile) {
-      await this.#startFile(frame, end, room);
+      await this.#startFile(frame, end, room, onFlushing);
       return;
     }
     const file = this.#files.at(-1);
@@ -135,7 +136,7 @@ export class Wal {
       if (isDiskFull(error)) await this.#takeBack(file);
       throw error;
     }
-    await syncData(this.#handle);
+    await flushed(this.#handle, onFlushing);
     file.room = Math.max(file.room, file.bytes + bytes.length);
     file.bytes += frame.length;
     file.end = end;
@@ -158,14 +159,14 @@ export class Wal {
     this.#handle = undefined;
   }
 
-  async #startFile(frame: Buffer, end: number, room: number): Promise<void> {
+  async #startFile(frame: Buffer, end: number, room: number, onFlushing: () => void): Promise<void> {
     await this.close();
     const path = join(this.#directory, `wal-${digits(this.#next)}.log`);
     const bytes = Buffer.concat([WAL_HEAD, frame, Buffer.alloc(room)]);
     const handle = await open(path, 'wx', 0o600);
     try {
       await writeAll(handle, bytes, 0);
-      await syncData(handle);
+      await flushed(handle, onFlushing);
       await syncDirectory(this.#directory);
     } catch (error) {
       await handle.close();
@@ -196,6 +197,16 @@ export class Wal {
     } catch (cause) {
       throw cause instanceof SyncFailure ? cause : new SyncFailure('a half frame stays', { cause });
     }
+  }
+}
+
+/** Flushes, and does something meanwhile. */
+async function flushed(handle: FileHandle, meanwhile: () => void): Promise<void> {
+  const synced = syncData(handle);
+  try {
+    meanwhile();
+  } finally {
+    await synced;
   }
 }
 

@@ -76,6 +76,30 @@ describe('a store whose process ends', () => {
     await store.close();
   }, 60_000);
 
+  it('LE-5 a disk that is full for tiles alone refuses when the write-ahead files are as large as they may be', async () => {
+    const kept = join(work, 'kept');
+    mkdirSync(join(directory, 'log'), { recursive: true, mode: 0o700 });
+    const steps = [
+      'mount -t tmpfs -o size=12m,mode=0700 none "$1/log"',
+      'head -c 11500k /dev/zero > "$1/log/ballast"',
+      '"$3" "$4" tiles "$1" "$1/log/ballast"',
+      'cp -rp "$1" "$2"',
+    ];
+    const out = execFileSync(
+      '/usr/bin/unshare',
+      ['--mount', 'sh', '-c', steps.join(' && '), 'sh', directory, kept, process.execPath, SCRIPT],
+      { encoding: 'utf8' },
+    );
+    expect(out).toContain('\nrefused LEDGER_FULL full true LEDGER_FULL\n');
+    expect(out).toContain('\nstate open 0\n');
+    const acknowledged = acknowledgedIn(out);
+    expect(acknowledged.length).toBeGreaterThan(4_000);
+    const store = await openAt(kept);
+    expectKept(store, acknowledged, 'after the full disk');
+    expect(store.size).toBe(acknowledged.length);
+    await store.close();
+  }, 60_000);
+
   it.each([
     ['the write-ahead file', 'ledger/wal/wal-*', 5],
     ['the keys', 'ledger/keys/subjects-*.keys', 1],

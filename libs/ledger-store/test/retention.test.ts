@@ -1,6 +1,14 @@
-import { encodeRecord, signCheckpoint } from '@kedge/ledger';
+import { encodeRecord, entriesOf, signCheckpoint } from '@kedge/ledger';
 import { hash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -122,6 +130,91 @@ describe('retention', () => {
     );
     await store.close();
   }, 120_000);
+});
+
+describe('retention that archives what has become too old', () => {
+  it('LE-6 moves whole segments, keeps what fills none, and holds back nothing but access in an emergency', async () => {
+    const isBreakGlass: NonNullable<LedgerStoreOptions['retention']>['isBreakGlass'] = ({ id }) =>
+      id === 'session/box-7/300';
+    const retention = { archiveExpired: true, isBreakGlass };
+    const store = await filled([[65_536 + 600, OLD]], { retention });
+    const before = [...store.entriesFrom(0)];
+    expect(await store.retain(NOW)).toEqual({ prunedBundles: 255, archivedSegments: 1, keptFrom: 65_536 });
+    expect([0, 1, 2, 255].map(bundleAt)).toEqual([false, true, false, false]);
+    const archive = join(directory, 'archive');
+    const bundles = bundlesOf(readFileSync(join(archive, 'segment-000000000000.bundles'))) ?? [];
+    const archived = bundles.flatMap((bundle) => entriesOf(bundle ?? Buffer.alloc(0), 256) ?? []);
+    expect(archived).toHaveLength(65_536);
+    const wrong = archived.filter((entry, index) => before[index]?.entry.equals(entry) !== true);
+    expect(wrong).toEqual([]);
+    const kept = [...store.entriesFrom(0)].map(({ index }) => index);
+    expect(kept).toEqual(before.map(({ index }) => index).filter((at) => at >> 8 === 1 || at >= 65_536));
+    expect(verdictOf(store)).toMatchObject({ faults: [], pruned: 255 * 256 });
+    expect(await store.retain(NOW)).toMatchObject({ prunedBundles: 0, archivedSegments: 0 });
+    await store.close();
+  }, 120_000);
+
+  it('LE-6 removes nothing that could not be archived, says so, and goes on when it can', async () => {
+    const retention = { archiveExpired: true };
+    const store = await filled([[65_536, OLD]], { retention });
+    const archive = join(directory, 'archive');
+    rmSync(archive, { recursive: true });
+    await expect(store.retain(NOW)).rejects.toMatchObject({
+      code: 'LEDGER_RETENTION',
+      cause: { code: 'ENOENT' },
+    });
+    expect([bundleAt(0), bundleAt(255), store.status().keptFrom]).toEqual([true, true, 0]);
+    await store.append(recordOf(70_000, '2026-12-01T00:00:00.000Z'));
+    mkdirSync(archive, { mode: 0o700 });
+    expect(await store.retain(NOW)).toEqual({ prunedBundles: 256, archivedSegments: 1, keptFrom: 65_536 });
+    expect(verdictOf(store).faults).toEqual([]);
+    await store.close();
+  }, 120_000);
+});
+
+describe('retention that fails', () => {
+  it('LE-6 removes nothing whose removal is not written down, and does it with the next run', async () => {
+    const store = await filled([[600, OLD]]);
+    mkdirSync(join(directory, 'retention.new'));
+    await expect(store.retain(NOW)).rejects.toMatchObject({
+      code: 'LEDGER_RETENTION',
+      cause: { code: 'EISDIR' },
+    });
+    expect([bundleAt(0), bundleAt(1), store.status().keptFrom]).toEqual([true, true, 0]);
+    rmSync(join(directory, 'retention.new'), { recursive: true });
+    expect(await store.retain(NOW)).toMatchObject({ prunedBundles: 2, keptFrom: 512 });
+    await store.close();
+  });
+
+  it('LE-6 a bundle that cannot be read is named, and stays', async () => {
+    const store = await filled([[600, OLD]]);
+    const path = 'log/tile/entries/001';
+    const whole = readFileSync(join(directory, path));
+    writeFileSync(join(directory, path), whole.subarray(0, -1));
+    await expect(store.retain(NOW)).rejects.toMatchObject({
+      code: 'LEDGER_STORE_DAMAGED',
+      expected: '256 entries',
+      message: expect.stringContaining('tile/entries/001') as string,
+    });
+    expect([0, 1].map(bundleAt)).toEqual([true, true]);
+    writeFileSync(join(directory, path), whole);
+    expect(await store.retain(NOW)).toMatchObject({ prunedBundles: 2 });
+    expect(verdictOf(store).faults).toEqual([]);
+    await store.close();
+  });
+
+  it('LE-6 what was decided before a crash is removed with the next run', async () => {
+    const store = await filled([[600, OLD]]);
+    await store.close();
+    const text = '{"held":[],"next":2,"removing":[0,1]}';
+    writeFileSync(join(directory, 'retention'), `${hash('sha256', text)}\n${text}`);
+    const again = await openAt(directory);
+    expect([0, 1].map(bundleAt)).toEqual([true, true]);
+    await again.retain(NOW);
+    expect([0, 1].map(bundleAt)).toEqual([false, false]);
+    expect(verdictOf(again)).toMatchObject({ faults: [], pruned: 512 });
+    await again.close();
+  });
 });
 
 function rootOf(store: LedgerStore): Buffer {

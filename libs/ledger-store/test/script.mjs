@@ -82,6 +82,28 @@ const COURSES = {
     say('state', store.status().state);
     await store.close();
   },
+  /** Until there is no room for tiles, then a ballast goes, then on. */
+  async tiles() {
+    const troubles = [];
+    const limits = { tileBytes: 50_000, tileMs: 20, walBytes: 2 * 1024 * 1024 };
+    const store = await open({ limits, onTrouble: ({ code }) => troubles.push(code) });
+    let number = 0;
+    let refused;
+    while (refused === undefined && number < 20_000) {
+      const group = range(number + 1, 50);
+      number += 50;
+      const results = await Promise.allSettled(group.map((each) => kept(store, each)));
+      refused = results.find(({ status }) => status === 'rejected')?.reason.code;
+    }
+    const { state, size, inTiles } = store.status();
+    say('refused', refused, state, inTiles < size, ...troubles);
+    unlinkSync(argument);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    for (const each of range(30_001, 20)) await kept(store, each);
+    const { state: after, keptFrom } = store.status();
+    say('state', after, keptFrom);
+    await store.close();
+  },
   /** Until it fails. */
   async failing() {
     const store = await open({ limits: { tileBytes: 2_000, tileMs: 100_000 } });

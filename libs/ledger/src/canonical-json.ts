@@ -43,7 +43,8 @@ export function parseCanonicalJson(bytes: Uint8Array): unknown {
     throw wrongBytes(`values with a canonical form, at most ${JSON_LEVELS_MAX} levels deep`);
   }
   // What is no UTF-8 was read as U+FFFD and would be written as that.
-  if (again !== text || !Buffer.from(text, 'utf8').equals(buffer)) throw wrongBytes('the canonical form');
+  const isExact = !text.includes('\ufffd') || Buffer.from(text, 'utf8').equals(buffer);
+  if (again !== text || !isExact) throw wrongBytes('the canonical form');
   return value;
 }
 
@@ -88,13 +89,39 @@ function objectText(value: object, level: number): string {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) throw wrongValue('an object of a class');
   const members = value as Readonly<Record<string, unknown>>;
+  const { order, heads } = shapeOf(Object.keys(members));
   let text = '{';
-  // Array.prototype.sort without a function compares UTF-16 code units.
-  for (const name of Object.keys(members).sort()) {
-    if (text.length > 1) text += ',';
-    text += `${stringText(name)}:${textOf(members[name], level)}`;
-  }
+  for (let at = 0; at < order.length; at++)
+    text += (heads[at] ?? '') + textOf(members[order[at] ?? ''], level);
   return `${text}}`;
+}
+
+/** How objects with these names in this order are written. */
+interface Shape {
+  readonly names: readonly string[];
+  readonly order: readonly string[];
+  /** What stands before each value: comma, name, colon. */
+  readonly heads: readonly string[];
+}
+
+/** The last shape with so many names: records of a kind follow each other, and sorting costs more than writing. */
+const shapes: Shape[] = [];
+const SHAPES = 64;
+
+function shapeOf(names: readonly string[]): Shape {
+  const known = shapes[names.length];
+  if (known !== undefined && isSame(known.names, names)) return known;
+  // Array.prototype.sort without a function compares UTF-16 code units.
+  const order = [...names].sort();
+  const heads = order.map((name, at) => `${at === 0 ? '' : ','}${stringText(name)}:`);
+  const shape = { names, order, heads };
+  if (names.length < SHAPES) shapes[names.length] = shape;
+  return shape;
+}
+
+function isSame(left: readonly string[], right: readonly string[]): boolean {
+  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
+  return true;
 }
 
 function wrongValue(what: string): KedgeError {

@@ -20,8 +20,10 @@ export {
   openEntry,
   type OpenedEntry,
   pseudonymised,
+  type Seal,
   sealEntry,
   sealRecord,
+  sealValue,
   SUBJECT_KEY_BYTES,
   type SubjectKey,
   subjectKeyOf,
@@ -44,6 +46,7 @@ export {
   type NodeHashes,
   nodesOver,
   type NodeWatcher,
+  type PairHash,
   rootOf,
 } from './merkle-tree.js';
 export {

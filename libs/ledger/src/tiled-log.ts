@@ -2,7 +2,7 @@
  * A log that grows in memory and gives away what is to be written: tiles, bundles, and a root to sign.
  * It must not write; what it gave is durable before a checkpoint over it is signed.
  */
-import { edgeOf, GrowingTree, leafHash } from './merkle-tree.js';
+import { edgeOf, GrowingTree, leafHash, nodeHash, type PairHash } from './merkle-tree.js';
 import {
   bundleOf,
   hashesAt,
@@ -40,21 +40,23 @@ export class TiledLog {
   /** Full ones that were not taken yet. */
   #full: LogFile[] = [];
 
-  private constructor(size: number, edge: readonly Buffer[]) {
-    this.#tree = new GrowingTree(size, edge, (height, index, hash) => {
+  private constructor(size: number, edge: readonly Buffer[], pairHash: PairHash) {
+    const onNode = (height: number, index: number, hash: Buffer): void => {
       if (height % TILE_HEIGHT === 0) this.#keep(height / TILE_HEIGHT, index, hash);
-    });
+    };
+    this.#tree = new GrowingTree(size, edge, onNode, pairHash);
   }
 
   /**
    * The log of this size as its files have it.
    *
    * @param size of the newest checkpoint; files may hold more.
+   * @param pairHash another way to the hashes of nodes.
    * @throws KedgeError `LEDGER_TILE_MISSING`, `LEDGER_TILE_DAMAGED`. The caller compares the root with the checkpoint's.
    */
-  static open(size = 0, read: TileReader = () => undefined): TiledLog {
+  static open(size = 0, read: TileReader = () => undefined, pairHash: PairHash = nodeHash): TiledLog {
     const nodes = nodesInTiles(size, read);
-    const log = new TiledLog(size, edgeOf(size, nodes));
+    const log = new TiledLog(size, edgeOf(size, nodes), pairHash);
     for (let level = 0; hashesAt(level, size) > 0; level++) {
       const count = hashesAt(level, size);
       const width = count % TILE_WIDTH;
