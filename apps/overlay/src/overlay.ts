@@ -33,7 +33,7 @@ import {
   statusOf,
 } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
-import type { Clock } from '@kedge/units';
+import type { Clock, KedgeError } from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 
 import type { OverlayConfig } from './config.js';
@@ -137,6 +137,14 @@ export class Overlay {
     const status = statusOf(hosted, this.#routes);
     const alarms = [...status.alarms, ...this.#parts.records.alarms];
     return { ...status, ...appliedOf(hosted), alarms };
+  }
+
+  /** Records that a request to change routes was refused before it came to be one (PO-5). */
+  recordFault(caller: Omit<Caller, 'signal'>, error: Pick<KedgeError, 'code' | 'message'>): void {
+    this.#records.refused({
+      ...{ action: 'mutation.execute', target: TARGET, error },
+      ...{ tier: caller.tier, channel: caller.channel, ...this.#host.status().wanted },
+    });
   }
 
   async close(): Promise<void> {

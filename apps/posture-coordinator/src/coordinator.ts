@@ -36,6 +36,7 @@ import { isProvisioned, provisioningMark } from './provisioning.js';
 import { readReports, Reports } from './reports.js';
 import { inTime } from './storage.js';
 import { RequestDesk } from './request-desk.js';
+import { readMark, ToldViolations } from './told-violations.js';
 import { TransitionDriver } from './transition-driver.js';
 
 /** What a coordinator is made with; `posture` stays its caller's. */
@@ -92,12 +93,15 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     silent,
   );
   const answers = found?.silence === undefined;
-  const [provisioned, left] = answers
+  const [provisioned, left, toldUpTo] = answers
     ? await Promise.all([
         inTime('see whether this box is provisioned', answerMs, isProvisioned(mark)).catch(() => true),
         inTime('read the reports', answerMs, readReports(at('reports.jsonl'))).catch(() => []),
+        inTime('read which violations were told', answerMs, readMark(at('violations.told'), boot)).catch(
+          () => undefined,
+        ),
       ])
-    : [true, []];
+    : [true, [], undefined];
   const reports = new Reports(at('reports.jsonl'), settings.reports, left);
   const records = openOutbox({
     directory: answers ? at('records') : undefined,
@@ -129,6 +133,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const journal = answers
     ? await JournalFile.open(options, found)
     : JournalFile.failed(options, found.silence);
+  const told = new ToldViolations(at('violations.told'), boot, toldUpTo);
   const driver = new TransitionDriver({
     config: settings,
     posture,
@@ -142,6 +147,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     clock,
     logger,
     boot,
+    told,
     onProvisioned: provisioningMark(mark, provisioned),
   });
   for (const sentence of troubles) driver.alarm(sentence);
@@ -189,6 +195,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
       await journal.close();
       await reports.close();
       await records.close();
+      await inTime('say which violations were told', answerMs, told.settled()).catch(() => undefined);
       accords?.close();
       board.close();
     },
