@@ -152,9 +152,19 @@ export class Overlay {
     await this.#parts.store.close();
   }
 
+  /** @throws KedgeError as `Outbox.ready`, unless the accord lets changes go on without a record (LE-5) */
+  async #recordable(): Promise<void> {
+    const { records, accords } = this.#parts;
+    try {
+      await records.ready();
+    } catch (error) {
+      if (accords.levels[this.#host.status().wanted.level].unrecordedChanges !== true) throw error;
+    }
+  }
+
   async #edit(change: RouteChange, principal: string, caller: Caller): Promise<EditReply> {
     const { log, records } = this.#parts;
-    await records.ready();
+    await this.#recordable();
     const { tier, channel, signal } = caller;
     const id = `edit-${randomUUID()}`;
     const mutation: Mutation = { id, planId: id, target: TARGET, principal, tier, channel, kind: 'ordinary' };
