@@ -190,15 +190,13 @@ describe('the ledger of a lab', { timeout: 120_000 }, () => {
     const request = { routes: [], principal: 'user:eve' };
     try {
       await expect(malformed.addRoutes(request, CALL)).rejects.toMatchObject({ code: 'BUS_MESSAGE_INVALID' });
-      await expect(malformed.listRoutes({ limit: 1, after: '' } as never, CALL)).rejects.toMatchObject({
+      await expect(malformed.listRoutes({ limit: 1, offset: 0 }, CALL)).rejects.toMatchObject({
         code: 'BUS_MESSAGE_INVALID',
       });
     } finally {
       malformed.close();
     }
-    await expect(lab.overlay().addRoutes({ ...request, principal: '' }, CALL)).rejects.toMatchObject({
-      field: 'principal',
-    });
+    await expect(lab.overlay().addRoutes(request, CALL)).rejects.toMatchObject({ field: 'routes' });
     const refused = async (): Promise<unknown[]> =>
       (await query('--kind', 'authorisation-decision')).entries.flatMap(({ record }) =>
         record.schema === 'kedge.authorisation-decision/1' && record.resource === 'routes/overlay'

@@ -51,9 +51,9 @@ const accord: fc.Arbitrary<PathsAccord> = fc
   }));
 
 /** Everything that an accord of one level lets happen, as words. */
-function permitted({ overlay, underlay: gate, unrecordedChanges = false }: PathsAccord): Set<string> {
+function permitted({ overlay, underlay: gate, unrecordedChanges }: PathsAccord): Set<string> {
   const all = new Set<string>();
-  if (unrecordedChanges) all.add('change without a record');
+  if (unrecordedChanges === true) all.add('change without a record');
   if (!overlay.routes.protect) all.add('everything');
   for (const protocol of EXEMPT_PROTOCOLS)
     if (!overlay.routes.protect || overlay.routes.exempt.includes(protocol)) all.add(protocol);
