@@ -8,7 +8,7 @@ import {
   PolicyKeeper,
   TIGHTEST_AUTHORITY,
 } from '@kedge/authz';
-import { PostureBoard, readWord } from '@kedge/bus';
+import { PostureBoard, readWord, type WardenViolation } from '@kedge/bus';
 import { openOutbox } from '@kedge/ledger-link';
 import {
   authorityOf,
@@ -63,6 +63,12 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     owners: { ...settings.board.owners, posture: process.getuid?.() ?? 0 },
     violationsFrom: 0n,
   });
+  // What happened while nobody was here is told at the first look, which does not wait for the journal to be read.
+  const early: WardenViolation[] = [];
+  const hear = (violation: WardenViolation): void => {
+    early.push(violation);
+  };
+  board.on('warden.violation', hear);
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   const at = (name: string): string => join(settings.state, name);
   const idempotency = new IdempotencyStore(clock);
@@ -148,6 +154,10 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     logger,
     boot,
     told,
+    takeEarly: () => {
+      board.off('warden.violation', hear);
+      return early.splice(0);
+    },
     onProvisioned: provisioningMark(mark, provisioned),
   });
   for (const sentence of troubles) driver.alarm(sentence);

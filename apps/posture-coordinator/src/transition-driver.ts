@@ -84,6 +84,8 @@ export interface DriverParts {
   readonly logger: Logger;
   /** Which boot this is, for record ids. */
   readonly boot: string;
+  /** Violations that were heard of before the driver listened; from then on nobody else does. */
+  readonly takeEarly: () => readonly WardenViolation[];
   /** Which violations have their records already. */
   readonly told: ToldViolations;
   /** Called once the first decision is durable: from then on this box is a provisioned one. */
@@ -224,7 +226,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
    * loosens: who does has looked.
    */
   recover(plan: RecoveryPlan, nextEpoch: Epoch, reservedUpTo: Epoch): void {
-    const { board, journal, reports, clock } = this.#parts;
+    const { board, journal, reports, clock, takeEarly } = this.#parts;
     for (const sentence of plan.alarms) this.alarm(sentence);
     this.#doubts = plan.alarms;
     const left = reports.unfinished();
@@ -262,6 +264,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     }
     board.on('warden.violation', violation);
     this.#unsubscribe.push(() => board.off('warden.violation', violation));
+    takeEarly().forEach(violation);
     this.#tick = setInterval(() => {
       this.#onTick();
     }, TICK_MS);
