@@ -3,7 +3,7 @@
  * compared with the files of the log itself.
  * Must not trust the ledger's service for what the log holds: its files are read, and checked, by themselves.
  */
-import { intakeClient, ledgerClient } from '@kedge/bus';
+import { dialUnix, intakeClient, ledgerClient, overlayService } from '@kedge/bus';
 import type { LedgerRecord, SessionTransit } from '@kedge/contracts';
 import { type Lab, labDown, labUp, linksOf, PATIENT_BUDGETS } from '@kedge/lab';
 import {
@@ -219,6 +219,38 @@ describe('the ledger of a lab', { timeout: 120_000 }, () => {
         .map(({ epoch, from, to }) => [epoch, from, to])
         .sort();
     await expect.poll(recorded, { timeout: 15_000 }).toEqual(expected);
+  });
+
+  it('PO-5 LE-1 who is refused an edit of the overlay is in the ledger, also with what is no request at all', async () => {
+    const malformed = dialUnix(lab.reach('/run/kedge/sock/internal/overlay.sock'), {
+      ...overlayService,
+      methods: overlayService.methods.map((method) => ({
+        ...method,
+        encodeRequest: () => Buffer.from([0x0f]),
+      })),
+    });
+    const request = { routes: [], principal: 'user:eve' };
+    try {
+      await expect(malformed.addRoutes(request, CALL)).rejects.toMatchObject({ code: 'BUS_MESSAGE_INVALID' });
+      await expect(malformed.listRoutes({ limit: 1, offset: 0 }, CALL)).rejects.toMatchObject({
+        code: 'BUS_MESSAGE_INVALID',
+      });
+    } finally {
+      malformed.close();
+    }
+    await expect(lab.overlay().addRoutes(request, CALL)).rejects.toMatchObject({ field: 'routes' });
+    const refused = async (): Promise<unknown[]> =>
+      (await query('--kind', 'authorisation-decision')).entries.flatMap(({ record }) =>
+        record.schema === 'kedge.authorisation-decision/1' && record.resource === 'routes/overlay'
+          ? [[record.rule, record.allow, record.action, record.principal]]
+          : [],
+      );
+    // A list changes nothing: who asks for one wrongly is answered and not recorded.
+    await expect
+      .poll(refused, { timeout: 15_000 })
+      .toEqual(
+        ['BUS_MESSAGE_INVALID', 'ROUTE_SET_REQUEST'].map((rule) => [rule, false, 'mutation.execute', '']),
+      );
   });
 
   it('PO-22 LE-5 a ledger that is stopped or killed holds up no transition, and lacks nothing afterwards', async () => {

@@ -3,7 +3,7 @@
  * It must not see a record itself; it is given what {@link summaryOf} says of each bundle, in order.
  */
 import type { EntryFault, BundleSummary, Piece } from './record-check.js';
-import { hashOf } from './record-check.js';
+import { hashOf, ID_NUMBERS } from './record-check.js';
 import { IdTable } from './id-table.js';
 
 /** Records of several parts that may be unfinished at once; of more the oldest are taken as they are. */
@@ -22,6 +22,8 @@ export class RecordRow {
   readonly #open = new Map<string, Open>();
   readonly #idOf: (entry: number) => string;
   readonly #onFault: (fault: EntryFault) => void;
+  /** Snapshots that are whole, each with the sections that were told as incomplete. */
+  readonly #finished = new Map<string, ReadonlySet<string>>();
   #epoch: bigint | undefined;
   #records = 0;
 
@@ -36,16 +38,9 @@ export class RecordRow {
     return this.#records;
   }
 
-  take({ ids, faults, epochs, pieces }: BundleSummary): void {
+  take({ first: from, ids, faults, epochs, pieces }: BundleSummary): void {
     faults.forEach(this.#onFault);
-    for (const { entry, high, low } of ids) {
-      this.#records += 1;
-      const first = this.#ids.add(high, low, entry);
-      if (first === undefined) continue;
-      const id = this.#idOf(entry);
-      if (id === this.#idOf(first))
-        this.#onFault({ entry, what: 'id-twice', detail: `${id}, first at entry ${first}` });
-    }
+    for (let at = 0; at < ids.length; at += ID_NUMBERS) this.#id(from + (ids[at] ?? 0), ids, at);
     for (const { entry, epoch } of epochs) {
       if (this.#epoch !== undefined && epoch <= this.#epoch) {
         const detail = `epoch ${String(epoch)} after ${String(this.#epoch)}`;
@@ -68,7 +63,27 @@ export class RecordRow {
     this.#open.clear();
   }
 
+  #id(entry: number, ids: Uint32Array, at: number): void {
+    this.#records += 1;
+    let id: string | undefined;
+    const first = this.#ids.add(ids[at + 2] ?? 0, ids[at + 1] ?? 0, entry, (place) => {
+      id ??= this.#idOf(entry);
+      return id === this.#idOf(place);
+    });
+    if (first === undefined) return;
+    this.#onFault({ entry, what: 'id-twice', detail: `${id ?? ''}, first at entry ${first}` });
+  }
+
   #piece(piece: Piece): void {
+    const finished = piece.kind === 'snapshot-part' ? this.#finished.get(piece.group) : undefined;
+    if (finished !== undefined && piece.kind === 'snapshot-part') {
+      // A section that was told as incomplete may get more later; of a complete one nothing was left.
+      const { entry, section, source, part, group } = piece;
+      if (!finished.has(section))
+        this.#onFault({ entry, what: 'parts-differ', detail: partOf(part, source, section, group) });
+      return;
+    }
+
     const key = `${piece.kind === 'mutation-part' ? 'mutation' : 'snapshot'} ${piece.group}`;
     const open = this.#open.get(key) ?? { pieces: [], newest: piece.entry };
     open.pieces.push(piece);
@@ -111,26 +126,28 @@ export class RecordRow {
     const snapshot = pieces.find((each) => each.kind === 'snapshot');
     const parts = pieces.filter((each) => each.kind === 'snapshot-part');
     if (newest?.kind === 'snapshot-part') {
-      const { entry, section, part, group } = newest;
-      if (parts.slice(0, -1).some((each) => each.section === section && each.part === part)) {
-        this.#onFault({ entry, what: 'parts-differ', detail: `part ${part} of ${section} of ${group}` });
+      const { entry, section, source, part, group } = newest;
+      if (parts.slice(0, -1).some((each) => isSamePart(each, newest))) {
+        this.#onFault({ entry, what: 'parts-differ', detail: partOf(part, source, section, group) });
         return true;
       }
     }
     if (snapshot === undefined) return false;
-    const wanted = snapshot.sections.reduce((sum, each) => sum + each.parts, 0);
-    if (parts.length < wanted) return false;
-    for (const { section, parts: count, sha256 } of snapshot.sections) {
-      const own = parts.filter((each) => each.section === section).toSorted((a, b) => a.part - b.part);
-      const isRow = own.length === count && own.every(({ part }, at) => part === at + 1);
-      const what = !isRow
-        ? 'parts-differ'
-        : hashOf(own.map(({ items }) => items)) === sha256
-          ? undefined
-          : 'part-hash';
-      const entry = own.at(-1)?.entry ?? snapshot.entry;
-      if (what !== undefined) this.#onFault({ entry, what, detail: `${section} of ${snapshot.group}` });
+    const own = snapshot.sections.map((each) => ({
+      ...each,
+      came: parts.filter(({ section }) => section === each.section),
+    }));
+    if (own.some(({ came, parts: count }) => came.length < count)) return false;
+    for (const section of own) {
+      const what = faultOfSection(section);
+      const entry = section.came.at(-1)?.entry ?? snapshot.entry;
+      if (what !== undefined)
+        this.#onFault({ entry, what, detail: `${section.section} of ${snapshot.group}` });
     }
+    const incomplete = own.flatMap(({ section, complete }) => (complete ? [] : [section]));
+    this.#finished.set(snapshot.group, new Set(incomplete));
+    const [oldest] = this.#finished.keys();
+    if (this.#finished.size > OPEN_MAX && oldest !== undefined) this.#finished.delete(oldest);
     return true;
   }
 
@@ -138,4 +155,38 @@ export class RecordRow {
     const entry = pieces[0]?.entry ?? 0;
     this.#onFault({ entry, what: mayBe ? 'parts-outstanding' : 'parts-missing', detail: key });
   }
+}
+
+type SnapshotPart = Extract<Piece, { kind: 'snapshot-part' }>;
+type Section = Extract<Piece, { kind: 'snapshot' }>['sections'][number];
+
+/** What is wrong with the parts of a section. The snapshot was made of those that came first. */
+function faultOfSection({
+  complete,
+  parts: count,
+  sha256,
+  came,
+}: Section & { readonly came: readonly SnapshotPart[] }): 'parts-differ' | 'part-hash' | undefined {
+  const own = came.slice(0, count).toSorted(bySourceAndPart);
+  const isWhole =
+    came.length === count &&
+    [...new Set(own.map(({ source }) => source))].every((source) => {
+      const row = own.filter((each) => each.source === source);
+      return row.every(({ part, parts }, at) => part === at + 1 && parts === row.length);
+    });
+  if (complete && !isWhole) return 'parts-differ';
+  return hashOf(own.map(({ items }) => items)) === sha256 ? undefined : 'part-hash';
+}
+
+function bySourceAndPart(one: SnapshotPart, other: SnapshotPart): number {
+  if (one.source !== other.source) return one.source < other.source ? -1 : 1;
+  return one.part - other.part;
+}
+
+function isSamePart(one: SnapshotPart, other: SnapshotPart): boolean {
+  return one.section === other.section && one.source === other.source && one.part === other.part;
+}
+
+function partOf(part: number, source: string, section: string, group: string): string {
+  return `part ${part} of ${source} of ${section} of ${group}`;
 }

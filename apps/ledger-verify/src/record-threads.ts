@@ -5,7 +5,8 @@
 import { KedgeError } from '@kedge/units';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 
-import type { BundleSummary } from './record-check.js';
+import type { IdKey } from './id-hash.js';
+import { type BundleSummary, RecordChecks } from './record-check.js';
 
 /** Bundles that are under way, for each thread. */
 const WAITING_MAX = 16;
@@ -23,23 +24,35 @@ export type BundleResult =
   | { readonly first: number; readonly summary: BundleSummary }
   | { readonly first: number; readonly failure: string };
 
+/** What a thread is given at its start. */
+export interface ThreadData {
+  readonly results: MessagePort;
+  readonly done: Int32Array;
+  readonly key: IdKey;
+}
+
 /** Threads that were started. The caller ends them. */
 export class RecordThreads {
   readonly #workers: readonly { readonly worker: Worker; readonly results: MessagePort }[];
   readonly #done = new Int32Array(new SharedArrayBuffer(4));
   readonly #take: (summary: BundleSummary) => void;
+  readonly #own: RecordChecks;
   readonly #order: number[] = [];
   readonly #ready = new Map<number, BundleSummary>();
   #given = 0;
   #taken = 0;
 
-  /** @param take is told of each bundle, in the order in which they were given. */
-  constructor(threads: number, take: (summary: BundleSummary) => void) {
+  /**
+   * @param threads 0 = none: whoever gives a bundle checks it then.
+   * @param take is told of each bundle, in the order in which they were given.
+   */
+  constructor(threads: number, key: IdKey, take: (summary: BundleSummary) => void) {
     this.#take = take;
+    this.#own = new RecordChecks(key);
     this.#workers = Array.from({ length: threads }, () => {
       const { port1, port2 } = new MessageChannel();
       const worker = new Worker(new URL('./record-worker.js', import.meta.url), {
-        workerData: { results: port2, done: this.#done },
+        workerData: { results: port2, done: this.#done, key } satisfies ThreadData,
         transferList: [port2],
       });
       port1.unref();
@@ -50,6 +63,11 @@ export class RecordThreads {
 
   /** Gives a bundle away. Blocks while too many wait. @throws KedgeError `VERIFY_FAILED` */
   give(first: number, count: number, bundle: Uint8Array): void {
+    if (this.#workers.length === 0) {
+      const own = Buffer.from(bundle.buffer, bundle.byteOffset, bundle.length);
+      this.#take(this.#own.summaryOf(first, own, count));
+      return;
+    }
     const bytes = Uint8Array.from(bundle);
     const turn = this.#given % this.#workers.length;
     this.#given += 1;

@@ -5,7 +5,6 @@
 import {
   CHECKPOINT_PATH,
   checkLog,
-  entriesOf,
   type LogVerdict,
   type NoteVerifier,
   openCheckpoint,
@@ -18,6 +17,7 @@ import {
   tilePath,
 } from '@kedge/ledger';
 import { KedgeError } from '@kedge/units';
+import { randomBytes } from 'node:crypto';
 
 import { faultPlaces } from './fault-places.js';
 import { type Finding, NOTICES, TOGETHER, type What } from './finding.js';
@@ -74,8 +74,9 @@ export async function verification(options: VerificationOptions): Promise<Verifi
       records.push({ path: bundleOf(entry), what, entries: [entry, entry], detail });
   };
   const row = new RecordRow((entry) => idAt(entry, size, options.read), onFault);
-  const count = Math.min(options.threads, 1 + Math.floor(size / ENTRIES_OF_A_THREAD));
-  const threads = new RecordThreads(count, (summary) => {
+  const count = Math.min(options.threads, Math.floor(size / ENTRIES_OF_A_THREAD));
+  const key = randomBytes(8);
+  const threads = new RecordThreads(count, [key.readInt32LE(0), key.readInt32LE(4)], (summary) => {
     row.take(summary);
   });
   try {
@@ -155,18 +156,28 @@ function reading(
     const bytes = read(path);
     const place = path.startsWith('tile/entries/') ? placeAt(path) : undefined;
     if (bytes === undefined || place === undefined) return bytes;
-    const whole = entriesOf(bytes, place.width);
-    if (whole !== undefined) {
-      const first = place.index * TILE_WIDTH;
-      const count = Math.min(place.width, size - first);
-      // Of a full bundle that stands in for a partial one the rest is not under the checkpoint.
-      const end = whole.slice(0, count).reduce((sum, { length }) => sum + 2 + length, 0);
+    const first = place.index * TILE_WIDTH;
+    const count = Math.min(place.width, size - first);
+    // Of a full bundle that stands in for a partial one the rest is not under the checkpoint.
+    const end = endOf(bytes, place.width, count);
+    if (end !== undefined) {
       threads.give(first, count, bytes.subarray(0, end));
       entries += count;
       onProgress?.(entries, size);
     }
     return bytes;
   };
+}
+
+/** Where so many entries of a bundle end; undefined for a bundle that has not exactly `width`. */
+function endOf(bundle: Buffer, width: number, count: number): number | undefined {
+  let [at, end] = [0, 0];
+  for (let entries = 0; entries < width; entries++) {
+    if (at + 2 > bundle.length) return undefined;
+    at += 2 + bundle.readUInt16BE(at);
+    if (entries + 1 === count) end = at;
+  }
+  return at === bundle.length ? end : undefined;
 }
 
 function hashFindings(

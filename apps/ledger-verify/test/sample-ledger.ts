@@ -20,7 +20,9 @@ export const box = signerOf('kedge.example/box-7', generateKeyPairSync('ed25519'
 export const witness = signerOf('witness.example/w', generateKeyPairSync('ed25519').privateKey, 'witness');
 
 const key = subjectKeyOf(createHash('sha256').update('sample subject').digest());
-const sha256 = (value: unknown): string => createHash('sha256').update(canonicalJson(value)).digest('hex');
+/** The hash over a value in its canonical form. */
+export const sha256 = (value: unknown): string =>
+  createHash('sha256').update(canonicalJson(value)).digest('hex');
 
 /** What all records begin with. */
 export const head = (kind: string, number: number) => ({
@@ -65,35 +67,42 @@ export function mutationOf(number: number, parts: number) {
   }));
 }
 
-/** A forensic snapshot and the parts of it, one to each of its sections. */
+/** A part of a section of a forensic snapshot, as a service has it. */
+export function snapshotPartOf(number: number, section: string, source: string, part = 1, parts = 1) {
+  return {
+    schema: 'kedge.posture-forensic-part/1',
+    ...head(`part-${section}-${source}-${part}`, number),
+    ...{ snapshot: head('snapshot', number).id, section, source, part, parts },
+    ...{ takenAtNs: '7', reason: '' },
+    items: [{ name: `${section}-${source}-${part}`, state: 'up', facts: { number } }],
+  };
+}
+
+/** A forensic snapshot and the parts of it: routes of two services, one of them with two parts. */
 export function snapshotOf(number: number) {
   const sections = ['mesh', 'tunnels', 'routes', 'sessions', 'devices', 'processes'];
-  const snapshot = head('snapshot', number).id;
-  const itemsOf = (section: string) => [{ name: `${section}-1`, state: 'up', facts: { number } }];
+  const partsOf = (section: string) =>
+    section === 'routes'
+      ? [
+          ...[1, 2].map((part) => snapshotPartOf(number, section, 'overlay', part, 2)),
+          snapshotPartOf(number, section, 'underlay'),
+        ]
+      : [snapshotPartOf(number, section, 'quartermaster')];
   return [
+    // As they came in; the record of all of them is made last.
+    ...sections.flatMap((section) => partsOf(section).toReversed()),
     {
       schema: 'kedge.posture-forensic-snapshot/1',
       ...head('snapshot', number),
       startedAtNs: '5',
       finishedAtNs: '9',
       complete: true,
-      sections: sections.map((section) => ({
-        section,
-        complete: true,
-        reason: '',
-        items: 1,
-        parts: 1,
-        sha256: sha256(itemsOf(section)),
-      })),
+      sections: sections.map((section) => {
+        const items = partsOf(section).flatMap((part) => part.items);
+        const [parts, count] = [partsOf(section).length, items.length];
+        return { section, complete: true, reason: '', items: count, parts, sha256: sha256(items) };
+      }),
     },
-    ...sections.map((section) => ({
-      schema: 'kedge.posture-forensic-part/1',
-      ...head(`part-${section}`, number),
-      snapshot,
-      section,
-      part: 1,
-      items: itemsOf(section),
-    })),
   ];
 }
 

@@ -7,6 +7,7 @@ import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
 import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
 import { loadConfig, openMetrics, openTraces, runService, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
+import { KedgeError } from '@kedge/units';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -15,6 +16,8 @@ import { Overlay } from './overlay.js';
 import { OverlayModule } from './overlay.module.js';
 
 const NAME = 'overlay';
+/** Calls that change something: who is refused one is recorded. */
+const EDITS = ['AddRoutes', 'RemoveRoutes'];
 
 await runService({
   name: NAME,
@@ -62,8 +65,15 @@ await runService({
     const transport = new UnixGrpcTransport({
       services: [overlayService],
       entrances: [{ path: `${config.sockets}/internal/overlay.sock`, channel: 'local', tier: 'site_owner' }],
-      onFault: ({ method, kind, error }) => {
-        logger.warn({ err: error, method, kind }, 'a call went wrong');
+      onFault: ({ method, kind, tier, channel, error }) => {
+        logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
+        const refusal =
+          kind === 'malformed'
+            ? { code: 'BUS_MESSAGE_INVALID', message: `${method} was sent what is no request of it` }
+            : error;
+        const isEdit = EDITS.includes(method.slice(method.lastIndexOf('/') + 1));
+        if (isEdit && (kind === 'malformed' || refusal instanceof KedgeError))
+          overlay.recordFault({ tier, channel }, refusal as Pick<KedgeError, 'code' | 'message'>);
       },
     });
     const metrics = openMetrics(config.metrics);

@@ -33,7 +33,7 @@ import {
   statusOf,
 } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
-import type { Clock } from '@kedge/units';
+import type { Clock, KedgeError } from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 
 import type { OverlayConfig } from './config.js';
@@ -139,14 +139,32 @@ export class Overlay {
     return { ...status, ...appliedOf(hosted), alarms };
   }
 
+  /** Records that a request to change routes was refused before it came to be one (PO-5). */
+  recordFault(caller: Omit<Caller, 'signal'>, error: Pick<KedgeError, 'code' | 'message'>): void {
+    this.#records.refused({
+      ...{ action: 'mutation.execute', target: TARGET, error },
+      ...{ tier: caller.tier, channel: caller.channel, ...this.#host.status().wanted },
+    });
+  }
+
   async close(): Promise<void> {
     await this.#host.close();
     await this.#parts.store.close();
   }
 
+  /** @throws KedgeError as `Outbox.ready`, unless the accord lets changes go on without a record (LE-5) */
+  async #recordable(): Promise<void> {
+    const { records, accords } = this.#parts;
+    try {
+      await records.ready();
+    } catch (error) {
+      if (accords.levels[this.#host.status().wanted.level].unrecordedChanges !== true) throw error;
+    }
+  }
+
   async #edit(change: RouteChange, principal: string, caller: Caller): Promise<EditReply> {
     const { log, records } = this.#parts;
-    await records.ready();
+    await this.#recordable();
     const { tier, channel, signal } = caller;
     const id = `edit-${randomUUID()}`;
     const mutation: Mutation = { id, planId: id, target: TARGET, principal, tier, channel, kind: 'ordinary' };

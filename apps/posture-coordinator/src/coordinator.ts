@@ -8,7 +8,7 @@ import {
   PolicyKeeper,
   TIGHTEST_AUTHORITY,
 } from '@kedge/authz';
-import { PostureBoard, readWord } from '@kedge/bus';
+import { PostureBoard, readWord, type WardenViolation } from '@kedge/bus';
 import { openOutbox } from '@kedge/ledger-link';
 import {
   authorityOf,
@@ -36,6 +36,7 @@ import { isProvisioned, provisioningMark } from './provisioning.js';
 import { readReports, Reports } from './reports.js';
 import { inTime } from './storage.js';
 import { RequestDesk } from './request-desk.js';
+import { readMark, ToldViolations } from './told-violations.js';
 import { TransitionDriver } from './transition-driver.js';
 
 /** What a coordinator is made with; `posture` stays its caller's. */
@@ -62,6 +63,12 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     owners: { ...settings.board.owners, posture: process.getuid?.() ?? 0 },
     violationsFrom: 0n,
   });
+  // What happened while nobody was here is told at the first look, which does not wait for the journal to be read.
+  const early: WardenViolation[] = [];
+  const hear = (violation: WardenViolation): void => {
+    early.push(violation);
+  };
+  board.on('warden.violation', hear);
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   const at = (name: string): string => join(settings.state, name);
   const idempotency = new IdempotencyStore(clock);
@@ -95,12 +102,15 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     silent,
   );
   const answers = found?.silence === undefined;
-  const [provisioned, left] = answers
+  const [provisioned, left, toldUpTo] = answers
     ? await Promise.all([
         inTime('see whether this box is provisioned', answerMs, isProvisioned(mark)).catch(() => true),
         inTime('read the reports', answerMs, readReports(at('reports.jsonl'))).catch(() => []),
+        inTime('read which violations were told', answerMs, readMark(at('violations.told'), boot)).catch(
+          () => undefined,
+        ),
       ])
-    : [true, []];
+    : [true, [], undefined];
   const reports = new Reports(at('reports.jsonl'), settings.reports, left);
   const records = openOutbox({
     directory: answers ? at('records') : undefined,
@@ -132,6 +142,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const journal = answers
     ? await JournalFile.open(options, found)
     : JournalFile.failed(options, found.silence);
+  const told = new ToldViolations(at('violations.told'), boot, toldUpTo);
   const driver = new TransitionDriver({
     config: settings,
     posture,
@@ -145,6 +156,11 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     clock,
     logger,
     boot,
+    told,
+    takeEarly: () => {
+      board.off('warden.violation', hear);
+      return early.splice(0);
+    },
     onProvisioned: provisioningMark(mark, provisioned),
   });
   for (const sentence of troubles) driver.alarm(sentence);
@@ -192,6 +208,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
       await journal.close();
       await reports.close();
       await records.close();
+      await inTime('say which violations were told', answerMs, told.settled()).catch(() => undefined);
       accords?.close();
       board.close();
     },

@@ -14,6 +14,7 @@ import {
   type Action,
   type Authoriser,
   type AuthorisationAnswer,
+  type LedgerRecord,
   PATHS,
   type PathName,
   postureResource,
@@ -64,6 +65,7 @@ import type { IdempotencyStore, RequestIdentity } from './idempotency.js';
 import type { JournalFile } from './journal-file.js';
 import { processList } from './process-list.js';
 import type { Reports } from './reports.js';
+import type { ToldViolations } from './told-violations.js';
 import { recordOf, type Stamps, transitionReportOf } from './transition-report.js';
 
 /** What the driver works with; all of it stays its caller's. */
@@ -82,6 +84,10 @@ export interface DriverParts {
   readonly logger: Logger;
   /** Which boot this is, for record ids. */
   readonly boot: string;
+  /** Violations that were heard of before the driver listened; from then on nobody else does. */
+  readonly takeEarly: () => readonly WardenViolation[];
+  /** Which violations have their records already. */
+  readonly told: ToldViolations;
   /** Called once the first decision is durable: from then on this box is a provisioned one. */
   readonly onProvisioned: () => void;
 }
@@ -220,7 +226,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
    * loosens: who does has looked.
    */
   recover(plan: RecoveryPlan, nextEpoch: Epoch, reservedUpTo: Epoch): void {
-    const { board, journal, reports, clock } = this.#parts;
+    const { board, journal, reports, clock, takeEarly } = this.#parts;
     for (const sentence of plan.alarms) this.alarm(sentence);
     this.#doubts = plan.alarms;
     const left = reports.unfinished();
@@ -258,6 +264,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     }
     board.on('warden.violation', violation);
     this.#unsubscribe.push(() => board.off('warden.violation', violation));
+    takeEarly().forEach(violation);
     this.#tick = setInterval(() => {
       this.#onTick();
     }, TICK_MS);
@@ -970,10 +977,19 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   }
 
   #onViolation(violation: WardenViolation): void {
-    const { records, config, clock, logger, boot } = this.#parts;
+    const { logger, told } = this.#parts;
     logger.error({ violation }, 'the warden recorded a violation');
     this.#violations = [violation, ...this.#violations].slice(0, VIOLATIONS_MAX);
-    records.put({
+    if (!told.isTold(violation)) void this.#recordViolation(violation);
+    this.#lookLater();
+    this.emit('violated', violation);
+    this.emit('changed');
+  }
+
+  /** Never rejects. Records become durable in their order: what is told says that those before it are as well. */
+  async #recordViolation(violation: WardenViolation): Promise<void> {
+    const { records, config, clock, boot, told } = this.#parts;
+    const record: LedgerRecord = {
       schema: 'kedge.budget-violation/1',
       id: `budget-violation/${config.appliance}/${boot}/${violation.number}-${violation.atNs}`,
       appliance: config.appliance,
@@ -987,9 +1003,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       actedAtNs: violation.actedAtNs.toString(),
       level: violation.level ?? null,
       outcome: violation.outcome,
-    });
-    this.#lookLater();
-    this.emit('violated', violation);
-    this.emit('changed');
+    };
+    if (await records.keep([record])) told.told(violation);
   }
 }

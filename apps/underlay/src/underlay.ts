@@ -448,9 +448,17 @@ export class Underlay {
       };
       signal.addEventListener('abort', leave);
     });
-    const kept = this.#parts.records.append(this.#permitOf('mutation.execute', mutation)).then(
+    const { records, accords } = this.#parts;
+    const record = this.#permitOf('mutation.execute', mutation);
+    const kept = records.append(record).then(
       () => undefined,
-      (error: unknown) => unrecorded(mutation, failureOf(error).code),
+      (error: unknown) => {
+        if (accords.levels[this.#standing().level].unrecordedChanges !== true)
+          return unrecorded(mutation, failureOf(error).code);
+        // The accord lets it go on (LE-5). That its record is lost is counted, and an alarm.
+        records.put(record);
+        return undefined;
+      },
     );
     try {
       return await Promise.race([kept, aborted]);

@@ -20,7 +20,16 @@ import {
   type SegmentWriter,
 } from '@kedge/shared-memory-ipc';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -89,6 +98,7 @@ function neighbours(): { posture: PostureWriter; dataplane: SegmentWriter } {
 async function stand(
   before: (state: string) => void = () => undefined,
   policies = new PolicyKeeper({ policies: 'default' }),
+  accordsFile = join(DEFAULTS, 'accords.json'),
 ) {
   const { posture, dataplane } = neighbours();
   const hold = join(directory, 'hold');
@@ -104,7 +114,7 @@ async function stand(
     board: { directory, owners: { posture: uid, warden: uid, 'dataplane-reference': uid } },
     sockets: directory,
     state: join(directory, 'state'),
-    accords: join(DEFAULTS, 'accords.json'),
+    accords: accordsFile,
     zones: join(DEFAULTS, 'zones.json'),
     reconcileMs: 50,
   });
@@ -356,6 +366,34 @@ describe('what the underlay records', () => {
     expect(routes.durable.items).toEqual([]);
     expect(underlay.status()).toMatchObject({ permits: 0 });
     expect(underlay.status().alarms).toContain('no records are kept: LEDGER_SPOOL_FAILED');
+  });
+
+  it('LE-5 and where the accord of the level lets it go on without, it does, and says that records are lost', async () => {
+    const accords = JSON.parse(readFileSync(join(DEFAULTS, 'accords.json'), 'utf8')) as {
+      'kedge-accords:accords': { level: { number: number; 'unrecorded-changes'?: boolean }[] };
+    };
+    for (const level of accords['kedge-accords:accords'].level)
+      if (level.number >= 4) level['unrecorded-changes'] = true;
+    const file = join(directory, 'accords.json');
+    writeFileSync(file, JSON.stringify(accords));
+    const { underlay, routes, tighten, execute } = await stand(
+      (state) => {
+        mkdirSync(state);
+        writeFileSync(join(state, 'records'), 'no directory');
+      },
+      undefined,
+      file,
+    );
+    expect(await execute('mutation-a', '10.7.0.2')).toMatchObject({ outcome: 'done' });
+    expect(viaOf(routes.durable.items)).toEqual(['10.7.0.2']);
+    await expect
+      .poll(() => underlay.status().alarms.join())
+      .toMatch(/no records are kept: LEDGER_SPOOL_FAILED.*records were lost: \d+/);
+    tighten(2n, 5, 3);
+    await expect.poll(() => underlay.status(), { timeout: 10_000 }).toMatchObject({ appliedEpoch: 2n });
+    expect(await execute('mutation-b', '10.7.0.3')).toMatchObject({
+      refusal: { code: 'UNDERLAY_UNRECORDED', rule: 'no-record-no-mutation' },
+    });
   });
 
   it('LE-8 on the way to a lockdown what stood before it, and what was taken away', async () => {

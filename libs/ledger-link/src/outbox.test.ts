@@ -132,6 +132,7 @@ describe('an outbox', () => {
     const outbox = outboxOf();
     await outbox.append(record(1));
     outbox.put(record(1, 'told again after a restart'));
+    expect(await outbox.keep([record(1, 'and once more')])).toBe(true);
     await outbox.close();
     expect(outbox.lost).toBe(0);
     expect(await kept()).toEqual(['authorisation/box/1']);
@@ -159,7 +160,7 @@ describe('an outbox', () => {
     for (const given of [join(directory, 'records'), undefined]) {
       const outbox = outboxOf({ directory: given });
       outbox.put(record(1));
-      await outbox.keep([record(2), undefined, record(3)]);
+      expect(await outbox.keep([record(2), undefined, record(3)])).toBe(false);
       outbox.spread([record(4)]);
       await expect(outbox.ready()).rejects.toMatchObject({ code: 'LEDGER_SPOOL_FAILED' });
       await expect(outbox.append(record(5))).rejects.toMatchObject({ code: 'LEDGER_SPOOL_FAILED' });

@@ -87,11 +87,14 @@ export class Outbox implements RecordSink {
     return await (await this.#opened).append(record);
   }
 
-  /** Takes records; resolves when they are durable. Never rejects: what cannot be kept is counted and said. */
-  async keep(records: Iterable<LedgerRecord | undefined>): Promise<void> {
-    const kept: Promise<void>[] = [];
+  /**
+   * Takes records; resolves when they are durable, with true where all of them are. Never rejects: what cannot be kept
+   * is counted and said.
+   */
+  async keep(records: Iterable<LedgerRecord | undefined>): Promise<boolean> {
+    const kept: Promise<boolean>[] = [];
     for (const record of records) if (record !== undefined) kept.push(this.#keep(record));
-    await Promise.all(kept);
+    return (await Promise.all(kept)).every(Boolean);
   }
 
   /** Takes a record that nobody waits for. What cannot be kept is counted and said. */
@@ -229,14 +232,17 @@ export class Outbox implements RecordSink {
     }
   }
 
-  /** Never rejects. */
-  async #keep(record: LedgerRecord): Promise<void> {
+  /** Whether it is kept. Never rejects. */
+  async #keep(record: LedgerRecord): Promise<boolean> {
     this.#pending += 1;
     try {
       await this.append(record);
+      return true;
     } catch (error) {
       // Told again after a restart it differs in its wall-clock time from the one that is kept already.
-      if (!hasCode(error, 'LEDGER_ID_REUSED')) this.#lose(record.id, error);
+      if (hasCode(error, 'LEDGER_ID_REUSED')) return true;
+      this.#lose(record.id, error);
+      return false;
     } finally {
       this.#pending -= 1;
     }

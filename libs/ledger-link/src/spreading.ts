@@ -14,7 +14,7 @@ const HOLD_MAX_MS = 5_000;
 /** What a spreading works with. */
 export interface SpreadingOptions {
   /** Keeps one record; never rejects. */
-  readonly keep: (record: LedgerRecord) => Promise<void>;
+  readonly keep: (record: LedgerRecord) => Promise<unknown>;
   /** Told of a fact that could not be kept, and why where that is known. */
   readonly lose: (error: unknown) => void;
 }
@@ -68,7 +68,7 @@ export class Spreading {
   /** Never rejects. */
   async #run(): Promise<void> {
     for (let fact = this.#facts.shift(); fact !== undefined; fact = this.#facts.shift()) {
-      const waiting = new Set<Promise<void>>();
+      const waiting = new Set<Promise<unknown>>();
       try {
         // By hand: a record is made only once its turn has come.
         const records = fact[Symbol.iterator]();

@@ -50,24 +50,6 @@ export function decodeRecord(bytes: Uint8Array): LedgerRecord {
   return checkedRecord(data);
 }
 
-/**
- * The id of a record in bytes that were a record when they were written, and are known to be as they were: nothing else
- * of them is looked at.
- *
- * @throws KedgeError `LEDGER_RECORD_INVALID`
- */
-export function idOfRecord(bytes: Buffer): string {
-  let data: unknown;
-  try {
-    data = JSON.parse(bytes.toString('utf8'));
-  } catch (error) {
-    throw invalidRecord('', 'canonical JSON', error);
-  }
-  if (typeof data === 'object' && data !== null && 'id' in data && typeof data.id === 'string')
-    return data.id;
-  throw invalidRecord('id', 'an id');
-}
-
 /** What was given, when it is a record. @throws KedgeError `LEDGER_RECORD_INVALID`, naming the field. */
 export function checkedRecord(data: unknown): LedgerRecord {
   const result = ledgerRecordSchema.safeParse(data);

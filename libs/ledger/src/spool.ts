@@ -5,11 +5,11 @@
  */
 import type { LedgerRecord, Receipt, RecordSink } from '@kedge/contracts';
 import { KedgeError } from '@kedge/units';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type FileHandle, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { decodeRecord, encodeRecord, idOfRecord } from './canonical.js';
+import { decodeRecord, encodeRecord } from './canonical.js';
 import { anyFrameAfter, FILE_HEAD, FRAME_HEAD_BYTES, frameAt, frameOf } from './frame.js';
 import { makeDirectory, syncDirectory } from './spool-directory.js';
 import { damaged, failed } from './spool-error.js';
@@ -191,10 +191,10 @@ class OpenSpool implements Spool {
 
   async append(given: LedgerRecord): Promise<Receipt> {
     const { record, bytes } = encodeRecord(given);
-    const hash = createHash('sha256').update(bytes).digest('base64');
+    const own = contentHash(bytes);
     const known = this.#known.get(record.id);
     if (known !== undefined) {
-      if (known.hash !== hash) {
+      if (known.hash !== own) {
         throw new KedgeError({
           code: 'LEDGER_ID_REUSED',
           message: `cannot keep the record: another one has the id ${record.id}`,
@@ -216,7 +216,7 @@ class OpenSpool implements Spool {
     const pending = new Promise<Receipt>((resolve, reject) => {
       this.#waiting.push({ id: record.id, frame: frameOf(sequence, bytes), sequence, resolve, reject });
     });
-    this.#known.set(record.id, { sequence, hash, pending });
+    this.#known.set(record.id, { sequence, hash: own, pending });
     this.#flushing ??= this.#flush();
     return await pending;
   }
@@ -452,10 +452,9 @@ async function recover(directory: string): Promise<Recovered> {
     }
     let at = FILE_HEAD.length;
     for (let frame = frameAt(bytes, at); frame?.sequence === next; frame = frameAt(bytes, at)) {
-      // Its checksum holds, so it is the record that was checked before it was written: a start has no time to do it again.
-      const id = idOfRecord(frame.payload);
-      const hash = createHash('sha256').update(frame.payload).digest('base64');
-      known.set(id, { sequence: next, hash, pending: undefined });
+      const id = idIn(frame.payload);
+      if (id === undefined) throw damaged(path, at);
+      known.set(id, { sequence: next, hash: contentHash(frame.payload), pending: undefined });
       next += 1n;
       at = frame.end;
     }
@@ -473,6 +472,23 @@ async function recover(directory: string): Promise<Recovered> {
     files.push({ path, first, bytes: at });
   }
   return { files, known, next: next ?? 1n, recovery: { ...recovery, records: known.size } };
+}
+
+/**
+ * The id of what a frame holds; undefined where it has none. It was a record when it was framed, and the frame says
+ * that it is whole: its schema is looked at where it is read.
+ */
+function idIn(payload: Buffer): string | undefined {
+  try {
+    const { id } = JSON.parse(payload.toString()) as { readonly id?: unknown };
+    return typeof id === 'string' ? id : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function contentHash(bytes: Buffer): string {
+  return hash('sha256', bytes, 'base64');
 }
 
 async function cut(path: string, length: number): Promise<void> {

@@ -19,6 +19,7 @@ export {
 } from './route-change.js';
 export {
   type ChangeFacts,
+  type RefusedRequest,
   RouteRecords,
   type RouteRecordsOptions,
   type TakenSection,

@@ -3,7 +3,7 @@
  * and the state from before a lockdown.
  * It must not hold up what it tells of: records of a pass are made once the pass has come to its end.
  */
-import type { Applied, LedgerRecord, Mutation, NetworkMutation, Plan } from '@kedge/contracts';
+import type { Action, Applied, LedgerRecord, Mutation, NetworkMutation, Plan } from '@kedge/contracts';
 import {
   type ForensicItem,
   forensicRecords,
@@ -58,6 +58,16 @@ export interface ChangeFacts {
   readonly startedAtNs: bigint;
 }
 
+/** A request that was refused before it came to be a mutation. */
+export interface RefusedRequest extends Pick<Mutation, 'tier' | 'channel'> {
+  readonly action: Action;
+  /** What it was sent to: `routes/NAME`. */
+  readonly target: string;
+  readonly epoch: Epoch;
+  readonly level: Level;
+  readonly error: { readonly code: string; readonly message: string };
+}
+
 type EndedPass = RoutePass & { readonly finishedAtNs: bigint };
 
 /** Passes that may wait for the end of a run. */
@@ -71,6 +81,7 @@ export class RouteRecords {
   /** The last pass, where it failed: the same one again says nothing new. */
   #failed = '';
   #release: (() => void) | undefined;
+  #refusals = 0;
 
   constructor(options: RouteRecordsOptions) {
     this.#options = options;
@@ -161,6 +172,33 @@ export class RouteRecords {
       },
       steps,
     );
+  }
+
+  /** Somebody was refused (PO-5). The principal is not told: nothing of the request is believed. */
+  refused({ action, target, tier, channel, epoch, level, error }: RefusedRequest): void {
+    const { appliance, mode, bootId, clock, outbox } = this.#options;
+    const askedAtNs = this.now();
+    this.#refusals += 1;
+    const place = `${appliance}/${bootId.slice(0, 8)}/${mode}`;
+    outbox.spread([
+      {
+        schema: 'kedge.authorisation-decision/1',
+        id: `authorisation-decision/${place}/${String(askedAtNs)}-${String(this.#refusals)}`,
+        appliance,
+        at: new Date(clock.wallMs()).toISOString(),
+        epoch: String(epoch),
+        allow: false,
+        rule: error.code.slice(0, 64),
+        reason: [...error.message.replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ')].slice(0, 250).join(''),
+        principal: '',
+        tier,
+        channel,
+        action,
+        resource: target,
+        level,
+        askedAtNs: String(askedAtNs),
+      },
+    ]);
   }
 
   #recordsOf({ plan, applied, level, startedAtNs, finishedAtNs }: EndedPass) {
