@@ -67,7 +67,7 @@ async function ledgerKey(): Promise<string> {
   return verifier;
 }
 
-describe('the quartermaster and kedge witness', { timeout: 90_000 }, () => {
+describe('the quartermaster and kedge witness', { timeout: 180_000 }, () => {
   it('LE-4 its checkpoints are cosigned; without its witness it says so and goes on, and is cosigned again later', async () => {
     const key = witnessKey();
     const log = await ledgerKey();

@@ -12,7 +12,7 @@ import { createServer, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { certificatesIn } from '../../../libs/ledger-export/test/certificates.js';
-import { batchOf, CALL, recordOf, spoolOf, Stage, until } from './stage.js';
+import { batchOf, CALL, recordOf, spoolOf, Stage, transit, until } from './stage.js';
 
 let stage: Stage;
 let port: number;
@@ -81,13 +81,19 @@ action(type="omfile" file=${JSON.stringify(out())} template="fields")
 }
 
 let delivered = 0;
-async function deliver(count: number): Promise<void> {
+async function deliver(count: number, reason?: string): Promise<void> {
   for (const end = delivered + count; delivered < end;) {
     const numbers = Array.from(
       { length: Math.min(250, end - delivered) },
       (_, place) => delivered + 1 + place,
     );
-    await stage.deliver('overlay', [batchOf(spoolOf(1), BigInt(delivered + 1), numbers.map(recordOf))]);
+    await stage.deliver('overlay', [
+      batchOf(
+        spoolOf(1),
+        BigInt(delivered + 1),
+        numbers.map(reason === undefined ? recordOf : (number) => transit(number, { reason })),
+      ),
+    ]);
     delivered += numbers.length;
   }
 }
@@ -106,7 +112,7 @@ function expectAll(count: number): void {
   expect(firsts).toEqual(Array.from({ length: count }, (_, index) => index));
 }
 
-describe('the feed of the quartermaster', { timeout: 60_000 }, () => {
+describe('the feed of the quartermaster', { timeout: 180_000 }, () => {
   it('LE-9 every record reaches rsyslog at least once, whoever of both is killed, and a quiet start repeats nothing', async () => {
     const feeds = [feed()];
     const receiver = rsyslog();
@@ -172,13 +178,13 @@ describe('the feed of the quartermaster', { timeout: 60_000 }, () => {
       server.close();
     });
     const { child } = await stage.serve({ feeds: [feed({ behindMs: 1_000, settleMs: 60_000 })] });
-    await deliver(12_000);
+    await deliver(8_000, 'x'.repeat(500));
     await until('the alarm', async () => /feed siem is behind: \d+ entries wait/.test(await alarms()));
     const memory = (): number =>
       Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1_024;
     const before = memory();
-    await deliver(6_000);
-    expect((await stage.ledger().status({}, CALL)).size).toBe(18_000n);
+    await deliver(4_000, 'x'.repeat(500));
+    expect((await stage.ledger().status({}, CALL)).size).toBe(12_000n);
     expect(memory() - before).toBeLessThan(64);
     expect(existsSync(join(stage.directory, 'feed-siem.json')) && cursor()).toBe(0);
   });

@@ -14,7 +14,7 @@ import {
 } from '@kedge/shared-memory-ipc';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -141,6 +141,7 @@ export class Stage {
   /** What a series says now, NaN where there is none: `name`, or `name{label="value"}`. */
   async metric(series: string): Promise<number> {
     const socketPath = join(this.sockets, 'metrics/quartermaster.sock');
+    await until('metrics are served', () => existsSync(socketPath));
     const text = await new Promise<string>((resolve, reject) => {
       request({ socketPath, path: '/metrics', headers: { host: 'localhost' } }, (response) => {
         let said = '';

@@ -197,7 +197,7 @@ export class EntryTable {
       const count = narrowings.length === 0 ? block.rows : narrowings[0]?.count;
       if (count !== undefined) return count;
     }
-    fill(this.#found, begin, BLOCK);
+    fill(this.#found, begin, block.first + block.rows);
     for (const narrowing of narrowings) if (!this.#narrow(block, filling, narrowing)) return 0;
     if (isCut) this.#within(block, filling, asked);
     return countOf(this.#found);
