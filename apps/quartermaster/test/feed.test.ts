@@ -116,11 +116,18 @@ describe('the feed of the quartermaster', { timeout: 180_000 }, () => {
   it('LE-9 every record reaches rsyslog at least once, whoever of both is killed, and a quiet start repeats nothing', async () => {
     const feeds = [feed()];
     const receiver = rsyslog();
-    const first = await stage.serve({ feeds });
+    const first = await stage.serve({ feeds: [feed({ settleMs: 20_000 })] });
     await deliver(1_000);
     await until('some were received', () => received().length > 200);
-    receiver.kill('SIGKILL');
+    // Killed with something that has reached its system, and that it has not read.
+    receiver.kill('SIGSTOP');
     await deliver(1_000);
+    await until(
+      'more was sent than was read',
+      async () =>
+        (await stage.metric('kedge_ledger_feed_messages_total{feed="siem"}')) > received().length + 200,
+    );
+    receiver.kill('SIGKILL');
     rsyslog();
     await until('more were received', () => received().length > 1_200);
     await stage.end(first.child, 'SIGKILL');
@@ -152,15 +159,16 @@ describe('the feed of the quartermaster', { timeout: 180_000 }, () => {
     await until('the alarm', async () =>
       /the receiver of feed siem is gone: ECONNREFUSED/.test(await alarms()),
     );
-    await deliver(300);
-    expect(await stage.metric('kedge_ledger_feed_lag{feed="siem"}')).toBe(600);
+    // More than may wait in memory for a receiver.
+    await deliver(6_000, 'x'.repeat(500));
+    expect(await stage.metric('kedge_ledger_feed_lag{feed="siem"}')).toBe(6_300);
     expect(await stage.metric('kedge_ledger_feed_connected{feed="siem"}')).toBe(0);
     rsyslog();
     await until(
       'all were received',
-      () => existsSync(join(stage.directory, 'feed-siem.json')) && cursor() === 600,
+      () => existsSync(join(stage.directory, 'feed-siem.json')) && cursor() === 6_300,
     );
-    expectAll(600);
+    expectAll(6_300);
     expect(await alarms()).toBe('');
     expect(await stage.metric('kedge_ledger_feed_lag{feed="siem"}')).toBe(0);
     expect(received().some(({ record }) => JSON.stringify(record).includes('user:peer-3'))).toBe(true);
