@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { createServer, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { certificatesIn } from '../../../libs/ledger-export/test/certificates.js';
+import { certificatesIn } from './certificates.js';
 import { batchOf, CALL, recordOf, spoolOf, Stage, transit, until } from './stage.js';
 
 let stage: Stage;
