@@ -6,10 +6,13 @@ import type { LedgerStatusReply } from '@kedge/bus';
 import type { Reading, Sample } from '@kedge/contracts';
 import type { StoreStatus } from '@kedge/ledger-store';
 
+import type { FeedStanding } from './syslog-feed.js';
+
 /** Readings of the ledger. */
 export function ledgerReadings(
   { size, keptFrom, refusing, indexed, sources, alarms, witness }: LedgerStatusReply,
   { flushes, walBytes, waitingBytes, subjects, keptOut }: StoreStatus,
+  feeds: readonly FeedStanding[],
 ): readonly Reading[] {
   const one = (
     type: Reading['type'],
@@ -23,6 +26,20 @@ export function ledgerReadings(
     labels: [],
     samples: [{ labels: {}, value }],
   });
+  const byFeed = (
+    type: Reading['type'],
+    name: Reading['name'],
+    help: string,
+    of: (feed: FeedStanding) => number,
+  ): readonly Reading[] =>
+    feeds.length === 0
+      ? []
+      : [
+          {
+            ...{ type, name, help, labels: ['feed'] },
+            samples: feeds.map((feed) => ({ labels: { feed: feed.name }, value: of(feed) })),
+          },
+        ];
   // Of a service its spools together: their ids are no small known set.
   const bySource = (of: (source: LedgerStatusReply['sources'][number]) => bigint): readonly Sample[] => {
     const sums = new Map<string, bigint>();
@@ -60,6 +77,28 @@ export function ledgerReadings(
             witness.size,
           ),
         ]),
+    ...byFeed('gauge', 'kedge_ledger_feed_connected', '1 while a feed has its receiver.', ({ connected }) =>
+      connected ? 1 : 0,
+    ),
+    ...byFeed('gauge', 'kedge_ledger_feed_lag', 'Entries that a feed has still to send.', ({ lag }) => lag),
+    ...byFeed(
+      'gauge',
+      'kedge_ledger_feed_received',
+      'Entries below were read by the receiver of a feed.',
+      ({ received }) => received,
+    ),
+    ...byFeed(
+      'counter',
+      'kedge_ledger_feed_messages_total',
+      'Messages that a feed sent since the start, repeated ones included.',
+      ({ sent }) => sent,
+    ),
+    ...byFeed(
+      'counter',
+      'kedge_ledger_feed_left_out_total',
+      'Entries that a feed could not send, since the start.',
+      ({ leftOut }) => leftOut,
+    ),
     {
       type: 'counter',
       name: 'kedge_ledger_records_total',

@@ -28,6 +28,7 @@ import { signingKey } from './key-file.js';
 import { ledgerReadings } from './ledger-metrics.js';
 import { Quartermaster } from './quartermaster.js';
 import { QuartermasterModule } from './quartermaster.module.js';
+import { SyslogFeed } from './syslog-feed.js';
 
 const NAME = 'quartermaster';
 
@@ -120,6 +121,16 @@ await runService({
         random: Math.random,
         say: log,
       },
+      feeds: config.feeds.map(
+        (feed) =>
+          new SyslogFeed({
+            config: feed,
+            store,
+            origin: config.origin,
+            cursorPath: join(config.directory, `feed-${feed.name}.json`),
+            say: log,
+          }),
+      ),
       trouble: () => trouble,
       policies,
       clock: { monotonicNs, wallMs: () => Date.now() },
@@ -133,7 +144,7 @@ await runService({
       },
     });
     const metrics = openMetrics(config.metrics);
-    metrics?.read(() => ledgerReadings(quartermaster.status(), store.status()));
+    metrics?.read(() => ledgerReadings(quartermaster.status(), store.status(), quartermaster.feeds));
     return {
       module: QuartermasterModule.around(quartermaster),
       transports: [transport],

@@ -38,6 +38,7 @@ import type { IndexFollower } from './index-follower.js';
 import { Intake } from './intake.js';
 import type { QuartermasterLog } from './log.js';
 import { OwnRecords } from './own-records.js';
+import type { FeedStanding, SyslogFeed } from './syslog-feed.js';
 
 const DAY_MS = 86_400_000;
 /** Retention does not compete with a start. */
@@ -53,6 +54,8 @@ export interface QuartermasterParts {
   readonly verifier: string;
   /** Undefined: nobody cosigns. */
   readonly anchoring: AnchoringParts | undefined;
+  /** Closed by the quartermaster. */
+  readonly feeds: readonly SyslogFeed[];
   /** What the store complained of last, of what keeps all records out. */
   readonly trouble: () => KedgeError | undefined;
   /** By what requests are decided, and what is to be known of it. */
@@ -122,6 +125,11 @@ export class Quartermaster {
   get serving(): boolean {
     const { state } = this.#parts.store.status();
     return state === 'open' || state === 'full';
+  }
+
+  /** How the feeds stand. */
+  get feeds(): readonly FeedStanding[] {
+    return this.#parts.feeds.map(({ standing }) => standing);
   }
 
   deliver(batches: AsyncIterable<Batch>, { socket, signal }: Asked): AsyncIterable<Kept> {
@@ -234,7 +242,7 @@ export class Quartermaster {
     this.#flush.close();
     this.#forget();
     this.#snapshots.close();
-    await this.#anchoring?.close();
+    await Promise.all([this.#anchoring?.close(), ...this.#parts.feeds.map((feed) => feed.close())]);
   }
 
   /** The rule that lets them. @throws KedgeError `LEDGER_FORBIDDEN`; that is recorded (PO-5) */
@@ -291,6 +299,7 @@ export class Quartermaster {
       ...(alarm === undefined ? [] : [alarm]),
       ...(trouble === undefined ? [] : [`the index does not follow: ${trouble}`]),
       ...(this.#anchoring?.alarms() ?? []),
+      ...this.#parts.feeds.flatMap((feed) => feed.alarms()),
       ...(this.#retention === undefined ? [] : [`old entries could not be let go: ${this.#retention}`]),
       ...(lost === 0 ? [] : [`${lost} refusals could not be recorded`]),
     ];

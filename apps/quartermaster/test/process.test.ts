@@ -18,7 +18,6 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { chownSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -57,21 +56,7 @@ async function everything(filter?: LedgerFilter): Promise<LedgerEntry[]> {
 
 const recordIn = ({ record }: LedgerEntry): LedgerRecord => JSON.parse(record) as LedgerRecord;
 
-async function metric(name: string): Promise<number> {
-  const socketPath = join(stage.sockets, 'metrics/quartermaster.sock');
-  const text = await new Promise<string>((resolve, reject) => {
-    request({ socketPath, path: '/metrics', headers: { host: 'localhost' } }, (response) => {
-      let said = '';
-      response.on('data', (chunk: Buffer) => (said += chunk.toString()));
-      response.on('end', () => {
-        resolve(said);
-      });
-    })
-      .on('error', reject)
-      .end();
-  });
-  return Number(new RegExp(`^${name} (\\d+)`, 'm').exec(text)?.[1]);
-}
+const metric = (name: string): Promise<number> => stage.metric(name);
 
 describe('the quartermaster', { timeout: 90_000 }, () => {
   it('LE-5 killed in the middle of streams it has everything that it acknowledged, and nothing twice', async () => {

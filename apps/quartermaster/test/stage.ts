@@ -14,7 +14,8 @@ import {
 } from '@kedge/shared-memory-ipc';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -135,6 +136,25 @@ export class Stage {
     const kept: Kept[] = [];
     for await (const each of client.deliver(given(batches), CALL)) kept.push(each);
     return kept;
+  }
+
+  /** What a series says now, NaN where there is none: `name`, or `name{label="value"}`. */
+  async metric(series: string): Promise<number> {
+    const socketPath = join(this.sockets, 'metrics/quartermaster.sock');
+    await until('metrics are served', () => existsSync(socketPath));
+    const text = await new Promise<string>((resolve, reject) => {
+      request({ socketPath, path: '/metrics', headers: { host: 'localhost' } }, (response) => {
+        let said = '';
+        response.on('data', (chunk: Buffer) => (said += chunk.toString()));
+        response.on('end', () => {
+          resolve(said);
+        });
+      })
+        .on('error', reject)
+        .end();
+    });
+    const line = text.split('\n').find((each) => each.startsWith(`${series} `));
+    return Number(line?.slice(series.length + 1).split(' ')[0]);
   }
 
   /** The decision that every service would see. */

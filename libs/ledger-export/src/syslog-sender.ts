@@ -24,6 +24,8 @@ export interface SyslogSenderOptions {
   readonly pendingBytes?: number;
   /** Milliseconds from a lost or refused connection to the next; doubled each time up to a minute. */
   readonly retryMs?: number;
+  /** Told of each connection that stands (true), and of each that was lost or refused (false). */
+  readonly onConnection?: (connected: boolean) => void;
 }
 
 /** How it stands. */
@@ -67,6 +69,7 @@ export class SyslogSender {
   #socket: TLSSocket | undefined;
   #isConnected = false;
   #isClosed = false;
+  #closing: Promise<boolean> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryMs: number;
   #sent = 0;
@@ -105,23 +108,49 @@ export class SyslogSender {
     });
   }
 
-  /** Gives the connection back. What still waits then is refused with `EXPORT_CLOSED`. */
-  async close(): Promise<void> {
+  /**
+   * Gives the connection back. What still waits then is refused with `EXPORT_CLOSED`.
+   *
+   * @param withinMs How long the receiver may take to read to the end and take leave. Twice is once, with the shorter time.
+   * @returns True where the connection stood and the receiver took leave in order: it has read everything that was
+   *   sent over it, for a system that closes a connection with something unread breaks it off instead.
+   */
+  close(withinMs = CLOSE_MS): Promise<boolean> {
+    const socket = this.#socket;
+    // A receiver that does not take leave is not waited for.
+    const limit = setTimeout(() => socket?.destroy(), withinMs);
+    this.#closing ??= this.#close(socket);
+    return this.#closing.finally(() => {
+      clearTimeout(limit);
+    });
+  }
+
+  async #close(socket: TLSSocket | undefined): Promise<boolean> {
     this.#isClosed = true;
     clearTimeout(this.#retry);
-    const socket = this.#socket;
     this.#pendingBytes = 0;
     for (const { reject } of this.#pending.splice(0)) reject(this.#closed());
-    if (socket === undefined || socket.closed) return;
-    await new Promise<void>((resolve) => {
-      // A receiver that does not take leave is not waited for.
-      const limit = setTimeout(() => socket.destroy(), CLOSE_MS);
-      socket.once('close', () => {
-        clearTimeout(limit);
-        resolve();
+    if (socket === undefined || socket.closed) return false;
+    if (!this.#isConnected || socket.readableEnded) {
+      socket.destroy();
+      if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
+      return false;
+    }
+    return await new Promise<boolean>((resolve) => {
+      let [hasSaid, hasHeard, isBroken] = [false, false, false];
+      socket.once('error', () => {
+        isBroken = true;
       });
-      if (this.#isConnected) socket.end();
-      else socket.destroy();
+      // One that leaves before it was told to has not read to the end.
+      socket.once('end', () => {
+        hasHeard = hasSaid;
+      });
+      socket.once('close', (hadError: boolean) => {
+        resolve(hasHeard && !isBroken && !hadError);
+      });
+      socket.end(() => {
+        hasSaid = true;
+      });
     });
   }
 
@@ -146,6 +175,7 @@ export class SyslogSender {
       clearTimeout(limit);
       this.#isConnected = true;
       this.#retryMs = this.#options.retryMs ?? RETRY_MS;
+      this.#options.onConnection?.(true);
       this.#give();
     });
     // Receivers say nothing; what they say all the same is read and forgotten, so that their end is seen.
@@ -158,6 +188,8 @@ export class SyslogSender {
       clearTimeout(limit);
       this.#isConnected = false;
       this.#onTheWay = 0;
+      if (this.#isClosed) return;
+      this.#options.onConnection?.(false);
       if (this.#isClosed) return;
       this.#retry = setTimeout(() => this.#connect(), this.#retryMs);
       this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MS_MAX);

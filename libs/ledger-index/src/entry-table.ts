@@ -8,6 +8,7 @@ import { leafHash } from '@kedge/ledger';
 import { KedgeError, type Level } from '@kedge/units';
 import type { Database, Statement } from 'better-sqlite3';
 
+import { type Block, type Counts, FIELDS, FillingBlock } from './blocks.js';
 import type { CheckedPage } from './checked-question.js';
 import type { Answer, Filter, Row } from './question.js';
 import {
@@ -23,37 +24,43 @@ import {
 } from './places.js';
 import { summaryOf } from './summary.js';
 
-/** The fields that have sets of places, in the order in which a question looks at them: the rarest words first. */
-const FIELDS: readonly {
-  readonly field: keyof Row;
-  readonly words: Exclude<keyof Filter, 'fromMs' | 'toMs'>;
-}[] = [
-  { field: 'session', words: 'sessions' },
-  { field: 'principal', words: 'principals' },
-  { field: 'device', words: 'devices' },
-  { field: 'outcome', words: 'outcomes' },
-  { field: 'level', words: 'levels' },
-  { field: 'kind', words: 'kinds' },
-];
+/** Where a filter has the words of each of the {@link FIELDS}. */
+const WORDS = {
+  session: 'sessions',
+  principal: 'principals',
+  device: 'devices',
+  outcome: 'outcomes',
+  level: 'levels',
+  kind: 'kinds',
+} as const satisfies Readonly<Record<(typeof FIELDS)[number], keyof Filter>>;
 
 /** What the numbers of kinds in the file stand for. */
 export const KINDS = RECORD_SCHEMAS.join(' ');
 
-/** A full block, but for what is in it. */
-interface Block {
-  readonly block: number;
-  /** Its first place that is taken; others before it were pruned before it began. */
-  readonly first: number;
-  readonly rows: number;
-  /** How many of them have a time, and the bounds of those. */
-  readonly dated: number;
-  readonly earliest: number;
-  readonly latest: number;
-}
-
 interface Posting {
   readonly count: number;
   readonly places: Buffer | null;
+}
+
+/** The words of a field, any of which is meant. */
+interface Wanted {
+  readonly field: number;
+  readonly words: readonly string[];
+}
+
+/** A wanted field that some rows of a block have and some have not. */
+interface Narrowing extends Wanted {
+  /** How many rows have it; undefined where only the file knows. */
+  readonly count: number | undefined;
+}
+
+/** A question as it goes from block to block. */
+interface Asked {
+  readonly wanted: readonly Wanted[];
+  /** -Infinity and Infinity where no time is asked for. */
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly isTimed: boolean;
 }
 
 /** A part of the file that does not say what it has to. */
@@ -71,12 +78,16 @@ export interface Standing {
 export class EntryTable {
   readonly #database: Database;
   readonly #insert: Statement<unknown[]>;
+  readonly #insertPosting: Statement<unknown[]>;
   readonly #select: Statement<[number], StoredRow>;
   readonly #posting: Statement<[number, number, string], Posting>;
+  readonly #times: Statement<[number], unknown>;
   #standing: Standing = { from: 0, upTo: 0, leaf: undefined };
   #blocks: Block[] = [];
-  /** The rows behind the last full block. */
-  #filling: Row[] = [];
+  /** Behind those that are in the file as blocks: one or none that is full and being written, one that fills. */
+  #filling: FillingBlock[] = [];
+  /** Words in memory, each once. */
+  #strings = new Map<string, string>();
   /** Sets that are made anew for each block. */
   readonly #found: Places = noPlaces();
   readonly #other: Places = noPlaces();
@@ -84,7 +95,10 @@ export class EntryTable {
   constructor(database: Database) {
     this.#database = database;
     this.#insert = database.prepare('INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)');
-    this.#select = database.prepare('SELECT * FROM entry WHERE number = ?');
+    // A block whose parts were not all written before is written again.
+    this.#insertPosting = database.prepare('INSERT OR REPLACE INTO posting VALUES (?, ?, ?, ?, ?)');
+    this.#select = database.prepare<[number], StoredRow>('SELECT * FROM entry WHERE number = ?').raw();
+    this.#times = database.prepare<[number], unknown>('SELECT times FROM block WHERE block = ?').pluck();
     this.#posting = database.prepare(
       'SELECT count, places FROM posting WHERE block = ? AND field = ? AND word = ?',
     );
@@ -112,9 +126,9 @@ export class EntryTable {
       entries.forEach((bytes, at) => {
         const row = { index: begin + at, ...summaryOf(bytes) };
         this.#insert.run(...storedOf(row));
-        this.#filling.push(row);
-        if ((row.index + 1) % BLOCK === 0) this.#seal();
+        this.#fillingFor(row.index).push(row);
       });
+      this.#seal(entries.length);
       const standing = { from: isEmpty ? begin : from, upTo: begin + entries.length, leaf: leafHash(last) };
       for (const [name, value] of Object.entries(standing)) this.#say(name, value);
       this.#standing = standing;
@@ -138,125 +152,142 @@ export class EntryTable {
   }
 
   find(filter: Filter, { limit, descending, after }: CheckedPage): Answer {
+    const asked = askedOf(filter);
     const rows: Row[] = [];
     let [count, more] = [0, false];
     const isBehind = (index: number): boolean =>
       after === undefined || (descending ? index < after : index > after);
     /** Puts those into the page that belong there; one that does not fit says that there are more. */
-    const show = (ascending: readonly number[], read: (index: number) => Row): void => {
+    const show = (ascending: readonly number[]): void => {
       for (const index of (descending ? ascending.toReversed() : ascending).filter(isBehind)) {
         more = rows.length === limit;
         if (more) return;
-        rows.push(read(index));
+        rows.push(this.#read(index));
       }
     };
-    const showBlock = (block: Block): void => {
+    const lookAt = (block: Block, filling?: FillingBlock): void => {
       const base = block.block * BLOCK;
-      const found = this.#foundIn(block, filter);
-      count += found;
       // The farthest row of a block says whether any of it can be in the page.
-      if (found === 0 || more || !isBehind(descending ? base : base + BLOCK - 1)) return;
-      show(
-        listOf(this.#found).map((place) => base + place),
-        (index) => this.#read(index),
-      );
+      const isShown = !more && isBehind(descending ? base : base + BLOCK - 1);
+      const found = this.#countIn(block, filling, asked, isShown);
+      count += found;
+      if (isShown && found > 0) show(listOf(this.#found).map((place) => base + place));
     };
-    const showFilling = (): void => {
-      const matching = new Map(
-        this.#filling.filter((row) => agrees(row, filter)).map((row) => [row.index, row]),
-      );
-      count += matching.size;
-      if (!more) show([...matching.keys()], (index) => matching.get(index) ?? this.#read(index));
+    const lookAtFilling = (): void => {
+      for (const filling of descending ? this.#filling.toReversed() : this.#filling)
+        lookAt(filling.facts, filling);
     };
-    if (descending) showFilling();
-    for (const block of descending ? this.#blocks.toReversed() : this.#blocks) showBlock(block);
-    if (!descending) showFilling();
+    if (descending) lookAtFilling();
+    for (const block of descending ? this.#blocks.toReversed() : this.#blocks) lookAt(block);
+    if (!descending) lookAtFilling();
     return { count, rows, next: more ? (rows.at(-1)?.index ?? null) : null, upTo: this.#standing.upTo };
   }
 
-  /** Puts the places of a block that agree into `#found`; how many they are. */
-  #foundIn(block: Block, filter: Filter): number {
-    const { fromMs = -Infinity, toMs = Infinity } = filter;
-    const isTimed = filter.fromMs !== undefined || filter.toMs !== undefined;
+  /** How many rows of a block agree. Their places stand in `#found` where they are wanted. */
+  #countIn(block: Block, filling: FillingBlock | undefined, asked: Asked, wantsPlaces: boolean): number {
+    const { fromMs, toMs, isTimed } = asked;
+    if (block.rows === 0) return 0;
     if (isTimed && (block.dated === 0 || block.latest < fromMs || block.earliest >= toMs)) return 0;
+    const narrowings = narrowingsOf(block, asked);
+    if (narrowings === undefined) return 0;
+    const isCut = isTimed && !(block.dated === block.rows && block.earliest >= fromMs && block.latest < toMs);
     const begin = Math.max(block.first, this.#standing.from - block.block * BLOCK);
-    fill(this.#found, begin, BLOCK);
-    for (const [number, { words }] of FIELDS.entries()) {
-      const wanted = filter[words];
-      if (wanted !== undefined && !this.#narrow(block, number, wanted)) return 0;
+    // One word alone, or none, is counted already.
+    if (!wantsPlaces && !isCut && begin === block.first && narrowings.length <= 1) {
+      const count = narrowings.length === 0 ? block.rows : narrowings[0]?.count;
+      if (count !== undefined) return count;
     }
-    const isWhole = block.dated === block.rows && block.earliest >= fromMs && block.latest < toMs;
-    if (isTimed && !isWhole) this.#within(block, fromMs, toMs);
+    fill(this.#found, begin, block.first + block.rows);
+    for (const narrowing of narrowings) if (!this.#narrow(block, filling, narrowing)) return 0;
+    if (isCut) this.#within(block, filling, asked);
     return countOf(this.#found);
   }
 
   /** Leaves the places that have one of the words. False where none has. */
-  #narrow(block: Block, number: number, words: readonly (string | number)[]): boolean {
+  #narrow({ block }: Block, filling: FillingBlock | undefined, { field, words }: Narrowing): boolean {
     this.#other.fill(0);
     let some = false;
     for (const word of words) {
-      const posting = this.#posting.get(block.block, number, String(word));
+      if (filling !== undefined) {
+        some = filling.addWord(this.#other, field, word) || some;
+        continue;
+      }
+      const posting = this.#posting.get(block, field, word);
       if (posting === undefined) continue;
       // No places are all places.
       if (posting.places === null) return true;
       some = true;
       if (!addBytes(this.#other, posting.places, posting.count))
-        throw new WrongPart(`the places of field ${number} in block ${block.block}`);
+        throw new WrongPart(`the places of field ${field} in block ${block}`);
     }
     if (some) intersect(this.#found, this.#other);
     return some;
   }
 
   /** Leaves the places with a time in a range. */
-  #within({ block, rows }: Block, fromMs: number, toMs: number): void {
-    const bytes = this.#database.prepare('SELECT times FROM block WHERE block = ?').pluck().get(block);
+  #within({ block, rows }: Block, filling: FillingBlock | undefined, { fromMs, toMs }: Asked): void {
+    const bytes = filling === undefined ? this.#times.get(block) : filling.times;
     if (!(bytes instanceof Uint8Array) || bytes.length !== 8 * rows)
       throw new WrongPart(`the times of block ${block}`);
     const times = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const first = filling?.first ?? BLOCK - rows;
     this.#other.fill(0);
     for (let at = 0; at < rows; at++) {
       // What has no time is NaN, and in no range.
       const ms = times.getFloat64(8 * at, true);
-      const place = BLOCK - rows + at;
+      const place = first + at;
       if (ms >= fromMs && ms < toMs)
         this.#other[place >>> 5] = (this.#other[place >>> 5] ?? 0) | (1 << (place & 31));
     }
     intersect(this.#found, this.#other);
   }
 
-  /** Makes a full block of the rows that were filling one. */
-  #seal(): void {
-    const rows = this.#filling;
-    const block = Math.floor((rows[0]?.index ?? 0) / BLOCK);
-    const [base, first] = [block * BLOCK, BLOCK - rows.length];
-    const insert = this.#database.prepare('INSERT INTO posting VALUES (?, ?, ?, ?, ?)');
-    for (const [number, { field }] of FIELDS.entries()) {
-      const lists = new Map<string, number[]>();
-      for (const row of rows) {
-        if (row[field] === null) continue;
-        const word = String(row[field]);
-        const list = lists.get(word);
-        if (list === undefined) lists.set(word, [row.index - base]);
-        else list.push(row.index - base);
-      }
-      for (const [word, list] of [...lists].sort(([a], [b]) => (a < b ? -1 : 1)))
-        insert.run(block, number, word, list.length, list.length === rows.length ? null : bytesOf(list));
+  /** The block that an entry belongs into. */
+  #fillingFor(index: number): FillingBlock {
+    const block = Math.floor(index / BLOCK);
+    const last = this.#filling.at(-1);
+    if (last?.block === block) return last;
+    const fresh = new FillingBlock(block);
+    this.#filling.push(fresh);
+    return fresh;
+  }
+
+  /**
+   * Writes some of what a full block consists of, for so many rows that came in: questions wait for a piece of it,
+   * never for all. What says that the block is there comes last.
+   */
+  #seal(rows: number): void {
+    const [full] = this.#filling;
+    if (full?.isFull !== true) return;
+    const parts = full.nextParts(rows);
+    for (const { field, word, places } of parts) {
+      const isEverywhere = places.length === full.rows.length;
+      this.#insertPosting.run(full.block, field, word, places.length, isEverywhere ? null : bytesOf(places));
     }
-    const times = Buffer.alloc(8 * rows.length);
-    let [dated, earliest, latest] = [0, Infinity, -Infinity];
-    for (const [at, { atMs }] of rows.entries()) {
-      times.writeDoubleLE(atMs ?? NaN, 8 * at);
-      if (atMs === null) continue;
-      dated += 1;
-      earliest = Math.min(earliest, atMs);
-      latest = Math.max(latest, atMs);
-    }
+    if (full.isWritten) this.#finish(full);
+  }
+
+  #finish(full: FillingBlock): void {
+    const { facts } = full;
+    const { block, first, rows, dated, earliest, latest, words } = facts;
     const bounds = dated === 0 ? [0, 0] : [earliest, latest];
     this.#database
-      .prepare('INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?)')
-      .run(block, first, rows.length, dated, ...bounds, times);
-    this.#blocks.push({ block, first, rows: rows.length, dated, earliest, latest });
-    this.#filling = [];
+      .prepare('INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?)')
+      .run(block, first, rows, dated, ...bounds, wordsText(words), full.times);
+    this.#blocks.push({ ...facts, words: words.map((counts) => this.#interned(counts)) });
+    this.#filling.shift();
+  }
+
+  /** The same words in every block are the same strings. */
+  #interned(counts: Counts): Counts {
+    return counts && new Map([...counts].map(([word, count]) => [this.#string(word), count]));
+  }
+
+  #string(word: string): string {
+    const known = this.#strings.get(word);
+    if (known !== undefined) return known;
+    this.#strings.set(word, word);
+    return word;
   }
 
   #read(index: number): Row {
@@ -285,16 +316,29 @@ export class EntryTable {
     const [from, upTo, leaf] = [told('from') ?? 0, told('upTo') ?? 0, told('leaf')];
     if (typeof from !== 'number' || typeof upTo !== 'number') throw new WrongPart('where the index stands');
     this.#standing = { from, upTo, leaf: leaf instanceof Uint8Array ? leaf : undefined };
+    this.#strings = new Map();
     this.#blocks = this.#database
-      .prepare<[], Block>('SELECT block, first, rows, dated, earliest, latest FROM block ORDER BY block')
-      .all();
+      .prepare<[], StoredBlock>(
+        'SELECT block, first, rows, dated, earliest, latest, words FROM block ORDER BY block',
+      )
+      .all()
+      .map(({ words, ...block }) => ({
+        ...block,
+        words: wordsOf(words, block.block).map((counts) => this.#interned(counts)),
+      }));
     const begin = Math.max(from, ((this.#blocks.at(-1)?.block ?? -1) + 1) * BLOCK);
-    this.#filling = this.#database
+    this.#filling = [];
+    const rest = this.#database
       .prepare<[number], StoredRow>('SELECT * FROM entry WHERE number >= ? ORDER BY number')
-      .all(begin)
-      .map(rowOf);
-    if (this.#filling.length !== Math.max(0, upTo - begin))
-      throw new WrongPart('the entries behind the last block');
+      .raw();
+    let next = begin;
+    for (const stored of rest.iterate(begin)) {
+      const row = rowOf(stored);
+      if (row.index !== next) break;
+      this.#fillingFor(row.index).push(row);
+      next += 1;
+    }
+    if (next !== Math.max(begin, upTo)) throw new WrongPart('the entries behind the last block');
   }
 }
 
@@ -306,17 +350,22 @@ function gap(first: number, upTo: number): KedgeError {
   });
 }
 
-interface StoredRow {
-  readonly number: number;
-  readonly at: number | null;
-  readonly kind: number | null;
-  readonly level: Level | null;
-  readonly epoch: number | null;
-  readonly principal: string | null;
-  readonly device: string | null;
-  readonly session: string | null;
-  readonly outcome: string | null;
+interface StoredBlock extends Omit<Block, 'words'> {
+  readonly words: string;
 }
+
+/** Its columns in the order of the table. */
+type StoredRow = readonly [
+  number: number,
+  at: number | null,
+  kind: number | null,
+  level: Level | null,
+  epoch: number | null,
+  principal: string | null,
+  device: string | null,
+  session: string | null,
+  outcome: string | null,
+];
 
 function storedOf(row: Row): (string | number | null)[] {
   const kind = row.kind === null ? null : RECORD_SCHEMAS.indexOf(row.kind);
@@ -324,23 +373,70 @@ function storedOf(row: Row): (string | number | null)[] {
   return [row.index, row.atMs, kind, row.level, epoch, row.principal, row.device, row.session, row.outcome];
 }
 
-function rowOf({ number, at, kind, epoch, ...rest }: StoredRow): Row {
+function rowOf([number, at, kind, level, epoch, principal, device, session, outcome]: StoredRow): Row {
   return {
     index: number,
     atMs: at,
     kind: kind === null ? null : (RECORD_SCHEMAS[kind] ?? null),
+    level,
     epoch: epoch === null ? null : String(epoch),
-    ...rest,
+    principal,
+    device,
+    session,
+    outcome,
   };
 }
 
-/** True for a row that a filter means. */
-function agrees(row: Row, filter: Filter): boolean {
+function askedOf(filter: Filter): Asked {
+  const wanted = FIELDS.flatMap((name, field): Wanted[] => {
+    const words: readonly (string | number)[] | undefined = filter[WORDS[name]];
+    return words === undefined ? [] : [{ field, words: [...new Set(words.map(String))] }];
+  });
   const { fromMs = -Infinity, toMs = Infinity } = filter;
-  const isTimed = filter.fromMs !== undefined || filter.toMs !== undefined;
-  if (isTimed && (row.atMs === null || row.atMs < fromMs || row.atMs >= toMs)) return false;
-  return FIELDS.every(({ field, words }) => {
-    const wanted: readonly unknown[] | undefined = filter[words];
-    return wanted === undefined || wanted.includes(row[field]);
+  return { wanted, fromMs, toMs, isTimed: filter.fromMs !== undefined || filter.toMs !== undefined };
+}
+
+/** What narrows the rows of a block, the rarest first; undefined where none of them can agree. */
+function narrowingsOf({ words, rows }: Block, { wanted }: Asked): readonly Narrowing[] | undefined {
+  const narrowings: Narrowing[] = [];
+  for (const each of wanted) {
+    const counts = words[each.field];
+    if (counts === undefined) {
+      narrowings.push({ ...each, count: undefined });
+      continue;
+    }
+    const there = each.words.filter((word) => counts.has(word));
+    const count = there.reduce((sum, word) => sum + (counts.get(word) ?? 0), 0);
+    if (count === 0) return undefined;
+    if (count < rows) narrowings.push({ field: each.field, words: there, count });
+  }
+  // A field with more words than are listed has few rows for each.
+  return narrowings.sort((a, b) => (a.count ?? 0) - (b.count ?? 0));
+}
+
+function wordsText(words: readonly Counts[]): string {
+  return JSON.stringify(words.map((counts) => (counts === undefined ? null : Object.fromEntries(counts))));
+}
+
+/** @throws WrongPart */
+function wordsOf(text: string, block: number): readonly Counts[] {
+  const wrong = (): WrongPart => new WrongPart(`the words of block ${block}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw wrong();
+  }
+  if (!Array.isArray(value) || value.length !== FIELDS.length) throw wrong();
+  return value.map((counts: unknown): Counts => {
+    if (counts === null) return undefined;
+    if (typeof counts !== 'object') throw wrong();
+    const entries: [string, unknown][] = Object.entries(counts);
+    return new Map(
+      entries.map(([word, count]) => {
+        if (typeof count !== 'number') throw wrong();
+        return [word, count];
+      }),
+    );
   });
 }

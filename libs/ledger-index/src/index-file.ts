@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 /** "Kedg", so that a file of somebody else is not taken for an index. */
 const APPLICATION = 0x4b65_6467;
 /** Raised with every change of the tables or of what stands in them: an older index is made anew. */
-const VERSION = 1;
+const VERSION = 2;
 /** Bundled or not, the addon stays where it was built. */
 const ADDON = fileURLToPath(new URL('../build/better_sqlite3.node', import.meta.url));
 
@@ -22,7 +22,8 @@ const TABLES = `
     principal TEXT, device TEXT, session TEXT, outcome TEXT
   ) STRICT;
   CREATE TABLE block (
-    block INTEGER PRIMARY KEY, first INTEGER, rows INTEGER, dated INTEGER, earliest INTEGER, latest INTEGER, times BLOB
+    block INTEGER PRIMARY KEY, first INTEGER, rows INTEGER, dated INTEGER, earliest INTEGER, latest INTEGER,
+    words TEXT, times BLOB
   ) STRICT;
   CREATE TABLE posting (
     block INTEGER, field INTEGER, word TEXT, count INTEGER, places BLOB, PRIMARY KEY (block, field, word)
@@ -100,6 +101,8 @@ function connected(path: string): Database.Database {
     // A power cut may lose the last entries, never their order: the log has them.
     database.pragma('synchronous = NORMAL');
     database.pragma('cache_size = -32000');
+    // Of 4 MiB each: a question may wait for one, and for its flush.
+    database.pragma('wal_autocheckpoint = 256');
     return database;
   } catch (error) {
     database.close();

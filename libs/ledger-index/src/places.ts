@@ -63,6 +63,11 @@ export function listOf(places: Places): number[] {
   return list;
 }
 
+/** Adds places, one by one. */
+export function addList(places: Places, list: readonly number[]): void {
+  for (const place of list) places[place >>> 5] = (places[place >>> 5] ?? 0) | (1 << (place & 31));
+}
+
 /** The bytes of a set, given by its places in ascending order. */
 export function bytesOf(list: readonly number[]): Buffer {
   if (list.length < FEW) {

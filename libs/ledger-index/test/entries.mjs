@@ -134,7 +134,11 @@ const FIELDS = {
   'posture-forensic-part': (number) => ({
     snapshot: `posture-forensic-snapshot/box/${number}`,
     section: pick(SECTIONS, number, 5),
+    source: 'overlay',
     part: 1,
+    parts: 1,
+    takenAtNs: '1',
+    reason: '',
     items: [],
   }),
 };

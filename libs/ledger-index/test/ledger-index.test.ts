@@ -20,6 +20,7 @@ import {
 import { closeSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import {
@@ -34,6 +35,8 @@ import { BEGIN_MS, entryAt, keyOf, recordAt } from './entries.mjs';
 
 /** Two full blocks and a part of a third. */
 const COUNT = 40_000;
+/** One, and a part of another. */
+const SOME = 18_000;
 const ADDON = join(import.meta.dirname, '../build/better_sqlite3.node');
 
 let scratch: string;
@@ -117,12 +120,10 @@ async function agree(index: LedgerIndex, rows: readonly Row[], filter: Filter, p
   );
   const wanted = behind.slice(0, limit);
   const next = behind.length > limit ? (wanted.at(-1)?.index ?? null) : null;
-  expect(await index.query(filter, page)).toEqual({
-    count: found.length,
-    rows: wanted,
-    next,
-    upTo: index.upTo,
-  });
+  const answer = await index.query(filter, page);
+  const expected = { count: found.length, rows: wanted, next, upTo: index.upTo };
+  // Of ten thousand rows only a difference is worth its presentation.
+  if (!isDeepStrictEqual(answer, expected)) expect(answer).toEqual(expected);
   return found.length;
 }
 
@@ -358,21 +359,22 @@ describe('an index that is made anew', () => {
     spoil(path);
     const index = await open(path);
     expect(index).toMatchObject({ beginning, from: 0, upTo: 0 });
-    expect(await index.catchUp(from)).toBe(COUNT);
-    expect(await sweep(index, naive, 20)).toBeGreaterThan(3);
+    // A full block and a part of one.
+    expect(await index.catchUp((at) => entries.slice(at, SOME))).toBe(SOME);
+    expect(await sweep(index, naive.slice(0, SOME), 20)).toBeGreaterThan(3);
     await index.close();
   });
 
   it('LE-7 begins with nothing when the log was put back or replaced', async () => {
     const path = await full('replaced');
     const leafAt = (at: number): Buffer | undefined =>
-      at < 30_000 ? leafHash(entries[at] ?? Buffer.of()) : undefined;
+      at < SOME ? leafHash(entries[at] ?? Buffer.of()) : undefined;
     const index = await open(path, { leafAt });
     expect(index).toMatchObject({ beginning: 'other-log', upTo: 0 });
-    expect(await index.catchUp((at) => entries.slice(at, 30_000))).toBe(30_000);
+    expect(await index.catchUp((at) => entries.slice(at, SOME))).toBe(SOME);
     await index.close();
     const again = await open(path, { leafAt });
-    expect(again).toMatchObject({ beginning: 'kept', upTo: 30_000 });
+    expect(again).toMatchObject({ beginning: 'kept', upTo: SOME });
     await again.close();
   });
 
@@ -412,11 +414,18 @@ describe('an index that is made anew', () => {
     const begun = await open(path);
     let told = await begun.add(0, entries.slice(0, 15_000));
     await begun.close();
+    // What the child gives is made here once: it does nothing but give it.
+    const rest = fresh('rest');
+    writeFileSync(rest, entries.slice(15_000).join('\n'));
     let round = 0;
     for (; round < 4 || (told < 20_000 && round < 60); round++) {
-      const child = spawn(process.execPath, [join(import.meta.dirname, 'index-entries.mjs'), path], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
+      const child = spawn(
+        process.execPath,
+        [join(import.meta.dirname, 'index-entries.mjs'), path, rest, '15000'],
+        {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        },
+      );
       let out = '';
       child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
       await once(child.stdout, 'data');
@@ -430,10 +439,7 @@ describe('an index that is made anew', () => {
       const index = await open(copy);
       expect(index.beginning).toBe('kept');
       expect(index.upTo).toBeGreaterThanOrEqual(told);
-      const rows = Array.from(
-        { length: index.upTo },
-        (_, number) => naive[number] ?? rowOf(number, recordAt(number)),
-      );
+      const rows = naive.slice(0, index.upTo);
       await agree(index, rows, {}, { limit: 100, order: 'descending' });
       await sweep(index, rows, 5);
       await index.close();
