@@ -12,6 +12,7 @@ import type {
   TailReply,
   TailRequest,
 } from '@kedge/bus';
+import { type LedgerRecord, ledgerRecordSchema } from '@kedge/contracts';
 import {
   canonicalJson,
   consistencyProof,
@@ -44,6 +45,10 @@ const INDEX_WITHIN_MS = 1_000;
 const TAIL_MS = 100;
 const TAIL_PAGE = 256;
 const FOLLOWERS_MAX = 16;
+const FORENSIC_KINDS = ['posture-forensic-part', 'posture-forensic-snapshot'];
+/** Parts of one snapshot that are looked at, and the snapshot. */
+const FORENSIC_MAX = 2_049;
+const FORENSIC_INDEX_WITHIN_MS = 60_000;
 
 /** What a page of entries came to. */
 export interface EntryPage {
@@ -98,6 +103,28 @@ export class Answers {
     await this.#follower.reached(this.#store.size, INDEX_WITHIN_MS, signal);
     if (filter === undefined) return { count: 0, rows: [], next: null, upTo: this.#follower.upTo };
     return await this.#index().query(filter, page);
+  }
+
+  /**
+   * The parts and the snapshot of the newest lockdown, if it is that of this epoch. Waits long for the index: who asks
+   * has just started, and nobody waits for them.
+   *
+   * @throws KedgeError `LEDGER_INDEX_AWAY`, and as the log and its index do.
+   */
+  async forensic(epoch: bigint, signal: AbortSignal): Promise<readonly LedgerRecord[]> {
+    await this.#follower.reached(this.#store.size, FORENSIC_INDEX_WITHIN_MS, signal);
+    const filter = filterOf({ kinds: FORENSIC_KINDS }, () => undefined);
+    if (filter === undefined) return [];
+    const newest = { limit: FORENSIC_MAX, order: 'descending' } as const;
+    const { rows } = await this.#index().query(filter, newest);
+    let indices = rows.filter((row) => row.epoch === String(epoch)).map(({ index }) => index);
+    const records: LedgerRecord[] = [];
+    while (indices.length > 0) {
+      const { entries } = await this.opened(indices);
+      records.push(...entries.map(({ record }) => ledgerRecordSchema.parse(JSON.parse(record))));
+      indices = indices.slice(entries.length);
+    }
+    return records;
   }
 
   /** Entries with their personal fields open, as many of them as fit into one reply. */

@@ -3,10 +3,15 @@
  * adds what this service sees itself, and records what the parts make up, or what is missing and why.
  * It must not hold up a transition: nobody waits for it.
  */
-import { type ForensicPart, type ForensicSnapshot, SNAPSHOT_SECTIONS } from '@kedge/contracts';
+import {
+  type ForensicPart,
+  type ForensicSnapshot,
+  type LedgerRecord,
+  SNAPSHOT_SECTIONS,
+} from '@kedge/contracts';
 import { canonicalJson, type ForensicItem, forensicRecords } from '@kedge/ledger';
 import type { LedgerStore } from '@kedge/ledger-store';
-import type { Clock } from '@kedge/units';
+import { type Clock, hasCode } from '@kedge/units';
 import { createHash } from 'node:crypto';
 
 import type { QuartermasterLog } from './log.js';
@@ -51,6 +56,8 @@ export interface SnapshotParts {
   readonly services: readonly string[];
   /** What this service sees by itself: the processes of the controller. */
   readonly processes: () => readonly ForensicItem[];
+  /** What the ledger holds of the snapshot of an epoch: its parts, and it itself where it was recorded. */
+  readonly recorded: (epoch: bigint) => Promise<readonly LedgerRecord[]>;
   readonly log: QuartermasterLog;
 }
 
@@ -105,6 +112,16 @@ export class GatheredParts {
   }
 }
 
+/** What a record says of its snapshot. */
+function takenFrom({ id, complete, sections, startedAtNs, finishedAtNs }: ForensicSnapshot): TakenSnapshot {
+  return {
+    id,
+    complete,
+    missing: sections.flatMap(({ section, reason }) => (reason === '' ? [] : [`${section}: ${reason}`])),
+    tookNs: BigInt(finishedAtNs) - BigInt(startedAtNs),
+  };
+}
+
 /** Takes a snapshot whenever it is told that the appliance goes to level 1. `close` once. */
 export class ForensicSnapshots {
   readonly #parts: SnapshotParts;
@@ -140,13 +157,7 @@ export class ForensicSnapshots {
     await this.#complete(id, gathered, waitMs);
     const sections = SNAPSHOT_SECTIONS.map((section) => gathered.section(section, this.#expected(section)));
     const finishedAtNs = clock.monotonicNs();
-    const taken: TakenSnapshot = {
-      id,
-      complete: sections.every(({ complete }) => complete),
-      missing: sections.flatMap(({ section, reason }) => (reason === '' ? [] : [`${section}: ${reason}`])),
-      tookNs: finishedAtNs - startedAtNs,
-    };
-    await store.append({
+    const record: ForensicSnapshot = {
       schema: 'kedge.posture-forensic-snapshot/1',
       id,
       appliance,
@@ -154,14 +165,37 @@ export class ForensicSnapshots {
       epoch: String(epoch),
       startedAtNs: String(startedAtNs),
       finishedAtNs: String(finishedAtNs),
-      complete: taken.complete,
+      complete: sections.every(({ complete }) => complete),
       sections,
-    });
+    };
+    await store.append(record);
+    const taken = takenFrom(record);
     this.#last = taken;
     const { complete, missing } = taken;
     if (complete) log.info({ snapshot: id }, 'the forensic snapshot is complete');
     else log.warn({ snapshot: id, missing }, 'the forensic snapshot is not complete');
     return taken;
+  }
+
+  /**
+   * Goes on with the snapshot of an epoch that was decided before this service started: with what an earlier life has
+   * recorded of it, and where that is the snapshot itself, with nothing more.
+   *
+   * @throws KedgeError as {@link take}
+   */
+  async resume(epoch: bigint, startedAtNs: bigint): Promise<TakenSnapshot> {
+    const { appliance, recorded, log } = this.#parts;
+    const id = snapshotId(appliance, epoch);
+    const known = await recorded(epoch).catch((error: unknown) => {
+      log.warn({ err: error, snapshot: id }, 'what the ledger holds of the snapshot is not known');
+      return [];
+    });
+    for (const record of known) {
+      if (record.schema === 'kedge.posture-forensic-part/1') this.#add(record);
+      if (record.schema === 'kedge.posture-forensic-snapshot/1' && record.id === id)
+        return (this.#last = takenFrom(record));
+    }
+    return await this.take(epoch, startedAtNs);
   }
 
   close(): void {
@@ -193,7 +227,11 @@ export class ForensicSnapshots {
       processes(),
     );
     const kept = [...records].flatMap((record) => (record === undefined ? [] : [store.append(record)]));
-    await Promise.all(kept);
+    const outcomes = await Promise.allSettled(kept);
+    for (const outcome of outcomes) {
+      // An earlier life of this service has recorded what it saw then, and that was nearer to the decision.
+      if (outcome.status === 'rejected' && !hasCode(outcome.reason, 'LEDGER_ID_REUSED')) throw outcome.reason;
+    }
   }
 
   #lacks(gathered: GatheredParts): boolean {

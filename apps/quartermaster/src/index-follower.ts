@@ -111,9 +111,10 @@ export class IndexFollower {
         const index = (this.#index ??= await this.#open());
         if (this.#trouble !== undefined) this.#log.info({ upTo: index.upTo }, 'the index follows again');
         this.#trouble = undefined;
+        // Also an index that lacks nothing when it is opened has been waited for.
+        for (const listener of [...this.#listeners]) listener();
         if (index.upTo >= this.#store.size) return;
         await this.#step(index);
-        for (const listener of [...this.#listeners]) listener();
       } catch (error) {
         if (this.#trouble === undefined) this.#log.error({ err: error }, 'the index does not follow');
         this.#trouble = error instanceof Error ? error.message : String(error);

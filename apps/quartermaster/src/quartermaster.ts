@@ -77,9 +77,10 @@ export class Quartermaster {
   readonly #snapshots: ForensicSnapshots;
   readonly #anchoring: Anchoring | undefined;
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #closing = new AbortController();
   readonly #forget: () => void;
   readonly #decided = (decided: PostureDecided): void => {
-    if (decided.to === 1) this.#snapshot(decided.epoch, decided.decidedAtNs);
+    if (decided.to === 1) this.#snapshot('take', decided.epoch, decided.decidedAtNs);
   };
   #retention: string | undefined;
 
@@ -102,6 +103,7 @@ export class Quartermaster {
       waitMs: config.snapshotWaitMs,
       services: config.sources,
       processes: controllerProcesses,
+      recorded: (epoch) => this.#answers.forensic(epoch, this.#closing.signal),
       log,
     });
     this.#anchoring = parts.anchoring && new Anchoring(parts.anchoring);
@@ -114,7 +116,7 @@ export class Quartermaster {
     this.#forget = store.onDurable(() => this.#anchoring?.grown());
     const { transition } = board.snapshot();
     // Started again while at level 1: what its parts were is in the log, or on its way.
-    if (transition?.to === 1) this.#snapshot(transition.epoch, transition.decidedAtNs);
+    if (transition?.to === 1) this.#snapshot('resume', transition.epoch, transition.decidedAtNs);
     this.#timers.push(
       setTimeout(() => void this.#retain(), FIRST_RETENTION_MS),
       setInterval(() => void this.#retain(), DAY_MS),
@@ -238,6 +240,7 @@ export class Quartermaster {
 
   async close(): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearTimeout(timer);
+    this.#closing.abort();
     this.#parts.board.off('posture.decided', this.#decided);
     this.#flush.close();
     this.#forget();
@@ -261,10 +264,10 @@ export class Quartermaster {
     return { epoch: word.epoch, level: gateLevel };
   }
 
-  #snapshot(epoch: bigint, decidedAtNs: bigint): void {
+  #snapshot(how: 'take' | 'resume', epoch: bigint, decidedAtNs: bigint): void {
     const { config, log } = this.#parts;
     if (this.#snapshots.last?.id === snapshotId(config.appliance, epoch)) return;
-    this.#snapshots.take(epoch, decidedAtNs).catch((error: unknown) => {
+    this.#snapshots[how](epoch, decidedAtNs).catch((error: unknown) => {
       log.error({ err: error, epoch }, 'the forensic snapshot could not be recorded');
     });
   }
