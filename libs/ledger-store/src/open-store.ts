@@ -33,7 +33,7 @@ import {
   tooBusy,
   wrongOption,
 } from './errors.js';
-import { KnownIds, type KnownRecord } from './known-ids.js';
+import { isSameRecord, KnownIds, type KnownRecord } from './known-ids.js';
 import { recoverLog } from './recovery.js';
 import { Retention, type RetentionRules } from './retention.js';
 import { leafHashNatively, sealNatively } from './seals.js';
@@ -280,7 +280,7 @@ class OpenStore implements LedgerStore {
     const leaf = leafHashNatively(entry);
     const known = this.#ids.get(record.id);
     if (known !== undefined) {
-      if (!known.leaf.equals(leaf)) throw idReused(record.id);
+      if (!isSameRecord(known, leaf)) throw idReused(record.id);
       if (known.index === undefined) await settled(known);
       this.#counts.duplicates += 1;
       return receiptOf(record.id, known, true);
@@ -414,7 +414,7 @@ class OpenStore implements LedgerStore {
       const leaf = leafHashNatively(entry);
       const known = this.#ids.get(record.id);
       if (known !== undefined) {
-        if (!known.leaf.equals(leaf)) throw idReused(record.id);
+        if (!isSameRecord(known, leaf)) throw idReused(record.id);
         this.#counts.duplicates += 1;
         return undefined;
       }
