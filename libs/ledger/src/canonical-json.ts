@@ -62,9 +62,7 @@ function withValue(text: string, value: unknown, level: number): string {
     case 'object':
       if (value === null) return `${text}null`;
       if (level === JSON_LEVELS_MAX) throw wrongValue(`more than ${JSON_LEVELS_MAX} levels`);
-      return Array.isArray(value)
-        ? withArray(text, value, level + 1)
-        : withObject(text, value, level + 1);
+      return Array.isArray(value) ? withArray(text, value, level + 1) : withObject(text, value, level + 1);
     case 'bigint':
       throw wrongValue('a bigint');
     default:
