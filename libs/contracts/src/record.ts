@@ -24,11 +24,13 @@ const EPOCH_MAX = 281_474_976_710_655n;
 const DECIMAL = /^(0|[1-9][0-9]{0,19})$/;
 
 function decimal(max: bigint, what: string) {
+  const digits = String(max).length;
   return z
     .string()
     .regex(DECIMAL, `expected ${what} as a decimal string`)
     .refine(
-      (text) => !DECIMAL.test(text) || BigInt(text) <= max,
+      // One with fewer digits is smaller.
+      (text) => text.length < digits || !DECIMAL.test(text) || BigInt(text) <= max,
       `expected ${what} of at most ${String(max)}`,
     );
 }

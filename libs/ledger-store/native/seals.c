@@ -9,6 +9,8 @@
 #define NAPI_VERSION 8
 #include <node_api.h>
 
+#include "writer.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,7 +212,8 @@ NAPI_MODULE_INIT()
     static const struct {
         const char *name;
         napi_callback call;
-    } CALLS[] = {{"seal", seal}, {"hashLeaf", hash_leaf}, {"hashPair", hash_pair}};
+    } CALLS[] = {{"seal", seal}, {"hashLeaf", hash_leaf}, {"hashPair", hash_pair},
+                 {"startWriter", writer_start}, {"write", writer_write}, {"resume", writer_resume}, {"stopWriter", writer_stop}};
     contexts *in = calloc(1, sizeof *in);
     if (in == NULL)
         return fail(env, "no memory");

@@ -3,10 +3,13 @@
  * It must not grow beyond its bound: older ones the index of the ledger knows.
  */
 
+import { HASH_BYTES } from '@kedge/ledger';
+
 /** A record under its id. */
 export interface KnownRecord {
-  /** The hash of its entry as a leaf. */
-  readonly leaf: Buffer;
+  /** The hash of its entry as a leaf stands there among others: an object for each would keep the collector busy. */
+  readonly leaves: Buffer;
+  readonly at: number;
   /** Where it stands; undefined while it is not durable. */
   index: number | undefined;
   /** Called when it is durable, or cannot be. */
@@ -20,10 +23,13 @@ export interface KnownRecord {
 export class KnownIds {
   readonly #least: number;
   #newer = new Map<string, KnownRecord>();
+  #leaves: Buffer;
+  #added = 0;
   #older = new Map<string, KnownRecord>();
 
   constructor(least: number) {
     this.#least = least;
+    this.#leaves = Buffer.allocUnsafeSlow(least * HASH_BYTES);
   }
 
   get(id: string): KnownRecord | undefined {
@@ -31,11 +37,16 @@ export class KnownIds {
   }
 
   add(id: string, leaf: Buffer, index?: number): KnownRecord {
-    const record: KnownRecord = { leaf, index, waiting: undefined };
-    if (this.#newer.size >= this.#least) {
+    if (this.#added >= this.#least) {
       this.#older = this.#newer;
       this.#newer = new Map();
+      this.#leaves = Buffer.allocUnsafeSlow(this.#least * HASH_BYTES);
+      this.#added = 0;
     }
+    const at = this.#added * HASH_BYTES;
+    this.#added += 1;
+    this.#leaves.set(leaf, at);
+    const record: KnownRecord = { leaves: this.#leaves, at, index, waiting: undefined };
     this.#newer.set(id, record);
     return record;
   }
@@ -43,4 +54,9 @@ export class KnownIds {
   forget(id: string, record: KnownRecord): void {
     for (const records of [this.#newer, this.#older]) if (records.get(id) === record) records.delete(id);
   }
+}
+
+/** True where the record that is known is the one with this leaf. */
+export function isSameRecord({ leaves, at }: KnownRecord, leaf: Buffer): boolean {
+  return leaves.compare(leaf, 0, HASH_BYTES, at, at + HASH_BYTES) === 0;
 }

@@ -33,7 +33,7 @@ import {
   tooBusy,
   wrongOption,
 } from './errors.js';
-import { KnownIds, type KnownRecord } from './known-ids.js';
+import { isSameRecord, KnownIds, type KnownRecord } from './known-ids.js';
 import { recoverLog } from './recovery.js';
 import { Retention, type RetentionRules } from './retention.js';
 import { leafHashNatively, sealNatively } from './seals.js';
@@ -60,6 +60,9 @@ const GROUP_RECORDS = 8_192;
 const GROUP_BYTES = 4 * MIB;
 /** Records of one turn that are enough for the disk to begin with. */
 const AHEAD_RECORDS = 512;
+/** Groups that are on their way to the disk at once where each record has a flush of its own: as many as keep it busy
+ * while this thread takes records in. */
+const IN_LINE = 32;
 /** Made ready at once where each record has a flush of its own. */
 const ROOM_BYTES = 256 * 1024;
 /** A write-ahead file below this part of what makes tiles due is gone on with after they are written. */
@@ -186,10 +189,10 @@ class OpenStore implements LedgerStore {
   #running: Promise<void> | undefined;
   /** True from the first record of a turn to the end of that turn, where nothing is being written. */
   #isStarting = false;
-  /** Being written before {@link #run} had its turn. */
-  #ahead: Writing | undefined;
-  /** Made, not yet being written. */
-  #ready: Group | undefined;
+  /** What the disk was given, in its order. */
+  #writings: Writing[] = [];
+  /** Of a group among them: it waits for something before it may be written, or failed. None is begun behind it. */
+  #isHeldUp = false;
   #inTiles: number;
   #untiledBytes = 0;
   #tiling: Promise<void> | undefined;
@@ -277,7 +280,7 @@ class OpenStore implements LedgerStore {
     const leaf = leafHashNatively(entry);
     const known = this.#ids.get(record.id);
     if (known !== undefined) {
-      if (!known.leaf.equals(leaf)) throw idReused(record.id);
+      if (!isSameRecord(known, leaf)) throw idReused(record.id);
       if (known.index === undefined) await settled(known);
       this.#counts.duplicates += 1;
       return receiptOf(record.id, known, true);
@@ -411,7 +414,7 @@ class OpenStore implements LedgerStore {
       const leaf = leafHashNatively(entry);
       const known = this.#ids.get(record.id);
       if (known !== undefined) {
-        if (!known.leaf.equals(leaf)) throw idReused(record.id);
+        if (!isSameRecord(known, leaf)) throw idReused(record.id);
         this.#counts.duplicates += 1;
         return undefined;
       }
@@ -440,7 +443,11 @@ class OpenStore implements LedgerStore {
     this.#waitingBytes += unit.bytes;
     if (this.#running === undefined) {
       this.#running = this.#run();
-    } else if (this.#isStarting && this.#ahead === undefined && this.#mode === 'batched') {
+    }
+    // Of those who come in one turn the first go to the disk while the others are taken in.
+    if (this.#mode === 'every') {
+      this.#beginAhead();
+    } else if (this.#isStarting && this.#writings.length === 0) {
       if (this.#waiting.length - this.#waitingFrom >= AHEAD_RECORDS) this.#beginAhead();
     }
   }
@@ -466,54 +473,66 @@ class OpenStore implements LedgerStore {
     this.#isStarting = true;
     // Who comes in the same turn belongs into the same group, where they are not so many that the disk may begin.
     await Promise.resolve();
-    let writing = this.#ahead;
     this.#isStarting = false;
-    this.#ahead = undefined;
     try {
-      writing ??= await this.#begin();
-      while (writing !== undefined) {
-        const { group, written }: Writing = writing;
-        await written;
+      for (;;) {
+        if (this.#writings.length === 0) await this.#begin();
+        const [writing] = this.#writings;
+        if (writing === undefined) break;
+        await writing.written;
+        this.#writings.shift();
         // The disk gets the next one before those who wait for this one are told.
-        writing = this.#beginNow();
-        this.#settle(group);
-        writing ??= await this.#begin();
+        this.#beginNow();
+        this.#settle(writing.group);
       }
     } catch (error) {
-      this.#giveBack([...(writing?.group.units ?? []), ...(this.#ready?.units ?? [])], error);
+      this.#isHeldUp = true;
+      await Promise.allSettled(this.#writings.map(({ written }) => written));
+      this.#giveBack(
+        this.#writings.flatMap(({ group }) => group.units),
+        error,
+      );
+      this.#writings = [];
+      this.#isHeldUp = false;
     }
-    this.#ready = undefined;
     this.#running = undefined;
     if (this.#waitingFrom < this.#waiting.length) this.#running = this.#run();
   }
 
-  /** Hands the next group to the disk, when the tiles are near enough; undefined where nothing waits. */
-  async #begin(): Promise<Writing | undefined> {
-    if (this.#waitingFrom === this.#waiting.length && this.#ready === undefined) return undefined;
+  /** Hands the next group to the disk, when the tiles are near enough. */
+  async #begin(): Promise<void> {
+    if (this.#waitingFrom === this.#waiting.length) return;
     await this.#waitForTiles();
-    return this.#beginNow();
+    this.#beginNow();
   }
 
-  /** Of those who come in one turn the first go to the disk while the others are taken in. */
+  /** The same for whoever happens to come now and is not the one to be told: all of them are, when it is their turn. */
   #beginAhead(): void {
     try {
-      this.#ahead = this.#beginNow();
+      this.#beginNow();
     } catch (error) {
-      // Whoever happens to come now is not the one to be told: all of them are, when it is their turn.
       this.#fail('write to the ledger', error);
     }
   }
 
-  /** The same at once; undefined also where the tiles have to be waited for. */
-  #beginNow(): Writing | undefined {
-    if (this.#failure !== undefined || this.#hasTooMuchBeyondTiles) return undefined;
-    const group = this.#ready ?? this.#nextGroup();
-    this.#ready = undefined;
-    if (group === undefined) return undefined;
-    const written = this.#write(group);
-    // Whoever awaits it is told; this only keeps it from being nobody's.
-    written.catch(() => undefined);
-    return { group, written };
+  /** Hands to the disk what may go there at once. */
+  #beginNow(): void {
+    while (this.#mayBegin) {
+      const group = this.#nextGroup();
+      if (group === undefined) return;
+      const written = this.#write(group);
+      // Whoever awaits it is told; this only keeps it from being nobody's.
+      written.catch(() => undefined);
+      this.#writings.push({ group, written });
+    }
+  }
+
+  /** One group at a time, so that the next one takes what came meanwhile; where each record is one, a line of them. */
+  get #mayBegin(): boolean {
+    if (this.#failure !== undefined || this.#isHeldUp || this.#wal.isHalted) return false;
+    const inLine = this.#writings.length;
+    const hasRoom = inLine === 0 || (this.#mode === 'every' && inLine < IN_LINE && this.#wal.takesMore);
+    return hasRoom && !this.#hasTooMuchBeyondTiles;
   }
 
   /** The next group, its entries in the tree; undefined where nothing waits. */
@@ -548,13 +567,18 @@ class OpenStore implements LedgerStore {
   }
 
   async #write({ frame, end }: Group): Promise<void> {
-    if (this.keys.hasPending) await this.keys.flush();
-    const isEvery = this.#mode === 'every';
-    await this.#wal.write(frame, end, isEvery ? ROOM_BYTES : 0, () => {
-      // A group of one is known before it is its turn: it is made ready while the disk works, and not before, for
-      // what keeps this thread busy between the write and its flush keeps the disk idle.
-      if (isEvery) this.#ready = this.#nextGroup();
-    });
+    const room = this.#mode === 'every' ? ROOM_BYTES : 0;
+    if (this.keys.hasPending || !this.#wal.takesMore) {
+      // It stays held up where this fails, until all are given back.
+      this.#isHeldUp = true;
+      if (this.keys.hasPending) await this.keys.flush();
+      const written = this.#wal.write(frame, end, room);
+      if (this.#wal.takesMore) this.#isHeldUp = false;
+      await written;
+      this.#isHeldUp = false;
+      return;
+    }
+    await this.#wal.write(frame, end, room);
   }
 
   /** The group is durable. */
@@ -601,6 +625,7 @@ class OpenStore implements LedgerStore {
     if (isFull) {
       error = diskFull(this.#directory, cause);
       this.#shelf.takeBack();
+      this.#wal.resume();
       if (this.#state === 'open') {
         this.#state = 'full';
         this.#onTrouble(error);

@@ -4,32 +4,9 @@
  * It must not know records, nor keep keys.
  */
 import { HASH_BYTES, sealValue, type SubjectKey } from '@kedge/ledger';
-import { KedgeError } from '@kedge/units';
-import { createRequire } from 'node:module';
 
-interface Addon {
-  /** Undefined where value or place is longer than the addon has room for. */
-  seal(value: string, keys: Uint8Array, place: string): string | undefined;
-  hashLeaf(entry: Uint8Array, out: Uint8Array): void;
-  hashPair(left: Uint8Array, right: Uint8Array, out: Uint8Array): void;
-}
+import { addon } from './addon.js';
 
-function load(): Addon {
-  try {
-    return createRequire(import.meta.url)('../build/ledger_store.node') as Addon;
-  } catch (cause) {
-    throw new KedgeError({
-      code: 'LEDGER_ADDON',
-      message: 'cannot load the native addon of @kedge/ledger-store: it is not built for this machine',
-      field: 'addon',
-      expected: 'build/ledger_store.node',
-      help: 'run make in the package’s directory (needs make and a C compiler, on 64-bit Linux)',
-      cause,
-    });
-  }
-}
-
-const addon = load();
 /** Hashes that share memory: as many as a tile has, so that what keeps one does not keep much else. */
 const SHARED_BYTES = 256 * HASH_BYTES;
 let room = Buffer.alloc(0);

@@ -2,11 +2,13 @@
  * The write-ahead files: frames that are durable when a write resolves, read back after a crash.
  * It must not know what entries say, nor remove a file whose entries are not in tiles.
  */
+import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { isDiskFull, SyncFailure, syncData, syncDirectory, writeAll } from './durable-files.js';
+import { fullDisk, isDiskFull, SyncFailure, syncData, syncDirectory, writeAll } from './durable-files.js';
 import { damaged } from './errors.js';
+import { FrameWriter } from './frame-writer.js';
 import { anyWalFrameAfter, WAL_HEAD, type WalFrame, walFrameAt } from './wal-frame.js';
 
 const NAME = /^wal-(\d{12})\.log$/;
@@ -14,12 +16,24 @@ const NAME = /^wal-(\d{12})\.log$/;
 interface WalFile {
   readonly path: string;
   readonly number: number;
-  /** Bytes of head and frames. */
+  /** Bytes of head and frames, also of those under way. */
   bytes: number;
   /** Bytes that the file has on the disk: frames, and zeros behind them. */
   room: number;
   /** Entries in the log after its last frame. */
   end: number;
+}
+
+/** The file that frames are written to. */
+interface Handles {
+  /**
+   * Opened before anything is written by the other: on Linux a descriptor is told of a failed write-back by its next
+   * flush, also where another one was told before. So a flush through this one says whether what the other could not
+   * write had begun to go to the disk.
+   */
+  readonly plain: FileHandle;
+  /** O_DSYNC: a write is durable when it has ended. */
+  readonly durable: FileHandle;
 }
 
 /** What a torn end left. */
@@ -31,12 +45,20 @@ export interface WalCut {
 /** Told each whole frame, in order, and where it lies. */
 export type FrameReader = (frame: WalFrame, path: string, at: number) => void;
 
-/** The files at their end. One write at a time. */
+/** The files at their end. */
 export class Wal {
   readonly #directory: string;
   readonly #fileBytes: number;
   readonly #files: WalFile[];
-  #handle: FileHandle | undefined;
+  /** Started with the first file that is written to. */
+  #writer: FrameWriter | undefined;
+  #handles: Handles | undefined;
+  /** What of the last file is durable. */
+  #durable = { bytes: 0, end: 0 };
+  /** The frame that was given last. */
+  #given: Promise<void> = Promise.resolve();
+  /** A failure that is being dealt with, or ends all of this. */
+  #failing: Promise<Error> | undefined;
   #next: number;
   #wantsNewFile = false;
 
@@ -110,36 +132,57 @@ export class Wal {
     return this.#files.reduce((sum, { bytes, end }) => (end > inTiles ? sum + bytes : sum), 0);
   }
 
+  /** True where the next frame may be given while others are under way. */
+  get takesMore(): boolean {
+    return this.#handles !== undefined && !this.#startsFile && !this.isHalted;
+  }
+
+  /** True from a failure to {@link resume}. */
+  get isHalted(): boolean {
+    return this.#writer?.isHalted === true || this.#failing !== undefined;
+  }
+
   /**
-   * Makes a frame durable: one write, one fdatasync, and for a new file its name.
+   * Makes a frame durable: one write through a descriptor of O_DSYNC, which is a write and its fdatasync in one, and for
+   * a new file its name. Frames that are given while others are under way, where {@link takesMore}, are written in their
+   * order, each when the one before it is durable.
    *
    * @param end entries in the log with it.
    * @param room bytes to make ready behind the frame where the file has no room for it: what lies inside of a file is
    *   flushed faster than what makes it longer.
-   * @param onFlushing called once the disk has been asked to flush: time that nobody waits for.
    * @throws system errors. A full disk left nothing behind where {@link isDiskFull} says so and the error is no
-   *   `SyncFailure`; after any other the files are not to be written to again.
+   *   `SyncFailure`: {@link resume} takes frames again. After any other the files are not to be written to again.
+   *   Frames behind one that failed were not written, and fail with the same error.
    */
-  async write(frame: Buffer, end: number, room: number, onFlushing: () => void): Promise<void> {
+  async write(frame: Buffer, end: number, room: number): Promise<void> {
     if (this.#startsFile) {
-      await this.#startFile(frame, end, room, onFlushing);
+      await this.#startFile(frame, end, room);
       return;
     }
     const file = this.#files.at(-1);
     if (file === undefined) throw new Error('no file to write to');
-    this.#handle ??= await open(file.path, 'r+');
-    const grows = file.bytes + frame.length > file.room;
+    this.#handles ??= await this.#openLast(file);
+    this.#writer ??= new FrameWriter();
+    const { durable } = this.#handles;
+    const at = file.bytes;
+    const grows = at + frame.length > file.room;
     const bytes = grows && room > 0 ? Buffer.concat([frame, Buffer.alloc(room)]) : frame;
-    try {
-      await writeAll(this.#handle, bytes, file.bytes);
-    } catch (error) {
-      if (isDiskFull(error)) await this.#takeBack(file);
-      throw error;
-    }
-    await flushed(this.#handle, onFlushing);
-    file.room = Math.max(file.room, file.bytes + bytes.length);
+    file.room = Math.max(file.room, at + bytes.length);
     file.bytes += frame.length;
     file.end = end;
+    this.#given = this.#writer.write(durable.fd, bytes, at);
+    try {
+      await this.#given;
+    } catch (error) {
+      throw await (this.#failing ??= this.#takeBack(file, error));
+    }
+    this.#durable = { bytes: at + frame.length, end };
+  }
+
+  /** Takes frames again, after a full disk whose frames were all given back. */
+  resume(): void {
+    if (this.#writer?.isHalted === true) this.#writer.resume();
+    this.#failing = undefined;
   }
 
   /** Removes the files that hold no entry beyond the first `inTiles`; the newest stays, it has the cursors. */
@@ -154,20 +197,37 @@ export class Wal {
     }
   }
 
+  /** All that was given has ended. */
   async close(): Promise<void> {
-    await this.#handle?.close();
-    this.#handle = undefined;
+    await this.#closeLast();
+    this.#writer?.stop();
+    this.#writer = undefined;
   }
 
-  async #startFile(frame: Buffer, end: number, room: number, onFlushing: () => void): Promise<void> {
-    await this.close();
+  async #closeLast(): Promise<void> {
+    const { plain, durable } = this.#handles ?? {};
+    this.#handles = undefined;
+    await plain?.close();
+    await durable?.close();
+  }
+
+  async #openLast(file: WalFile): Promise<Handles> {
+    const plain = await open(file.path, 'r+');
+    this.#durable = { bytes: file.bytes, end: file.end };
+    return { plain, durable: await openDurably(file.path, plain) };
+  }
+
+  async #startFile(frame: Buffer, end: number, room: number): Promise<void> {
+    await this.#closeLast();
     const path = join(this.#directory, `wal-${digits(this.#next)}.log`);
     const bytes = Buffer.concat([WAL_HEAD, frame, Buffer.alloc(room)]);
     const handle = await open(path, 'wx', 0o600);
+    let durable: FileHandle;
     try {
       await writeAll(handle, bytes, 0);
-      await flushed(handle, onFlushing);
+      await syncData(handle);
       await syncDirectory(this.#directory);
+      durable = await openDurably(path, handle);
     } catch (error) {
       await handle.close();
       if (!isDiskFull(error)) throw error;
@@ -176,37 +236,44 @@ export class Wal {
       await syncDirectory(this.#directory);
       throw error instanceof SyncFailure ? error.cause : error;
     }
-    this.#handle = handle;
+    this.#handles = { plain: handle, durable };
     this.#wantsNewFile = false;
-    this.#files.push({
-      path,
-      number: this.#next,
-      bytes: WAL_HEAD.length + frame.length,
-      room: bytes.length,
-      end,
-    });
+    this.#durable = { bytes: WAL_HEAD.length + frame.length, end };
+    this.#files.push({ path, number: this.#next, ...this.#durable, room: bytes.length });
     this.#next += 1;
   }
 
-  /** Cuts the file back to what is durable. @throws SyncFailure where that cannot be done. */
-  async #takeBack(file: WalFile): Promise<void> {
-    try {
-      await this.#handle?.truncate(file.bytes);
-      if (this.#handle !== undefined) await syncData(this.#handle);
-      file.room = file.bytes;
-    } catch (cause) {
-      throw cause instanceof SyncFailure ? cause : new SyncFailure('a half frame stays', { cause });
+  /**
+   * What a write that failed is for those who wait. A full disk that left no doubt is that: the file is cut back to what
+   * is durable, and the flush after that, through a descriptor that was told of no failure yet, tells of any write-back
+   * that failed. Everything else is a flush that failed.
+   */
+  async #takeBack(file: WalFile, error: unknown): Promise<Error> {
+    // Nothing behind it is written, but some of it may wait to be told.
+    await this.#given.catch(() => undefined);
+    const full = fullDisk(error);
+    if (full === undefined || this.#handles === undefined) {
+      return new SyncFailure('what was written may or may not be on the disk', { cause: error });
     }
+    const { bytes, end } = this.#durable;
+    try {
+      await this.#handles.plain.truncate(bytes);
+      await syncData(this.#handles.plain);
+    } catch (cause) {
+      return cause instanceof SyncFailure ? cause : new SyncFailure('a half frame stays', { cause });
+    }
+    Object.assign(file, { bytes, end, room: bytes });
+    return full;
   }
 }
 
-/** Flushes, and does something meanwhile. */
-async function flushed(handle: FileHandle, meanwhile: () => void): Promise<void> {
-  const synced = syncData(handle);
+/** A descriptor of a file that is open already; that one is closed where there can be none. */
+async function openDurably(path: string, plain: FileHandle): Promise<FileHandle> {
   try {
-    meanwhile();
-  } finally {
-    await synced;
+    return await open(path, constants.O_WRONLY | constants.O_DSYNC);
+  } catch (error) {
+    await plain.close().catch(() => undefined);
+    throw error;
   }
 }
 

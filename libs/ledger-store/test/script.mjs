@@ -1,5 +1,5 @@
 /**
- * A process that uses a store and says what was acknowledged: `script.mjs COURSE DIRECTORY [ARGUMENT]`.
+ * A process that uses a store and says what was acknowledged: `script.mjs COURSE DIRECTORY [ARGUMENT [FLUSH]]`.
  * It must not judge; the test that started it does.
  */
 import { encodeRecord } from '@kedge/ledger';
@@ -9,7 +9,7 @@ import { unlinkSync, writeSync } from 'node:fs';
 
 import { recordOf, signer } from './material.mjs';
 
-const [, , course, directory, argument] = process.argv;
+const [, , course, directory, argument, flush = 'batched'] = process.argv;
 const say = (...words) => writeSync(1, `${words.join(' ')}\n`);
 const open = (more = {}) => openLedgerStore({ directory, signer, randomBytes, ...more });
 const nowNs = () => process.hrtime.bigint();
@@ -48,7 +48,7 @@ const COURSES = {
     say('cursor', 60, nowNs());
     say('erased', await store.keys.erase('spiffe://example/1'), nowNs());
     store.setFlush('every');
-    for (const number of range(301, 6)) await kept(store, number);
+    await Promise.all(range(301, 6).map((number) => kept(store, number)));
     store.setFlush('batched');
     await store.close();
     store = await open({ limits });
@@ -61,7 +61,8 @@ const COURSES = {
   /** Until the disk is full, then a ballast goes, then on. */
   async full() {
     const troubles = [];
-    const store = await open({ limits: { tileBytes: 20_000 }, onTrouble: ({ code }) => troubles.push(code) });
+    const limits = { tileBytes: 20_000 };
+    const store = await open({ limits, flush, onTrouble: ({ code }) => troubles.push(code) });
     let number = 0;
     const until = async () => {
       for (;;) {

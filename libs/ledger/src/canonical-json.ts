@@ -18,7 +18,7 @@ const PLAIN = /^[ !#-[\]-~]*$/;
  * @throws KedgeError `LEDGER_JSON_VALUE` for anything else, also for a bigint: 64-bit numbers are strings in JSON.
  */
 export function canonicalJson(value: unknown): string {
-  return textOf(value, 0);
+  return withValue('', value, 0);
 }
 
 /**
@@ -48,20 +48,21 @@ export function parseCanonicalJson(bytes: Uint8Array): unknown {
   return value;
 }
 
-function textOf(value: unknown, level: number): string {
+/** The text with a value behind it: always at its end, for a text that grows there alone is made into one string fast. */
+function withValue(text: string, value: unknown, level: number): string {
   switch (typeof value) {
     case 'string':
-      return stringText(value);
+      return PLAIN.test(value) ? `${text}"${value}"` : text + escaped(value);
     case 'number':
       if (!Number.isFinite(value)) throw wrongValue(`the number ${value}`);
       // ECMAScript's shortest form is what RFC 8785 asks for; it has no sign for -0, as it has to be.
-      return String(value);
+      return text + String(value);
     case 'boolean':
-      return value ? 'true' : 'false';
+      return text + (value ? 'true' : 'false');
     case 'object':
-      if (value === null) return 'null';
+      if (value === null) return `${text}null`;
       if (level === JSON_LEVELS_MAX) throw wrongValue(`more than ${JSON_LEVELS_MAX} levels`);
-      return Array.isArray(value) ? arrayText(value, level + 1) : objectText(value, level + 1);
+      return Array.isArray(value) ? withArray(text, value, level + 1) : withObject(text, value, level + 1);
     case 'bigint':
       throw wrongValue('a bigint');
     default:
@@ -69,30 +70,31 @@ function textOf(value: unknown, level: number): string {
   }
 }
 
-function stringText(text: string): string {
-  if (PLAIN.test(text)) return `"${text}"`;
+function escaped(text: string): string {
   if (LONE_SURROGATE.test(text)) throw wrongValue('a string with half a character');
   return JSON.stringify(text);
 }
 
-function arrayText(items: readonly unknown[], level: number): string {
-  let text = '[';
+function withArray(before: string, items: readonly unknown[], level: number): string {
+  let text = `${before}[`;
   // By index: a hole is refused like every other undefined.
   for (let at = 0; at < items.length; at++) {
     if (at > 0) text += ',';
-    text += textOf(items[at], level);
+    text = withValue(text, items[at], level);
   }
   return `${text}]`;
 }
 
-function objectText(value: object, level: number): string {
+function withObject(before: string, value: object, level: number): string {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) throw wrongValue('an object of a class');
   const members = value as Readonly<Record<string, unknown>>;
   const { order, heads } = shapeOf(Object.keys(members));
-  let text = '{';
-  for (let at = 0; at < order.length; at++)
-    text += (heads[at] ?? '') + textOf(members[order[at] ?? ''], level);
+  let text = `${before}{`;
+  for (let at = 0; at < order.length; at++) {
+    text += heads[at] ?? '';
+    text = withValue(text, members[order[at] ?? ''], level);
+  }
   return `${text}}`;
 }
 
@@ -113,7 +115,7 @@ function shapeOf(names: readonly string[]): Shape {
   if (known !== undefined && isSame(known.names, names)) return known;
   // Array.prototype.sort without a function compares UTF-16 code units.
   const order = [...names].sort();
-  const heads = order.map((name, at) => `${at === 0 ? '' : ','}${stringText(name)}:`);
+  const heads = order.map((name, at) => `${at === 0 ? '' : ','}${withValue('', name, 0)}:`);
   const shape = { names, order, heads };
   if (names.length < SHAPES) shapes[names.length] = shape;
   return shape;

@@ -94,12 +94,12 @@ export class GrowingTree {
 
   /** The root of what it holds now. */
   root(): Buffer {
-    return rootOverEdge(this.#edge);
+    return rootOverEdge(this.#edge, this.#pairHash);
   }
 }
 
-function rootOverEdge(edge: readonly Buffer[]): Buffer {
-  return edge.length === 0 ? EMPTY_ROOT : edge.reduceRight((right, left) => nodeHash(left, right));
+function rootOverEdge(edge: readonly Buffer[], pairHash: PairHash = nodeHash): Buffer {
+  return edge.length === 0 ? EMPTY_ROOT : edge.reduceRight((right, left) => pairHash(left, right));
 }
 
 /** The nodes at the right edge of a tree of a size, from the largest. */

@@ -1,4 +1,6 @@
 /** The list of benchmarks. Must not run one. */
+import { QUARTERMASTER_FLAGS } from '@kedge/lab';
+
 import { authz } from './authz.js';
 import type { Bench } from './bench.js';
 import { blockedTime } from './blocked-time.js';
@@ -25,3 +27,6 @@ export const benches: Readonly<Record<string, Bench>> = {
   transition: transitionBench,
   watchdog,
 };
+
+/** Node's own flags for those that do in their own process what a service does under such flags. */
+export const nodeFlags: Readonly<Record<string, readonly string[]>> = { ledger: QUARTERMASTER_FLAGS };

@@ -2,8 +2,7 @@
  * How many records a second become durable: in groups with 2,000 callers that each wait, and one by one beside plain
  * flushes of the same bytes; and what the process grows by. Must not judge what was written.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, fdatasyncSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import { floorOf, goalOf, rateRowOf, type Row } from './figures.js';
@@ -14,8 +13,10 @@ const CALLERS = 2_000;
 /** Of one sample. */
 const RECORDS = 50_000;
 const SAMPLES = 40;
+/** Callers that each wait for a record with a flush of its own. */
+const SINGLE_CALLERS = 64;
 /** Of one turn of single records, and of plain flushes. */
-const TURN = 200;
+const TURN = 400;
 const TURNS = 20;
 const MIB = 1024 * 1024;
 const GROWTH_MIB = 32;
@@ -26,12 +27,13 @@ export const ledgerAppend: LedgerBench = async ({ samples = SAMPLES, progress })
   progress(`${samples} times ${RECORDS} records, ${CALLERS} callers that wait for each`);
   const groups = await inGroups(samples);
   progress(`${TURNS} turns of ${TURN} records one by one, and of plain flushes of the same bytes`);
-  const { single, plain } = await oneByOne();
-  const ratio = Math.round((single.p50 / plain.p50) * 1_000) / 1_000;
+  const { single, alone, plain } = await oneByOne();
+  const ratio = partOf(single, plain);
   return {
-    rows: [groups.row, single, plain],
+    rows: [groups.row, single, alone, plain],
     ratios: {
       'one by one, against plain flushes': ratio,
+      'one by one, one caller, against plain flushes': partOf(alone, plain),
       'processor time of a record in a group, us': groups.processorUs,
       'records over whose second half memory is watched': samples * RECORDS,
     },
@@ -43,6 +45,10 @@ export const ledgerAppend: LedgerBench = async ({ samples = SAMPLES, progress })
     ],
   };
 };
+
+function partOf(part: Row, whole: Row): number {
+  return Math.round((part.p50 / whole.p50) * 1_000) / 1_000;
+}
 
 interface Groups {
   readonly row: Row;
@@ -77,41 +83,58 @@ async function inGroups(samples: number): Promise<Groups> {
   return { processorUs, row: rateRowOf(`records in groups, ${CALLERS} callers`, perRecord), grownMib };
 }
 
-/** In turns: what the machine does meanwhile strikes both. */
-async function oneByOne(): Promise<{ readonly single: Row; readonly plain: Row }> {
+interface OneByOne {
+  readonly single: Row;
+  /** One caller alone, which has nothing to give before the last one is durable. */
+  readonly alone: Row;
+  readonly plain: Row;
+}
+
+/** In turns: what the machine does meanwhile strikes all. */
+async function oneByOne(): Promise<OneByOne> {
   const bench = await storeForBench({ flush: 'every', limits: { tileMs: 600_000 } });
   const directory = mkdtempSync(join(dirname(bench.directory), 'plain-'));
-  const handle = await open(join(directory, 'file'), 'w');
-  const measure = async (): Promise<number> => {
-    const before = bench.store.status().walBytes;
-    await Promise.all(Array.from({ length: TURN }, () => bench.store.append(recordFor((number += 1)))));
-    return Math.round((bench.store.status().walBytes - before) / TURN);
-  };
+  const descriptor = openSync(join(directory, 'file'), 'w');
   let number = 0;
-  const bytes = Buffer.alloc(await measure(), 7);
-  // A file of its length already, as the store makes room before it writes.
-  await handle.writeFile(Buffer.alloc((TURNS + 1) * TURN * bytes.length));
-  await handle.sync();
-  const singles: number[] = [];
-  const plains: number[] = [];
-  let at = 0;
-  for (let turn = 0; turn < TURNS; turn += 1) {
+  const run = async (callers: number, count: number): Promise<number> => {
+    const until = number + count;
+    const caller = async (): Promise<void> => {
+      while (number < until) await bench.store.append(recordFor((number += 1)));
+    };
     const begun = nowNs();
-    await measure();
-    singles.push((nowNs() - begun) / TURN);
-    const plainBegun = nowNs();
+    await Promise.all(Array.from({ length: callers }, caller));
+    return (nowNs() - begun) / count;
+  };
+  await run(SINGLE_CALLERS, TURN);
+  const before = bench.store.status().walBytes;
+  await run(SINGLE_CALLERS, TURN);
+  const bytes = Buffer.alloc(Math.round((bench.store.status().walBytes - before) / TURN), 7);
+  // A file of its length already, as the store makes room before it writes.
+  writeSync(descriptor, Buffer.alloc(TURNS * TURN * bytes.length));
+  fsyncSync(descriptor);
+  let at = 0;
+  // By calls that wait: nothing but the disk is between one flush and the next.
+  const flushPlainly = (): number => {
+    const begun = nowNs();
     for (let n = 0; n < TURN; n += 1) {
-      await handle.write(bytes, 0, bytes.length, at);
-      await handle.datasync();
+      writeSync(descriptor, bytes, 0, bytes.length, at);
+      fdatasyncSync(descriptor);
       at += bytes.length;
     }
-    plains.push((nowNs() - plainBegun) / TURN);
+    return (nowNs() - begun) / TURN;
+  };
+  const [singles, alones, plains]: [number[], number[], number[]] = [[], [], []];
+  for (let turn = 0; turn < TURNS; turn += 1) {
+    singles.push(await run(SINGLE_CALLERS, TURN));
+    plains.push(flushPlainly());
+    alones.push(await run(1, TURN / 4));
   }
-  await handle.close();
+  closeSync(descriptor);
   rmSync(directory, { recursive: true });
   await bench.end();
   return {
-    single: rateRowOf('records one by one', singles),
+    single: rateRowOf(`records one by one, ${SINGLE_CALLERS} callers`, singles),
+    alone: rateRowOf('records one by one, one caller', alones),
     plain: rateRowOf('plain flushes of the same bytes', plains),
   };
 }

@@ -3,6 +3,7 @@
  * is durable. Must not measure what was not acknowledged.
  */
 import { type Batch, intakeClient, ledgerClient } from '@kedge/bus';
+import { QUARTERMASTER_FLAGS } from '@kedge/lab';
 import { encodeRecord } from '@kedge/ledger';
 import { createPostureSegment, createSegment } from '@kedge/shared-memory-ipc';
 import { spawn } from 'node:child_process';
@@ -131,7 +132,7 @@ async function withQuartermaster<T>(use: (sockets: string) => Promise<T>): Promi
     key: join(root, 'state/ledger.key'),
   });
   writeFileSync(config, text);
-  const child = spawn(process.execPath, [MAIN, '--config', config], {
+  const child = spawn(process.execPath, [...QUARTERMASTER_FLAGS, MAIN, '--config', config], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const ledger = ledgerClient(join(sockets, 'internal/ledger.sock'));

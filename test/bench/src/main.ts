@@ -2,7 +2,9 @@
  * `npm run bench -- NAME [--json] [--samples N] [--quick] [--records N] [--keep FILE]`: runs one benchmark and prints its figures.
  * Must not know how any figure is taken.
  */
-import { benches, type BenchOptions } from './index.js';
+import { spawnSync } from 'node:child_process';
+
+import { benches, type BenchOptions, nodeFlags } from './index.js';
 import { textOf } from './figures.js';
 
 const USAGE = `usage: npm run bench -- NAME [--json] [--samples N] [--quick] [--records N] [--keep FILE]
@@ -54,6 +56,17 @@ const chosen = optionsOf(process.argv.slice(2));
 if (typeof chosen === 'string') {
   process.stderr.write(`bench: ${chosen}\n\n${USAGE}`);
   process.exit(2);
+}
+const missing = (nodeFlags[chosen.name] ?? []).filter((flag) => !process.execArgv.includes(flag));
+if (missing.length > 0) {
+  const { status } = spawnSync(
+    process.execPath,
+    [...process.execArgv, ...missing, ...process.argv.slice(1)],
+    {
+      stdio: 'inherit',
+    },
+  );
+  process.exit(status ?? 6);
 }
 const run = benches[chosen.name];
 if (run === undefined) process.exit(2);

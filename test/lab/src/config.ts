@@ -6,7 +6,7 @@ import { CUT_BINARY } from '@kedge/routes';
 import { millisOf } from '@kedge/units';
 import { wardenConfigText, type WardenService } from '@kedge/warden';
 
-import { PLUGINS, PROGRAMS } from './paths.js';
+import { PLUGINS, PROGRAMS, QUARTERMASTER_FLAGS } from './paths.js';
 import { ROUTE_MODES, ROUTE_NAMESPACES, type RouteMode } from './route-topology.js';
 import type { LabSettings } from './settings.js';
 import {
@@ -200,6 +200,7 @@ export function wardenFile(settings: LabSettings, node: string): string {
         ...service(UIDS.quartermaster, 'quartermaster', LEDGER_SEGMENT),
         exec: command('quartermaster', [
           node,
+          ...QUARTERMASTER_FLAGS,
           PROGRAMS.quartermaster,
           '--config',
           `${ETC}/quartermaster.json`,

@@ -39,3 +39,9 @@ export const PLUGINS = {
   readable: ['libs/plugin-host', 'libs/posture-source-kit', 'node_modules/@kedge'].map(at),
   indicatorFile: at('plugins/sources/indicator-file'),
 } as const;
+
+/**
+ * Node's own flags for the quartermaster. Records live until they are durable, with thousands of others: in a young
+ * generation of the usual size the collector copies them again and again.
+ */
+export const QUARTERMASTER_FLAGS: readonly string[] = ['--max-semi-space-size=32'];
