@@ -27,6 +27,7 @@ const BY_AREA: Readonly<Record<string, number>> = {
 const STATUS: Readonly<Record<number, readonly string[]>> = {
   [EXIT.unexpected]: [
     'AUTHZ_ENGINE',
+    'AUTHZ_KEPT',
     'BOOT_FAILED',
     'BPFMAP_SYSTEM',
     'BUS_ACK_INVALID',
@@ -115,6 +116,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'LAB_NOT_ROOT',
     'LAB_NOT_UP',
     'LAB_RUNNING',
+    'LEDGER_ADDON',
     'LEDGER_BUSY',
     'LEDGER_FOLLOWERS',
     'LEDGER_INDEX_AWAY',

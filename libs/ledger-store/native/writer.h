@@ -1,4 +1,8 @@
-/* What writer.c gives to the addon. */
+/*
+ * What writer.c gives to the addon: the thread that writes frames, as functions of Node-API.
+ *
+ * It must not know how a frame is made.
+ */
 #ifndef KEDGE_LEDGER_WRITER_H
 #define KEDGE_LEDGER_WRITER_H
 #include <node_api.h>
