@@ -1,4 +1,7 @@
-/* What writer.c gives to the addon. */
+/*
+ * What writer.c gives to the addon: the calls of the thread that writes.
+ * It must not say how they work.
+ */
 #ifndef KEDGE_LEDGER_WRITER_H
 #define KEDGE_LEDGER_WRITER_H
 #include <node_api.h>
