@@ -97,7 +97,7 @@ export default defineConfig(
     files: ['{apps,libs,plugins,test}/**/*.ts'],
     ignores: [
       'libs/shared-memory-ipc/src/**',
-      'libs/ledger-store/src/seals.ts',
+      'libs/ledger-store/src/addon.ts',
       'plugins/dataplane/src/**',
       ...tests,
     ],

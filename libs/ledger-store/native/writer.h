@@ -1,7 +1,6 @@
 /*
- * What writer.c gives to the addon: the thread that writes frames, as functions of Node-API.
- *
- * It must not know how a frame is made.
+ * What writer.c gives to the addon: the calls of the thread that writes.
+ * It must not say how they work.
  */
 #ifndef KEDGE_LEDGER_WRITER_H
 #define KEDGE_LEDGER_WRITER_H

@@ -11,7 +11,8 @@
  *   KEDGE_FAULT_SNAPSHOT=FILE  its content just before each logged call is kept with it (a shared memory segment:
  *                              what survived a crash at that moment)
  *
- * A write to a descriptor of O_DSYNC is a write and a flush. While a log is kept the calls take effect one after the other; what a rule delays or hangs waits outside of that.
+ * A write to a descriptor of O_DSYNC is a write and a flush.
+ * While a log is kept the calls take effect one after the other; what a rule delays or hangs waits outside of that.
  * The files are written by raw system calls, so that the layer never meets itself.
  */
 #define _GNU_SOURCE
