@@ -17,7 +17,6 @@ export interface FuzzResult {
   readonly finding: string | undefined;
   readonly why: string | undefined;
 }
-export function keptOf(target: string): string;
 export function startsOf(target: string): string[];
 export function plants(): Plant[];
 export function build(targets: readonly string[]): string[];

@@ -42,7 +42,7 @@ const LONGEST = {
 export const TARGETS = Object.keys(LONGEST);
 
 /** Where the inputs of a target stand: those in the repository, and those of this machine. */
-export const keptOf = (target) => join(HERE, 'corpus', target);
+const keptOf = (target) => join(HERE, 'corpus', target);
 const foundOf = (target) => join(HERE, 'build/corpus', target);
 
 /** What once broke a target: each stays for good, and no merge takes one for superfluous. */
