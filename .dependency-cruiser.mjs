@@ -10,6 +10,7 @@ const NEST = npm('@nestjs|reflect-metadata|rxjs');
 const ADAPTERS = {
   'libs/bus': '@grpc|grpc-health-check',
   'libs/ledger': 'canonicalize',
+  'libs/ledger-index': 'better-sqlite3',
   'libs/runtime': 'pino|prom-client',
   'apps/cli': 'commander',
 };
@@ -38,7 +39,10 @@ export default {
       name: 'ledger-touches-files-in-its-spool-only',
       comment: 'What the ledger proves follows from bytes alone; of Node it knows hashes and ciphers.',
       severity: 'error',
-      from: { path: '^libs/ledger/src/', pathNot: ['^libs/ledger/src/(spool|frame)\\.ts$', TESTS] },
+      from: {
+        path: '^libs/ledger/src/',
+        pathNot: ['^libs/ledger/src/(spool|spool-[a-z]+|frame)\\.ts$', TESTS],
+      },
       to: { dependencyTypes: ['core'], pathNot: '^(node:)?crypto$' },
     },
     ...Object.entries(ADAPTERS).map(([owner, names]) => ({
@@ -49,6 +53,13 @@ export default {
       from: { pathNot: [`^${owner}/`, PURE, '^test/bench/'] },
       to: { path: npm(names) },
     })),
+    {
+      name: 'cedar-behind-one-file',
+      comment: 'One file knows that policies are Cedar; everybody else asks the Authoriser.',
+      severity: 'error',
+      from: { pathNot: ['^libs/authz/src/cedar\\.ts$', PURE, '^test/bench/'] },
+      to: { path: npm('@cedar-policy') },
+    },
     {
       name: 'nest-in-apps-and-runtime-only',
       comment: 'Domain code runs without NestJS; it lives in apps and in libs/runtime.',
@@ -64,14 +75,25 @@ export default {
       to: { path: NEST },
     },
     {
-      name: 'native-loading-in-two-packages-only',
-      comment: 'Machine code enters a process through shared-memory-ipc and dataplane.',
+      name: 'native-loading-in-three-packages-only',
+      comment: 'Machine code enters a process through shared-memory-ipc, dataplane and ledger-store.',
       severity: 'error',
       from: {
         path: '^(apps|libs|plugins|test)/',
-        pathNot: ['^libs/shared-memory-ipc/', '^plugins/dataplane/', PURE, TESTS],
+        pathNot: ['^libs/(shared-memory-ipc|ledger-store)/', '^plugins/dataplane/', PURE, TESTS],
       },
       to: { path: '^(node:)?module$', dependencyTypes: ['core'] },
+    },
+    {
+      name: 'the-verifier-stands-alone',
+      comment:
+        'Who verifies a ledger trusts its proofs and the contracts, and no other line of the appliance.',
+      severity: 'error',
+      from: { path: '^apps/ledger-verify/', pathNot: TESTS },
+      to: {
+        path: '^(apps|libs|plugins)/',
+        pathNot: ['^apps/ledger-verify/', '^libs/(units|contracts|ledger)/'],
+      },
     },
     {
       name: 'nobody-imports-an-app',

@@ -163,9 +163,13 @@ async function cacheOf(main, service) {
   try {
     const cache = join(scratch, 'cache');
     const preload = join(scratch, 'preload.cjs');
+    // A cache fits the flags that V8 had when it was made. A service says others later, with its policy engine
+    // (libs/authz): this ends before.
     writeFileSync(
       preload,
-      `process.on('exit', () => require('node:fs').writeFileSync(${JSON.stringify(cache)}, globalThis[Symbol.for('kedge.bundle')].createCachedData()));`,
+      `process.on('exit', () => {
+  require('node:fs').writeFileSync(${JSON.stringify(cache)}, globalThis[Symbol.for('kedge.bundle')].createCachedData());
+});`,
     );
     const config = join(scratch, 'config.json');
     writeFileSync(config, JSON.stringify(rehearsalConfig(scratch, service)));
@@ -208,7 +212,7 @@ function rehearsalConfig(scratch, service) {
   const at = (name) => join(scratch, name);
   const tiers = ['site_owner', 'master', 'journeyman', 'apprentice'].map((tier) => `sock/local/${tier}`);
   for (const ways of ['sock/console', 'sock/internal', ...tiers]) {
-    for (const name of [ways, `${ways}/underlay`]) {
+    for (const name of [ways, `${ways}/underlay`, `${ways}/ledger`]) {
       mkdirSync(at(name), { recursive: true });
       chmodSync(at(name), 0o750);
     }
@@ -225,6 +229,21 @@ function rehearsalConfig(scratch, service) {
   if (service === 'vpp-bridge') return { ...common, board: at('board'), spool: at('state/records'), owners };
   if (service === 'posture-coordinator') {
     return { ...common, board: { directory: at('board'), owners: { warden: owner } }, state: at('state') };
+  }
+  if (service === 'quartermaster') {
+    return {
+      ...{
+        appliance: common.appliance,
+        sockets: common.sockets,
+        origin: 'kedge.example/rehearsal',
+        sources: [],
+      },
+      ...{
+        board: { directory: at('board'), owners },
+        directory: at('state/ledger'),
+        key: at('state/ledger.key'),
+      },
+    };
   }
   return { ...common, board: { directory: at('board'), owners }, state: at('state') };
 }

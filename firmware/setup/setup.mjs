@@ -25,6 +25,8 @@ const NATIVE = [
   'libs/shared-memory-ipc',
   'libs/plugin-host',
   'libs/routes',
+  'libs/ledger-index',
+  'libs/ledger-store',
   'plugins/dataplane',
   'plugins/warden',
   'plugins/boot',
@@ -46,6 +48,8 @@ const SYSTEM = [
   { probe: 'openssl', packages: ['openssl'], why: 'the lab, and tests of flows' },
   { probe: 'nft', packages: ['nftables'], why: 'tests of routes, and a bench', test: true },
   { probe: 'ssh', packages: ['openssh-client'], why: 'tests of flows', test: true },
+  { probe: 'rsyslogd', packages: ['rsyslog'], why: 'tests of export to syslog', test: true },
+  { probe: rsyslogTls, packages: ['rsyslog-gnutls'], why: 'tests of export to syslog', test: true },
   { probe: 'nfcapd', packages: ['nfdump'], why: 'tests of flow export', test: true },
   { probe: 'ps', packages: ['procps'], why: 'tests', test: true },
   { probe: 'clang', packages: ['clang'], why: 'tests of native code', test: true },
@@ -80,6 +84,13 @@ function clangRuntime() {
     .flatMap((llvm) => list(join(llvm, 'lib/clang')))
     .flatMap((version) => list(join(version, 'lib/linux')))
     .some((path) => path.includes('libclang_rt.tsan'));
+}
+
+/** True when rsyslog can speak TLS. */
+function rsyslogTls() {
+  return readdirSync('/usr/lib')
+    .filter((name) => name.endsWith('-linux-gnu'))
+    .some((name) => existsSync(join('/usr/lib', name, 'rsyslog/lmnsd_gtls.so')));
 }
 
 function isThere(probe) {
@@ -231,6 +242,9 @@ function nativeInputs() {
       .update(readFileSync(path))
       .update('\0');
   }
+  // Its sources are native code too.
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'));
+  hash.update(packages['node_modules/better-sqlite3'].integrity);
   return hash.digest('hex');
 }
 

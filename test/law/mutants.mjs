@@ -25,6 +25,8 @@ const EXIT = { unexpected: 1, usage: 2, survived: 6, stopped: 130 };
 const BUILDS = [
   'libs/shared-memory-ipc',
   'libs/plugin-host',
+  'libs/ledger-index',
+  'libs/ledger-store',
   'plugins/dataplane',
   'plugins/warden',
   'plugins/boot',

@@ -51,6 +51,12 @@ const WRONG: readonly (readonly [args: readonly string[], code: string, status: 
   [['support', 'bundle', '--output', '/not/there/x.tar.gz', ...NOWHERE], 'CLI_OUTPUT', 3, '--output'],
   [['doctor', ...NOWHERE], 'LAB_NOT_UP', 4],
   [['history', ...NOWHERE], 'LAB_NOT_UP', 4],
+  [['authz', 'explain', '--as', 'local/king', '--level', '4', '--to', '5'], 'CLI_USAGE', 2, 'tier'],
+  [['authz', 'explain', '--as', 'console', '--level', '4'], 'CLI_USAGE', 2, 'action'],
+  [['authz', 'explain', '--as', 'console', '--level', '4', '--to', '6'], 'CLI_USAGE', 2, '--to'],
+  [['authz', 'check', '/nowhere'], 'AUTHZ_SET_UNREADABLE', 3, '/nowhere'],
+  [['authz', 'test', 'default'], 'AUTHZ_TESTS', 2],
+  [['authz', 'reload', '--reason', 'x', ...NOWHERE], 'LAB_NOT_UP', 4],
   [['bogus'], 'CLI_USAGE', 2],
   [['posture'], 'CLI_USAGE', 2],
   [[], 'CLI_USAGE', 2],
@@ -82,6 +88,7 @@ describe('the command given wrongly', () => {
         ['posture', 'plan', '2'],
         ['posture', 'set', '2', '--reason', 'x'],
         ['accords', 'reload', '--reason', 'x'],
+        ['authz', 'reload', '--reason', 'x'],
       ]) {
         expect(await kedgeError([...args, '--socket', directory]), args.join(' ')).toMatchObject({
           code: 'BUS_UNREACHABLE',
@@ -152,6 +159,10 @@ describe('the command given wrongly', () => {
       'governance show',
       'accords reload',
       'accords check',
+      'authz check',
+      'authz explain',
+      'authz test',
+      'authz reload',
       'history',
       'doctor',
       'support bundle',
@@ -168,7 +179,7 @@ describe('the command given wrongly', () => {
       expect(out, command).toContain('Exit status:');
       seen += 1;
     }
-    expect(seen).toBe(16);
+    expect(seen).toBe(20);
   });
 
   it('a lab that is not up is a status, not an error', async () => {

@@ -94,6 +94,7 @@ describe('the command on a lab', () => {
     expect(seen.services.map(({ name }) => name).sort()).toEqual([
       'dataplane-reference',
       'participant-overlay',
+      'participant-quartermaster',
       'participant-underlay',
       'posture-coordinator',
       'vpp-bridge',
@@ -283,6 +284,11 @@ describe('the command on a lab', () => {
     const { before, after, identical } = report.routes;
     expect({ after, identical }).toEqual({ after: before, identical: true });
     for (const mode of ROUTE_MODES) expect(before[mode]).toMatch(/^[0-9a-f]{64}$/);
+    // Two steps to each level, and at each of them eight who ask the gate: all of it is in the ledger.
+    expect(report.ledger).toEqual({
+      levels: [1, 2, 3, 4, 5].map((level) => ({ level, seen: 18, held: 18, ok: true })),
+      ok: true,
+    });
     expect(report.steps.map(({ from, to }) => `${from}→${to}`)).toEqual([
       '5→4',
       '4→3',

@@ -120,6 +120,7 @@ async function serveCoordinator(): Promise<UnixServer> {
         get: () => state,
         set: unasked,
         reloadAccords: unasked,
+        reloadPolicies: unasked,
         watch: unasked,
         history: unasked,
         transition: unasked,
@@ -139,13 +140,18 @@ async function serveBridge({ older = false } = {}): Promise<void> {
       signal.addEventListener('abort', resolve, { once: true });
     });
   };
-  const { name, methods, codec } = governanceService;
+  const { name, methods, codec, maxRequestBytes } = governanceService;
   servers.push(
     await serveUnix({
       path: join(directory, 'internal/governance.sock'),
       services: [
         provide<GovernanceApi>(
-          { name, codec, methods: methods.filter((method) => !older || method.name !== 'watchFlows') },
+          {
+            name,
+            codec,
+            maxRequestBytes,
+            methods: methods.filter((method) => !older || method.name !== 'watchFlows'),
+          },
           {
             show: () => show(BigInt((looks += 1)) * 1_000n),
             plan: () => ({ from: 4, to: 5, windowS: 10, rows: [] }),

@@ -45,6 +45,7 @@ async function answering(answers: readonly SetReply[]) {
         transition: () => Promise.resolve({ outcome: 'report', report } as const),
         get: never,
         reloadAccords: never,
+        reloadPolicies: never,
         watch: never,
         history: never,
       }),

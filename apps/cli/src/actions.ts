@@ -12,6 +12,14 @@ import { EXIT, exitOf } from './exit-status.js';
 import { refusalError } from './failure.js';
 import type { FlowsOptions } from './flows.js';
 import { leaving } from './leaving.js';
+import type {
+  LedgerCheckpointOptions,
+  LedgerEraseOptions,
+  LedgerExportOptions,
+  LedgerProveOptions,
+  LedgerQueryOptions,
+  LedgerTailOptions,
+} from './ledger.js';
 import {
   governanceText,
   historyText,
@@ -42,6 +50,25 @@ export interface ReloadOptions extends CommandOptions {
   readonly reason: string;
   readonly principal?: string;
   readonly idempotencyKey?: string;
+}
+
+export type PolicyReloadOptions = Omit<ReloadOptions, 'idempotencyKey'>;
+
+export interface ExplainOptions extends Pick<CommandOptions, 'json'> {
+  readonly policies: string;
+  /** console, or CHANNEL/TIER. */
+  readonly as: string;
+  readonly level: Level;
+  readonly to?: Level;
+  readonly action?: string;
+  readonly resource: string;
+  /** Seconds. */
+  readonly secondFactor?: number;
+  readonly address?: string;
+  readonly time?: string;
+  readonly breakGlass?: boolean;
+  readonly accords?: string;
+  readonly zones?: string;
 }
 
 export interface WatchOptions extends CommandOptions {
@@ -273,6 +300,59 @@ export async function accordsCheck(
   return check.valid ? EXIT.ok : EXIT.failedCheck;
 }
 
+export async function authzCheck(policies: string, options: Pick<CommandOptions, 'json'>): Promise<number> {
+  const { checkPolicies, policiesCheckText } = await import('./authz.js');
+  const check = await checkPolicies(policies);
+  show(check, policiesCheckText(check), options.json);
+  return check.valid ? EXIT.ok : EXIT.failedCheck;
+}
+
+export async function authzExplain(options: ExplainOptions): Promise<number> {
+  const { explainRequest, explanationText } = await import('./authz.js');
+  const { policies, as, level, to, resource, secondFactor, address, time, breakGlass } = options;
+  const [channel, tier] = as === 'console' ? ['console', 'site_owner'] : as.split('/');
+  const action = options.action ?? (to === undefined ? undefined : 'posture.set');
+  const asked = {
+    ...{ tier, channel, action, level, resource },
+    ...(to === undefined ? {} : { to }),
+    ...(secondFactor === undefined ? {} : { secondFactorAge: secondFactor }),
+    ...(address === undefined ? {} : { address }),
+    ...(time === undefined ? {} : { time }),
+    ...(breakGlass === undefined ? {} : { breakGlass }),
+  };
+  const explanation = await explainRequest(policies, asked, options);
+  show(explanation, explanationText(explanation), options.json);
+  return EXIT.ok;
+}
+
+export async function authzTest(
+  policies: string,
+  files: readonly string[],
+  options: Pick<CommandOptions, 'json'>,
+): Promise<number> {
+  const { testedText, testPolicies } = await import('./authz.js');
+  const tested = await testPolicies(policies, files);
+  const passed = tested.every(({ tests }) => tests.every((test) => test.passed));
+  show({ passed, files: tested }, testedText(tested), options.json);
+  return passed ? EXIT.ok : EXIT.failedCheck;
+}
+
+export function authzReload(options: PolicyReloadOptions): Promise<number> {
+  return withPosture(options, async (client) => {
+    const reply = await client.reloadPolicies(
+      { reason: options.reason, principal: options.principal ?? principal() },
+      { deadlineMs: options.timeout },
+    );
+    if (reply.outcome === 'refusal') throw refusalError(reply.refusal);
+    const { set, generation, policies, changed } = reply.inForce;
+    const what = changed
+      ? 'other policies are in force'
+      : 'nothing changed: these policies are in force already';
+    show(reply, `${what}: ${policies} of the set ${set}, generation ${generation}`, options.json);
+    return EXIT.ok;
+  });
+}
+
 export async function topRun(options: TopOptions): Promise<number> {
   return (await import('./top.js')).topRun(options);
 }
@@ -423,4 +503,32 @@ export async function labStatusRun(options: LabCommandOptions): Promise<number> 
   const status = labStatus(options.name);
   show(status, statusText(status), options.json);
   return status.state === 'up' ? EXIT.ok : exitOf('LAB_NOT_UP');
+}
+
+export async function ledgerQuery(options: LedgerQueryOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerQuery(options);
+}
+
+export async function ledgerTail(options: LedgerTailOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerTail(options);
+}
+
+export async function ledgerCheckpoint(options: LedgerCheckpointOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerCheckpoint(options);
+}
+
+export async function ledgerExport(options: LedgerExportOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerExport(options);
+}
+
+export async function ledgerStatus(options: CommandOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerStatus(options);
+}
+
+export async function ledgerProve(index: bigint, options: LedgerProveOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerProve(index, options);
+}
+
+export async function ledgerErase(subject: string, options: LedgerEraseOptions): Promise<number> {
+  return (await import('./ledger.js')).ledgerErase(subject, options);
 }

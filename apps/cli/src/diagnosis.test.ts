@@ -119,6 +119,23 @@ const HEALTHY: Examination = {
       alarms: [],
     },
   },
+  ledger: {
+    seen: true,
+    value: {
+      origin: 'kedge.example/box',
+      verifier: 'key',
+      size: 60_000n,
+      keptFrom: 0n,
+      flush: 'batched',
+      level: 5,
+      refusing: false,
+      why: '',
+      indexed: 59_000n,
+      sources: [],
+      alarms: [],
+      keptOut: 0n,
+    },
+  },
   others: [{ name: 'overlay', health: { seen: true, value: 'SERVING' } }],
   board: { seen: true, value: BOARD },
   foreign: [],
@@ -153,6 +170,12 @@ const bridge = (
   change: Partial<Extract<Examination['bridge'], { seen: true }>['value']>,
 ): Partial<Examination> =>
   HEALTHY.bridge.seen ? { bridge: { seen: true, value: { ...HEALTHY.bridge.value, ...change } } } : {};
+const ledger = (
+  change: Partial<Extract<Examination['ledger'], { seen: true }>['value']>,
+): Partial<Examination> =>
+  HEALTHY.ledger.seen ? { ledger: { seen: true, value: { ...HEALTHY.ledger.value, ...change } } } : {};
+const witness = (state: string, why: string): Partial<Examination> =>
+  ledger({ witness: { url: 'http://witness', state, size: 3n, why }, alarms: [why] });
 const disk = (freeBytes: number, freeInodes = 900): Partial<Examination> => ({
   disks: HEALTHY.disks.map((each) => ({ ...each, freeBytes, freeInodes })),
 });
@@ -187,6 +210,12 @@ const behind = (overdue: boolean): Partial<Examination> =>
 const CASES: readonly (readonly [id: FindingId, wrong: Partial<Examination>, said: RegExp])[] = [
   ['coordinator-unreachable', { coordinator: unseen('BUS_DEADLINE') }, /cannot \[BUS_DEADLINE\]/],
   ['bridge-unreachable', { bridge: unseen('BUS_UNREACHABLE') }, /BUS_UNREACHABLE/],
+  ['ledger-unreachable', { ledger: unseen('BUS_UNREACHABLE') }, /BUS_UNREACHABLE/],
+  ['ledger-refuses', ledger({ refusing: true, why: 'LEDGER_FULL: no room' }), /no room/],
+  ['ledger-contradicted', witness('older', 'it was put back'), /put back/],
+  ['ledger-contradicted', witness('fork', 'another history'), /another history/],
+  ['ledger-index-behind', ledger({ indexed: 9_999n }), /50001 of 60000/],
+  ['alarm', witness('unreachable', 'the witness is away'), /is away/],
   ['service-unreachable', { others: [{ name: 'underlay', health: unseen('BUS_UNREACHABLE') }] }, /BUS_UNR/],
   [
     'service-not-serving',

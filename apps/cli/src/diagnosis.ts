@@ -2,7 +2,7 @@
  * What is late, stale, disagreeing or missing, by what was seen: findings as data, and as text.
  * It must stay a pure function of an examination; it asks nobody.
  */
-import type { BoardSnapshot, PostureState, ShowReply, Violation } from '@kedge/bus';
+import type { BoardSnapshot, LedgerStatusReply, PostureState, ShowReply, Violation } from '@kedge/bus';
 
 import type { Examination, Sight } from './examination.js';
 import { durationText, levelText, plain } from './render.js';
@@ -35,6 +35,26 @@ export const FINDINGS = {
     severity: 'failure',
     meaning: 'the path of this service is not governed by anybody but the warden',
     todo: 'look at the log of the service; the warden starts it again by itself',
+  },
+  'ledger-unreachable': {
+    severity: 'warning',
+    meaning: 'records wait in the spools of the services; nothing is lost before one of them is full',
+    todo: 'look at the log of quartermaster; the warden starts it again by itself',
+  },
+  'ledger-refuses': {
+    severity: 'failure',
+    meaning: 'nothing is recorded for good; records wait in the spools of the services until those are full',
+    todo: 'make room on the disk of the ledger; it goes on by itself',
+  },
+  'ledger-contradicted': {
+    severity: 'failure',
+    meaning: 'the witness has proof that this ledger was put back or has another history',
+    todo: 'keep the state directory as it is; kedge ledger verify --kept with the checkpoint of the witness',
+  },
+  'ledger-index-behind': {
+    severity: 'notice',
+    meaning: 'the newest records cannot be asked for yet; they are kept and proven',
+    todo: 'nothing, if it is gone in a moment',
   },
   'service-not-serving': {
     severity: 'warning',
@@ -219,7 +239,7 @@ const DISK = { fullBytes: 32 * MIB, fullPart: 0.01, lowBytes: 256 * MIB, lowPart
 
 /** What is not as it should be, worst first. Pure. */
 export function findingsOf(examination: Examination): readonly Finding[] {
-  const { coordinator, bridge, board } = examination;
+  const { coordinator, bridge, ledger, board } = examination;
   const found = [
     ...unreachable(examination),
     ...(board.seen
@@ -230,6 +250,7 @@ export function findingsOf(examination: Examination): readonly Finding[] {
     ),
     ...(coordinator.seen ? coordinatorFindings(coordinator.value, examination.board) : []),
     ...(bridge.seen ? bridgeFindings(bridge.value) : []),
+    ...(ledger.seen ? ledgerFindings(ledger.value) : []),
     ...violationFindings(examination),
     ...journalFindings(examination),
     ...accordFindings(examination),
@@ -243,13 +264,14 @@ export function findingsOf(examination: Examination): readonly Finding[] {
   return found.sort((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
 }
 
-function unreachable({ coordinator, bridge, others }: Examination): Finding[] {
+function unreachable({ coordinator, bridge, ledger, others }: Examination): Finding[] {
   const said = ({ code, message }: { code: string; message: string }): string => `${message} [${code}]`;
   return [
     ...(coordinator.seen
       ? []
       : [finding('coordinator-unreachable', 'posture-coordinator', said(coordinator))]),
     ...(bridge.seen ? [] : [finding('bridge-unreachable', 'vpp-bridge', said(bridge))]),
+    ...(ledger.seen ? [] : [finding('ledger-unreachable', 'quartermaster', said(ledger))]),
     ...others.flatMap(({ name, health }) => {
       if (!health.seen) return [finding('service-unreachable', name, said(health))];
       if (health.value === 'SERVING') return [];
@@ -371,6 +393,31 @@ function bridgeFindings({ levels, waiting, dataplanes, alarms }: ShowReply): Fin
       .map(({ name, telemetryGaps }) =>
         finding('telemetry-gaps', name, `${telemetryGaps} events of it were never read`),
       ),
+  ];
+}
+
+/** Entries that the index may lack without being said to be behind: it always is, a little. */
+const INDEX_LAG_MAX = 50_000n;
+
+function ledgerFindings({ refusing, why, size, indexed, witness, alarms }: LedgerStatusReply): Finding[] {
+  const contradicted = witness?.state === 'older' || witness?.state === 'fork';
+  // What is a finding of its own is not told a second time.
+  const others = alarms.filter((alarm) => !(contradicted && alarm === witness.why));
+  return [
+    ...(refusing ? [finding('ledger-refuses', 'quartermaster', why)] : []),
+    ...(contradicted ? [finding('ledger-contradicted', 'quartermaster', witness.why)] : []),
+    ...(size - indexed > INDEX_LAG_MAX
+      ? [
+          finding(
+            'ledger-index-behind',
+            'quartermaster',
+            `${size - indexed} of ${size} entries are not indexed`,
+          ),
+        ]
+      : []),
+    ...others
+      .filter((alarm) => !refusing || !alarm.startsWith('the ledger takes no records'))
+      .map((alarm) => finding('alarm', 'quartermaster', alarm)),
   ];
 }
 

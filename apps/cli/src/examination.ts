@@ -2,7 +2,14 @@
  * What was seen of an appliance at one moment, as plain data: everything that a diagnosis is made of.
  * It must not judge any of it.
  */
-import type { BoardSnapshot, PostureState, ShowReply, TransitionReport, Violation } from '@kedge/bus';
+import type {
+  BoardSnapshot,
+  LedgerStatusReply,
+  PostureState,
+  ShowReply,
+  TransitionReport,
+  Violation,
+} from '@kedge/bus';
 
 /** Something that was seen, or why it could not be. */
 export type Sight<T> =
@@ -55,6 +62,7 @@ export interface Examination {
   readonly coordinator: Sight<PostureState>;
   readonly history: Sight<readonly TransitionReport[]>;
   readonly bridge: Sight<ShowReply>;
+  readonly ledger: Sight<LedgerStatusReply>;
   /** What other services say of their health, by the name of their socket. */
   readonly others: readonly { readonly name: string; readonly health: Sight<string> }[];
   readonly board: Sight<BoardSnapshot>;

@@ -6,6 +6,7 @@ import {
   type BoardSnapshot,
   dialUnix,
   governanceClient,
+  ledgerClient,
   PostureBoard,
   postureClient,
   postureService,
@@ -57,11 +58,13 @@ export async function examinePlaces(options: ExamineOptions): Promise<Examined> 
   const call = { deadlineMs: options.timeout };
   const posture = postureClient(join(target.directory, way, 'posture.sock'));
   const governance = governanceClient(join(target.directory, 'internal', 'governance.sock'));
+  const ledger = ledgerClient(join(target.directory, 'internal', 'ledger.sock'));
   try {
-    const [coordinator, history, bridge, others, board] = await Promise.all([
+    const [coordinator, history, bridge, ledgerSeen, others, board] = await Promise.all([
       sight(() => posture.get({}, call)),
       sight(async () => (await posture.history({ limit: TRANSITIONS, beforeEpoch: 0n }, call)).transitions),
       sight(() => governance.show({}, call)),
+      sight(() => ledger.status({}, call)),
       otherServices(places, options.timeout),
       sight(() => readBoard(places)),
     ]);
@@ -77,6 +80,7 @@ export async function examinePlaces(options: ExamineOptions): Promise<Examined> 
         coordinator,
         history,
         bridge,
+        ledger: ledgerSeen,
         others,
         board: board.seen ? { seen: true, value: board.value.snapshot } : board,
         foreign: board.seen ? board.value.foreign : [],
@@ -90,15 +94,19 @@ export async function examinePlaces(options: ExamineOptions): Promise<Examined> 
   } finally {
     posture.close();
     governance.close();
+    ledger.close();
   }
 }
+
+/** Sockets of those that are asked for more than their health. */
+const ASKED = ['governance.sock', 'ledger.sock'];
 
 /** Health of every further service that has a socket of its own. */
 async function otherServices({ sockets }: Places, timeout: number): Promise<Examination['others']> {
   const directory = join(sockets, 'internal');
   let names: string[];
   try {
-    names = readdirSync(directory).filter((name) => name.endsWith('.sock') && name !== 'governance.sock');
+    names = readdirSync(directory).filter((name) => name.endsWith('.sock') && !ASKED.includes(name));
   } catch {
     return [];
   }

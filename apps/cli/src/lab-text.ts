@@ -115,7 +115,8 @@ export function drillText(report: DrillReport): string {
     ...violations,
     end,
     `routes and rules after the last step: ${report.routes.identical ? 'byte for byte what they were' : 'other than before the first'}`,
-    '(packets received/sent after the last acknowledgement of each level)',
+    `the ledger: ${report.ledger.levels.map(({ level, seen, held }) => `${held}/${seen} at level ${level}`).join(', ')}`,
+    '(packets received/sent after the last acknowledgement of each level; records held/seen at each level)',
   ].join('\n');
 }
 

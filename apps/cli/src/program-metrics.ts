@@ -11,7 +11,10 @@ import type { MetricsOptions } from './metrics.js';
 export function metricsCommand(program: Command, act: Act): void {
   target(program.command('metrics'))
     .description('what the services count: postures, budgets, packets, refusals, and how their processes do')
-    .argument('[service]', 'posture-coordinator, vpp-bridge, overlay or underlay; all without one')
+    .argument(
+      '[service]',
+      'posture-coordinator, vpp-bridge, overlay, underlay or quartermaster; all without one',
+    )
     .addHelpText(
       'after',
       `

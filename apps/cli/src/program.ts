@@ -32,9 +32,13 @@ import {
 } from './command-line.js';
 import type { FlowsOptions } from './flows.js';
 import { accordsCommands } from './program-accords.js';
+import { authzCommands } from './program-authz.js';
 import { examinationCommands } from './program-examination.js';
+import { ledgerCommands } from './program-ledger.js';
+import { ledgerVerifyCommand } from './program-ledger-verify.js';
 import { metricsCommand } from './program-metrics.js';
 import { topCommand } from './program-top.js';
+import { witnessCommands } from './program-witness.js';
 import { VERSION } from './version.js';
 
 /**
@@ -154,6 +158,10 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
   metricsCommand(program, act);
   examinationCommands(program, act);
   accordsCommands(program, act);
+  authzCommands(program, act);
+  ledgerCommands(program, act);
+  ledgerVerifyCommand(program, finish);
+  witnessCommands(program, finish);
 
   const governance = program.command('governance').description('what the data plane works with');
   target(governance.command('show'))

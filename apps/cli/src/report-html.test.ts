@@ -95,6 +95,17 @@ describe('the page of a drill', () => {
     expect(drillPage(REPORT, FACTS)).toContain('The report holds no gate: nobody asked.');
   });
 
+  it('PO-21 what the ledger holds of the drill is told level by level, and a difference is marked', () => {
+    const levels = [
+      { level: 2, seen: 18, held: 18, ok: true },
+      { level: 1, seen: 9, held: 7, ok: false },
+    ];
+    const page = drillPage({ ...REPORT, ledger: { levels, ok: false } }, FACTS);
+    for (const said of ['What the ledger holds of it', 'the same', 'DIFFERS', '>7<'])
+      expect(page, said).toContain(said);
+    expect(drillPage(REPORT, FACTS)).toContain('The report holds nothing of the ledger: it was not asked.');
+  });
+
   it('PO-13 a violation is told in words, and everything that belongs to it is marked without colour, too', () => {
     const late = {
       overlay: { ms: 6_000, budgetMs: 5_000, ok: false, participants: [participant('overlay', 6_000)] },

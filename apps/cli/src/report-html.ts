@@ -222,6 +222,26 @@ function gate(view: DrillView): Markup {
   }</section>`;
 }
 
+function ledger(view: DrillView): Markup {
+  return markup`<section><h2>What the ledger holds of it</h2>
+<p class="lead">Transitions and answers of the gate as the drill saw them, and as one question for each level brings them.</p>${
+    view.ledger.length === 0
+      ? absent('The report holds nothing of the ledger: it was not asked.')
+      : table(
+          [
+            { title: 'level' },
+            { title: 'seen', number: true },
+            { title: 'in the ledger', number: true },
+            { title: '' },
+          ],
+          view.ledger.map(({ level, seen, held, ok }) => ({
+            cells: [level, seen, held, ok ? 'the same' : 'DIFFERS'],
+            bad: !ok,
+          })),
+        )
+  }</section>`;
+}
+
 function numbers(view: DrillView): Markup {
   const text = (path: { ms: number; budgetMs: number; ok: boolean } | undefined): Piece =>
     path === undefined ? '—' : `${msText(path.ms)}${path.ok ? '' : ' ✗'}`;
@@ -275,6 +295,7 @@ export function drillPage(report: unknown, facts: Facts): string {
           traffic(view),
           changes(view),
           gate(view),
+          ledger(view),
           numbers(view),
         ],
     host(facts),

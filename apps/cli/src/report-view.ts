@@ -10,6 +10,7 @@ export const BOUNDS = {
   participants: 8,
   paths: 6,
   classes: 8,
+  levels: 5,
   acts: 300,
   /** Routes that are named of those that a step withdrew or brought back. */
   named: 3,
@@ -68,6 +69,14 @@ export interface GateView {
   readonly ok: boolean;
 }
 
+/** Of one level, how many records the drill expected in the ledger and how many are there. */
+export interface LedgerView {
+  readonly level: number;
+  readonly seen: number;
+  readonly held: number;
+  readonly ok: boolean;
+}
+
 export interface StepView {
   readonly epoch: string;
   readonly from: number;
@@ -96,6 +105,8 @@ export interface DrillView {
   /** Names of all paths, those of the contract first, whether they were drilled or not. */
   readonly paths: readonly { readonly key: string; readonly title: string }[];
   readonly classes: readonly string[];
+  /** By level; empty where the ledger was not asked. */
+  readonly ledger: readonly LedgerView[];
   readonly violations: readonly ViolationView[];
   readonly left: { readonly steps: number; readonly violations: number };
 }
@@ -190,6 +201,11 @@ function gateView(value: unknown): GateView | undefined {
   };
 }
 
+function ledgerView(value: unknown): LedgerView {
+  const { level, seen, held, ok } = record(value);
+  return { level: levelOf(level), seen: count(seen), held: count(held), ok: ok === true };
+}
+
 function mapped<T>(value: unknown, view: (value: unknown) => T | undefined): ReadonlyMap<string, T> {
   return new Map(
     Object.entries(record(value))
@@ -236,6 +252,7 @@ export function drillView(json: unknown): DrillView {
     steps,
     paths: [...names].slice(0, BOUNDS.paths).map((key) => ({ key, title: PATH_NAMES[key] ?? key })),
     classes: [...new Set(steps.flatMap(({ traffic }) => [...traffic.keys()]))].slice(0, BOUNDS.classes),
+    ledger: list(record(report['ledger'])['levels']).slice(0, BOUNDS.levels).map(ledgerView),
     violations: violations.shown,
     left: { steps: all.length - steps.length, violations: violations.left },
   };

@@ -25,7 +25,7 @@ export const configSchema = z.strictObject({
   }),
   /** Root of the socket directories; `internal/overlay.sock` is served below it. */
   sockets: path,
-  /** Directory of the desired set; made when missing, this service's own. */
+  /** Directory of the desired set and of records; made when missing, this service's own. */
   state: path,
   /** RFC 7951 JSON of yang/kedge-accords.yang. */
   accords: path,
@@ -35,6 +35,8 @@ export const configSchema = z.strictObject({
   budgetMs: z.int().min(10).max(600_000).default(5_000),
   /** From the end of a good reconciliation to the next one; 0 = only when something happens. */
   reconcileMs: z.int().min(0).max(3_600_000).default(30_000),
+  /** Socket of the ledger's intake for this service; absent: records wait in the spool. */
+  ledger: path.optional(),
   /** Where metrics are served; absent: nowhere. */
   metrics: metricsSchema.optional(),
   /** Where spans of transitions go; absent: nowhere. */

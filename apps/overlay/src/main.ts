@@ -3,9 +3,12 @@
  * It must only wire.
  */
 import { openDesiredStore, overlayService, ParticipantSlot, PostureBoard } from '@kedge/bus';
+import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
 import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
 import { loadConfig, openMetrics, openTraces, runService, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
+import { KedgeError } from '@kedge/units';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { configSchema } from './config.js';
@@ -13,6 +16,8 @@ import { Overlay } from './overlay.js';
 import { OverlayModule } from './overlay.module.js';
 
 const NAME = 'overlay';
+/** Calls that change something: who is refused one is recorded. */
+const EDITS = ['AddRoutes', 'RemoveRoutes'];
 
 await runService({
   name: NAME,
@@ -29,6 +34,13 @@ await runService({
         traces.say(...spansOf(ack));
       });
     }
+    const clock = { monotonicNs, wallMs: () => Date.now() };
+    const records = openOutbox({
+      directory: join(config.state, 'records'),
+      ledger: config.ledger,
+      clock,
+      log: logger,
+    });
     const board = new PostureBoard({ directory, owners });
     const store = await openDesiredStore({
       path: join(config.state, 'routes.json'),
@@ -45,20 +57,32 @@ await runService({
       slot,
       store,
       accords,
-      clock: { monotonicNs, wallMs: () => Date.now() },
+      clock,
+      records,
+      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
       log: logger.child({ component: 'routes' }),
     });
     const transport = new UnixGrpcTransport({
       services: [overlayService],
       entrances: [{ path: `${config.sockets}/internal/overlay.sock`, channel: 'local', tier: 'site_owner' }],
-      onFault: ({ method, kind, error }) => {
-        logger.warn({ err: error, method, kind }, 'a call went wrong');
+      onFault: ({ method, kind, tier, channel, error }) => {
+        logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
+        const refusal =
+          kind === 'malformed'
+            ? { code: 'BUS_MESSAGE_INVALID', message: `${method} was sent what is no request of it` }
+            : error;
+        const isEdit = EDITS.includes(method.slice(method.lastIndexOf('/') + 1));
+        if (isEdit && (kind === 'malformed' || refusal instanceof KedgeError))
+          overlay.recordFault({ tier, channel }, refusal as Pick<KedgeError, 'code' | 'message'>);
       },
     });
     const metrics = openMetrics(config.metrics);
     metrics?.read(() => {
       const status = overlay.status();
-      return routeReadings({ ...status, appliedEpoch: status.epoch, appliedLevel: status.level });
+      return [
+        ...routeReadings({ ...status, appliedEpoch: status.epoch, appliedLevel: status.level }),
+        ...ledgerReadings(records.status()),
+      ];
     });
     return {
       module: OverlayModule.around(overlay),
@@ -68,6 +92,7 @@ await runService({
       metrics,
       close: async () => {
         await overlay.close();
+        await records.close();
         await traces?.close();
         board.close();
         slot.close();

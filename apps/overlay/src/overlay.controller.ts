@@ -26,12 +26,12 @@ export class OverlayController {
 
   @GrpcMethod('Overlay', 'AddRoutes')
   addRoutes(@Payload() request: AddRoutesRequest, @Ctx() call: CallAuthority): Promise<EditReply> {
-    return this.#overlay.addRoutes(request, call.signal);
+    return this.#overlay.addRoutes(request, call);
   }
 
   @GrpcMethod('Overlay', 'RemoveRoutes')
   removeRoutes(@Payload() request: RemoveRoutesRequest, @Ctx() call: CallAuthority): Promise<EditReply> {
-    return this.#overlay.removeRoutes(request, call.signal);
+    return this.#overlay.removeRoutes(request, call);
   }
 
   @GrpcMethod('Overlay', 'ListRoutes')

@@ -15,6 +15,9 @@ import {
   type PostureBoard,
   type RemoveRoutesRequest,
 } from '@kedge/bus';
+import type { Mutation } from '@kedge/contracts';
+import type { Outbox } from '@kedge/ledger-link';
+import { failureOf } from '@kedge/reconcile';
 import {
   changeOf,
   hostRoutes,
@@ -23,12 +26,15 @@ import {
   type PathAccords,
   principalOf,
   type RouteChange,
+  type RouteEdit,
+  RouteRecords,
   RouteSet,
   settledWithin,
   statusOf,
 } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
-import type { Clock } from '@kedge/units';
+import type { Clock, KedgeError } from '@kedge/units';
+import { randomUUID } from 'node:crypto';
 
 import type { OverlayConfig } from './config.js';
 
@@ -46,10 +52,17 @@ export interface OverlayParts {
   readonly slot: ParticipantSlot;
   readonly store: DesiredStore<RouteSpec>;
   readonly accords: PathAccords;
+  readonly records: Outbox;
+  /** Which boot this is, for ids of records. */
+  readonly bootId: string;
   readonly clock: Clock;
   readonly log: OverlayLog;
 }
 
+/** Who asks, by the socket that it came in by. */
+export type Caller = Pick<Mutation, 'tier' | 'channel'> & { readonly signal: AbortSignal };
+
+const TARGET = 'routes/overlay';
 /** How long an edit waits for the kernel before it is answered "not applied yet". */
 const APPLY_WITHIN_MS = 2_000;
 
@@ -58,11 +71,24 @@ export class Overlay {
   readonly #parts: OverlayParts;
   readonly #routes: RouteSet;
   readonly #host: HostedParticipant;
+  readonly #records: RouteRecords;
 
   constructor(parts: OverlayParts) {
-    const { config, board, slot, store, accords, clock, log } = parts;
+    const { config, board, slot, store, accords, clock, log, records: outbox, bootId } = parts;
     this.#parts = parts;
-    this.#routes = new RouteSet({ mode: 'overlay', store, accords, log });
+    this.#records = new RouteRecords({
+      appliance: config.appliance,
+      mode: 'overlay',
+      bootId,
+      clock,
+      outbox,
+      // There is no mesh yet: what there is of it is nothing, and that is all of it.
+      sections: () => [
+        { section: 'mesh', items: [] },
+        { section: 'tunnels', items: [] },
+      ],
+    });
+    this.#routes = new RouteSet({ mode: 'overlay', store, accords, log, records: this.#records });
     this.#host = hostRoutes(this.#routes, 'overlay', {
       board,
       slot,
@@ -81,20 +107,23 @@ export class Overlay {
     this.#host.beat(serving);
   }
 
-  /** @throws KedgeError `ROUTES_SPEC`, `ROUTE_SET_REQUEST`, `ROUTE_SET_FULL`, `ROUTE_SET_DAMAGED`, `BUS_DESIRED_FAILED` */
-  addRoutes(request: AddRoutesRequest, signal: AbortSignal): Promise<EditReply> {
+  /**
+   * @throws KedgeError `ROUTES_SPEC`, `ROUTE_SET_REQUEST`, `ROUTE_SET_FULL`, `ROUTE_SET_DAMAGED`, `BUS_DESIRED_FAILED`;
+   *   `LEDGER_SPOOL_FULL` and others of `Outbox.ready`: what cannot be recorded is not done
+   */
+  addRoutes(request: AddRoutesRequest, caller: Caller): Promise<EditReply> {
     const limits = { add: MAX_ADDED, remove: 0, all: MAX_ADDED };
     const names = { add: 'routes', remove: 'routes' };
     const change = changeOf('overlay', { add: request.routes, remove: [] }, limits, names);
-    return this.#edit(change, principalOf(request.principal), signal);
+    return this.#edit(change, principalOf(request.principal), caller);
   }
 
   /** @throws KedgeError as {@link addRoutes} */
-  removeRoutes(request: RemoveRoutesRequest, signal: AbortSignal): Promise<EditReply> {
+  removeRoutes(request: RemoveRoutesRequest, caller: Caller): Promise<EditReply> {
     const limits = { add: 0, remove: MAX_REMOVED, all: MAX_REMOVED };
     const names = { add: 'routes', remove: 'routes' };
     const change = changeOf('overlay', { add: [], remove: request.routes }, limits, names);
-    return this.#edit(change, principalOf(request.principal), signal);
+    return this.#edit(change, principalOf(request.principal), caller);
   }
 
   /** @throws KedgeError `ROUTE_SET_REQUEST` */
@@ -105,7 +134,17 @@ export class Overlay {
 
   status(): OverlayStatusReply {
     const hosted = this.#host.status();
-    return { ...statusOf(hosted, this.#routes), ...appliedOf(hosted) };
+    const status = statusOf(hosted, this.#routes);
+    const alarms = [...status.alarms, ...this.#parts.records.alarms];
+    return { ...status, ...appliedOf(hosted), alarms };
+  }
+
+  /** Records that a request to change routes was refused before it came to be one (PO-5). */
+  recordFault(caller: Omit<Caller, 'signal'>, error: Pick<KedgeError, 'code' | 'message'>): void {
+    this.#records.refused({
+      ...{ action: 'mutation.execute', target: TARGET, error },
+      ...{ tier: caller.tier, channel: caller.channel, ...this.#host.status().wanted },
+    });
   }
 
   async close(): Promise<void> {
@@ -113,13 +152,42 @@ export class Overlay {
     await this.#parts.store.close();
   }
 
-  async #edit(change: RouteChange, principal: string, signal: AbortSignal): Promise<EditReply> {
-    const edit = await this.#routes.edit(change, this.#host.status().wanted.level);
-    const applied =
-      edit.changed === 0 || (await settledWithin(this.#host.reconcileNow(), APPLY_WITHIN_MS, signal));
-    const { epoch, level } = this.#host.status().wanted;
+  /** @throws KedgeError as `Outbox.ready`, unless the accord lets changes go on without a record (LE-5) */
+  async #recordable(): Promise<void> {
+    const { records, accords } = this.#parts;
+    try {
+      await records.ready();
+    } catch (error) {
+      if (accords.levels[this.#host.status().wanted.level].unrecordedChanges !== true) throw error;
+    }
+  }
+
+  async #edit(change: RouteChange, principal: string, caller: Caller): Promise<EditReply> {
+    const { log, records } = this.#parts;
+    await this.#recordable();
+    const { tier, channel, signal } = caller;
+    const id = `edit-${randomUUID()}`;
+    const mutation: Mutation = { id, planId: id, target: TARGET, principal, tier, channel, kind: 'ordinary' };
+    const steps = this.#routes.stepsOf(change);
+    const facts = { mutation, startedAtNs: this.#records.now(), ...this.#host.status().wanted };
+    let edit: RouteEdit;
+    try {
+      edit = await this.#routes.edit(change, facts.level);
+    } catch (error) {
+      const failure = failureOf(error);
+      await records.keep(this.#records.changeRecords({ ...facts, steps, result: 'failed', failure }));
+      throw error;
+    }
     const { changed, unchanged } = edit;
-    this.#parts.log.info({ principal, changed, unchanged, epoch, level }, 'the desired set was edited');
+    const done = steps.map((step) => ({ ...step, done: true }));
+    const result = changed === 0 ? 'unchanged' : 'applied';
+    // While the kernel is at work; it is on the disk before anybody hears that it was done (UN-13).
+    const recorded = records.keep(this.#records.changeRecords({ ...facts, steps: done, result }));
+    const applied =
+      changed === 0 || (await settledWithin(this.#host.reconcileNow(), APPLY_WITHIN_MS, signal));
+    await recorded;
+    const { epoch, level } = this.#host.status().wanted;
+    log.info({ principal, changed, unchanged, epoch, level }, 'the desired set was edited');
     const withheld = change.add.filter((route) => !this.#routes.allowed(route, level)).length;
     return { changed, unchanged, withheld, epoch, level, applied };
   }

@@ -2,6 +2,7 @@
  * The coordinator's configuration file.
  * It must not read it; the runtime does, once.
  */
+import { authorisationSchema } from '@kedge/authz';
 import { PLUGIN_CAPABILITIES } from '@kedge/contracts';
 import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { isLevel, type Level } from '@kedge/units';
@@ -39,6 +40,8 @@ export const configSchema = z.strictObject({
   accords: path.optional(),
   /** Zones that the accords name. */
   zones: path.optional(),
+  /** Policies by which requests are decided (docs/authorisation.md). */
+  authorisation: authorisationSchema.prefault({}),
   /**
    * Directory in which the accords in force are kept for everybody (PO-2): two pointers, `tables` for the bridge and
    * `paths` for overlay and underlay, each to a directory with accords.json and zones.json. `accords` and `zones` are
@@ -109,6 +112,8 @@ export const configSchema = z.strictObject({
   journalRecords: z.int().min(64).max(1_048_576).default(8_192),
   /** How long storage may take to answer before it is given up on: tightenings go on without it, milliseconds. */
   storageAnswerMs: z.int().min(100).max(60_000).default(STORAGE_ANSWER_MS),
+  /** Socket of the ledger's intake for this service; absent: records wait in the spool. */
+  ledger: path.optional(),
   /** Reports that are kept. */
   reports: z.int().min(10).max(10_000).default(1_000),
   /** Where metrics are served; absent: nowhere. */

@@ -6,8 +6,8 @@
 import type { PathReport, TransitionReport } from '@kedge/bus';
 import { type Metrics, PATHS, type Reading } from '@kedge/contracts';
 
+import { ledgerReadings, type Outbox } from '@kedge/ledger-link';
 import { postureStateOf } from './posture-view.js';
-import type { Records } from './records.js';
 import type { Reports } from './reports.js';
 import type { TransitionDriver } from './transition-driver.js';
 
@@ -21,7 +21,7 @@ const NS_PER_S = 1e9;
 export function countCoordinator(
   metrics: Metrics,
   driver: TransitionDriver,
-  { reports, records }: { readonly reports: Reports; readonly records: Records },
+  { reports, records }: { readonly reports: Reports; readonly records: Outbox },
 ): void {
   const seconds = metrics.histogram({
     name: 'kedge_transition_seconds',
@@ -80,7 +80,7 @@ export function secondsOf({ startNs, endNs }: Pick<PathReport, 'startNs' | 'endN
   return endNs > startNs ? Number(endNs - startNs) / NS_PER_S : 0;
 }
 
-function readings(driver: TransitionDriver, reports: Reports, records: Records): readonly Reading[] {
+function readings(driver: TransitionDriver, reports: Reports, records: Outbox): readonly Reading[] {
   const { machine } = driver;
   const state = postureStateOf(driver, reports, records);
   const gauge = (name: Reading['name'], help: string, value: number | bigint): Reading => ({
@@ -141,6 +141,6 @@ function readings(driver: TransitionDriver, reports: Reports, records: Records):
       Number(driver.durable),
     ),
     counter('kedge_reports_lost_total', 'Reports of transitions that could not be written.', reports.lost),
-    counter('kedge_records_lost_total', 'Records that were lost on their way to the ledger.', records.lost),
+    ...ledgerReadings(records.status()),
   ];
 }

@@ -5,11 +5,11 @@
 import {
   DEFAULT_AUTHORITY,
   type DeescalationAuthority,
-  type LoosenRule,
-  tableAuthoriser,
+  PolicyKeeper,
+  TIGHTEST_AUTHORITY,
 } from '@kedge/authz';
-import { PostureBoard, readWord } from '@kedge/bus';
-import { openSpool, type Spool } from '@kedge/ledger';
+import { PostureBoard, readWord, type WardenViolation } from '@kedge/bus';
+import { openOutbox } from '@kedge/ledger-link';
 import {
   authorityOf,
   EPOCH_BLOCK,
@@ -33,21 +33,11 @@ import { IdempotencyStore } from './idempotency.js';
 import { JournalFile, type JournalOptions, readJournal } from './journal-file.js';
 import type { CoordinatorParts } from './posture.controller.js';
 import { isProvisioned, provisioningMark } from './provisioning.js';
-import { Records } from './records.js';
 import { readReports, Reports } from './reports.js';
 import { inTime } from './storage.js';
 import { RequestDesk } from './request-desk.js';
+import { readMark, ToldViolations } from './told-violations.js';
 import { TransitionDriver } from './transition-driver.js';
-
-/** No accords can ask for more than this. */
-const TIGHTEST: LoosenRule = { deescalationTier: 'site_owner', secondFactor: true };
-const TIGHTEST_AUTHORITY: DeescalationAuthority = {
-  2: TIGHTEST,
-  3: TIGHTEST,
-  4: TIGHTEST,
-  5: TIGHTEST,
-  leaveLockdownChannels: ['console'],
-};
 
 /** What a coordinator is made with; `posture` stays its caller's. */
 export interface CoordinatorGround {
@@ -73,13 +63,34 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     owners: { ...settings.board.owners, posture: process.getuid?.() ?? 0 },
     violationsFrom: 0n,
   });
+  // What happened while nobody was here is told at the first look, which does not wait for the journal to be read.
+  const early: WardenViolation[] = [];
+  const hear = (violation: WardenViolation): void => {
+    early.push(violation);
+  };
+  board.on('warden.violation', hear);
   const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
   const at = (name: string): string => join(settings.state, name);
   const idempotency = new IdempotencyStore(clock);
   const troubles: string[] = [];
   const accords = await accordsFrom(settings, logger, troubles);
   const authority = accords === undefined ? authorityFrom(settings, troubles) : undefined;
-  const authoriser = tableAuthoriser(() => accords?.authority ?? authority ?? TIGHTEST_AUTHORITY);
+  let onAlarm: (sentence: string | undefined) => void = () => undefined;
+  const policies = new PolicyKeeper({
+    ...settings.authorisation,
+    kept: at('policies.kept'),
+    authority: () => accords?.authority ?? authority ?? TIGHTEST_AUTHORITY,
+    onChanged: ({ name, generation }) => {
+      logger.info({ policies: name, generation }, 'other policies are in force');
+    },
+    onTrouble: (error) => {
+      if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
+    },
+    onAlarm: (sentence) => {
+      onAlarm(sentence);
+    },
+  });
+  const { authoriser } = policies;
 
   // What stands on the board and on the disk, before anything is written to either.
   const word = readWord(posture.word());
@@ -91,15 +102,22 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     silent,
   );
   const answers = found?.silence === undefined;
-  const [provisioned, left] = answers
+  const [provisioned, left, toldUpTo] = answers
     ? await Promise.all([
         inTime('see whether this box is provisioned', answerMs, isProvisioned(mark)).catch(() => true),
         inTime('read the reports', answerMs, readReports(at('reports.jsonl'))).catch(() => []),
+        inTime('read which violations were told', answerMs, readMark(at('violations.told'), boot)).catch(
+          () => undefined,
+        ),
       ])
-    : [true, []];
+    : [true, [], undefined];
   const reports = new Reports(at('reports.jsonl'), settings.reports, left);
-  const spool = answers ? openRecords(at('records'), logger) : Promise.resolve(undefined);
-  const records = new Records(spool, logger);
+  const records = openOutbox({
+    directory: answers ? at('records') : undefined,
+    ledger: settings.ledger,
+    clock,
+    log: logger,
+  });
   const plan = recoveryOf({
     journal: found,
     provisioned,
@@ -124,6 +142,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
   const journal = answers
     ? await JournalFile.open(options, found)
     : JournalFile.failed(options, found.silence);
+  const told = new ToldViolations(at('violations.told'), boot, toldUpTo);
   const driver = new TransitionDriver({
     config: settings,
     posture,
@@ -137,6 +156,11 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     clock,
     logger,
     boot,
+    told,
+    takeEarly: () => {
+      board.off('warden.violation', hear);
+      return early.splice(0);
+    },
     onProvisioned: provisioningMark(mark, provisioned),
   });
   for (const sentence of troubles) driver.alarm(sentence);
@@ -162,22 +186,29 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     'recovered',
   );
 
+  const desk = new RequestDesk({ driver, idempotency, accords });
+  onAlarm = (sentence) => {
+    desk.trouble('policies', sentence);
+  };
   return {
     driver,
-    desk: new RequestDesk({ driver, idempotency, accords }),
+    desk,
     reports,
     records,
     idempotency,
     authoriser,
+    policies,
     accords,
     clock,
     plan,
     close: async () => {
+      await policies.close();
       driver.close();
       await accords?.settled();
       await journal.close();
       await reports.close();
-      await (await spool)?.close();
+      await records.close();
+      await inTime('say which violations were told', answerMs, told.settled()).catch(() => undefined);
       accords?.close();
       board.close();
     },
@@ -254,19 +285,6 @@ async function reserve(
   } catch (error) {
     return error;
   }
-}
-
-/** The spool of the ledger; nothing waits for it. */
-function openRecords(directory: string, logger: Logger): Promise<Spool | undefined> {
-  return openSpool({
-    directory,
-    onTrouble: (error) => {
-      logger.error({ err: error }, 'the record spool is in trouble');
-    },
-  }).catch((error: unknown) => {
-    logger.error({ err: error }, 'the record spool cannot be opened');
-    return undefined;
-  });
 }
 
 /** The accords that are kept in force; undefined where none are kept, or none can be used. */

@@ -44,6 +44,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   Set: 'posture.set',
   Notify: 'posture.set',
   ReloadAccords: 'governance.reload',
+  ReloadPolicies: 'authorisation.reload',
   Watch: 'posture.watch',
   History: 'posture.history',
   Transition: 'posture.history',
@@ -109,6 +110,8 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     ],
     heart: posture,
     serving: () => driver.serving,
+    // Whoever waits for this service waits for no policies: what tightens needs none.
+    afterServing: () => coordinator.policies.startInTime(),
     metrics,
     close: async () => {
       await sources.close();

@@ -12,15 +12,15 @@ import type {
   ViolationReport,
 } from '@kedge/bus';
 import { PATHS } from '@kedge/contracts';
+import type { Outbox } from '@kedge/ledger-link';
 import { levelInForce, type RefusalAnswer, type Reply, wrongs } from '@kedge/posture';
 import { tighterOf, type Level } from '@kedge/units';
 
 import type { Reports } from './reports.js';
-import type { Records } from './records.js';
 import type { TransitionDriver } from './transition-driver.js';
 
 /** What the API shows now. */
-export function postureStateOf(driver: TransitionDriver, reports: Reports, records: Records): PostureState {
+export function postureStateOf(driver: TransitionDriver, reports: Reports, records: Outbox): PostureState {
   const { machine, snapshot } = driver;
   const word: Level = machine.word.level ?? 1;
   const line = snapshot.failClosed.dataplane;
@@ -94,7 +94,7 @@ function servicesOf({ snapshot, machine }: TransitionDriver): readonly ServiceRe
   });
 }
 
-function alarmsOf(driver: TransitionDriver, reports: Reports, records: Records): readonly string[] {
+function alarmsOf(driver: TransitionDriver, reports: Reports, records: Outbox): readonly string[] {
   const { machine, snapshot } = driver;
   return [
     ...driver.alarms,
@@ -119,7 +119,7 @@ function alarmsOf(driver: TransitionDriver, reports: Reports, records: Records):
       ),
     ...snapshot.faults.map(({ file, field, found }) => `${file}: ${field} is out of range (${found})`),
     ...(reports.lost > 0 ? [`${reports.lost} reports could not be written`] : []),
-    ...(records.lost > 0 ? [`${records.lost} records were lost on their way to the ledger`] : []),
+    ...records.alarms,
   ];
 }
 

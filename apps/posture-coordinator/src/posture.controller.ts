@@ -2,17 +2,21 @@
  * The calls of kedge.posture.v1, one handler each.
  * It must not decide about the posture; it checks what came in and hands it on.
  */
+import type { PolicyKeeper } from '@kedge/authz';
 import type {
   HistoryReply,
   HistoryRequest,
   PostureState,
   ReloadAccordsRequest,
+  ReloadPoliciesReply,
+  ReloadPoliciesRequest,
   SetReply,
   SetRequest,
   TransitionReply,
   TransitionRequest,
 } from '@kedge/bus';
 import type { Action, Authoriser } from '@kedge/contracts';
+import type { Outbox } from '@kedge/ledger-link';
 import { levelInForce } from '@kedge/posture';
 import type { CallAuthority } from '@kedge/runtime';
 import { type Clock, EPOCH_MAX, isLevel, KedgeError, millisOf, nanosOf } from '@kedge/units';
@@ -21,8 +25,8 @@ import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
 
 import type { Accords } from './accords.js';
 import type { IdempotencyStore } from './idempotency.js';
+import { reloadPolicies } from './policy-reload.js';
 import { postureStateOf, refusalReplyOf } from './posture-view.js';
-import type { Records } from './records.js';
 import type { ReportFilter, Reports } from './reports.js';
 import type { RequestDesk } from './request-desk.js';
 import type { TransitionDriver } from './transition-driver.js';
@@ -33,9 +37,10 @@ export interface CoordinatorParts {
   readonly driver: TransitionDriver;
   readonly desk: RequestDesk;
   readonly reports: Reports;
-  readonly records: Records;
+  readonly records: Outbox;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
+  readonly policies: PolicyKeeper;
   readonly accords: Accords | undefined;
   readonly clock: Clock;
 }
@@ -74,6 +79,14 @@ export class PostureController {
   ): Promise<SetReply> {
     const { desk } = this.#parts;
     return desk.replyOf(await desk.reloadAccords(request, call, call.signal), call.receivedAtNs);
+  }
+
+  @GrpcMethod('Posture', 'ReloadPolicies')
+  reloadPolicies(
+    @Payload() request: ReloadPoliciesRequest,
+    @Ctx() call: CallAuthority,
+  ): Promise<ReloadPoliciesReply> {
+    return reloadPolicies(this.#parts, request, call);
   }
 
   @GrpcMethod('Posture', 'Watch')
@@ -190,6 +203,8 @@ export class PostureController {
       mfaAge: channel === 'console' ? millisOf(0) : undefined,
       address: undefined,
       at: nanosOf(clock.monotonicNs()),
+      wallMs: clock.wallMs(),
+      breakGlass: false,
     });
     if (answer.allow) return;
     throw new KedgeError({

@@ -30,24 +30,8 @@ export function wellFormed(request: SetRequest): WellFormed | RefusalAnswer {
       '1 (lockdown) to 5 (normal)',
     );
   }
-  const reasonFault = textFault(reason, 512);
-  if (reasonFault !== undefined) {
-    return refusal(
-      'POSTURE_REASON',
-      'reason',
-      `the reason ${reasonFault}`,
-      '1 to 512 characters on one line',
-    );
-  }
-  const principalFault = textFault(principal, 128);
-  if (principalFault !== undefined) {
-    return refusal(
-      'POSTURE_PRINCIPAL',
-      'principal',
-      `the principal ${principalFault}`,
-      '1 to 128 characters on one line, like user:ada',
-    );
-  }
+  const fault = sourceFault(request, 'change the posture');
+  if (fault !== undefined) return fault;
   if (typeof idempotencyKey !== 'string' || !KEY.test(idempotencyKey)) {
     return refusal(
       'POSTURE_IDEMPOTENCY_KEY',
@@ -67,17 +51,49 @@ export function wellFormed(request: SetRequest): WellFormed | RefusalAnswer {
   return { level, reason, principal, idempotencyKey, ...(ifEpoch === undefined ? {} : { ifEpoch }) };
 }
 
+/** What is wrong with who asks and why; undefined = nothing. `what` says what they ask for. */
+export function sourceFault(
+  { reason, principal }: Pick<SetRequest, 'reason' | 'principal'>,
+  what: string,
+): RefusalAnswer | undefined {
+  const reasonFault = textFault(reason, 512);
+  if (reasonFault !== undefined) {
+    return refusal(
+      'POSTURE_REASON',
+      'reason',
+      `the reason ${reasonFault}`,
+      '1 to 512 characters on one line',
+      what,
+    );
+  }
+  const principalFault = textFault(principal, 128);
+  if (principalFault === undefined) return undefined;
+  return refusal(
+    'POSTURE_PRINCIPAL',
+    'principal',
+    `the principal ${principalFault}`,
+    '1 to 128 characters on one line, like user:ada',
+    what,
+  );
+}
+
 function textFault(text: unknown, max: number): string | undefined {
   if (typeof text !== 'string' || text.trim() === '') return 'is missing';
   if (text.length > max) return 'is too long';
   return CONTROL.test(text) ? 'has control characters' : undefined;
 }
 
-function refusal(code: string, field: string, what: string, expected: string): RefusalAnswer {
+function refusal(
+  code: string,
+  field: string,
+  fault: string,
+  expected: string,
+  what = 'change the posture',
+): RefusalAnswer {
   return {
     kind: 'refusal',
     code,
-    message: `cannot change the posture: ${what}`,
+    message: `cannot ${what}: ${fault}`,
     field,
     expected,
     rule: 'well-formed',

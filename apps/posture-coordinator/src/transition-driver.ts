@@ -14,10 +14,13 @@ import {
   type Action,
   type Authoriser,
   type AuthorisationAnswer,
+  type LedgerRecord,
   PATHS,
   type PathName,
   postureResource,
 } from '@kedge/contracts';
+import { forensicRecords } from '@kedge/ledger';
+import type { Outbox } from '@kedge/ledger-link';
 import {
   accordsChange,
   askedLevel,
@@ -44,6 +47,7 @@ import {
   type Epoch,
   isLooser,
   type Level,
+  LOCKDOWN,
   looserOf,
   KedgeError,
   millisFromNanos,
@@ -59,8 +63,9 @@ import { eventsOf, type Party, partiesOf } from './board-standings.js';
 import type { CoordinatorConfig } from './config.js';
 import type { IdempotencyStore, RequestIdentity } from './idempotency.js';
 import type { JournalFile } from './journal-file.js';
-import type { Records } from './records.js';
+import { processList } from './process-list.js';
 import type { Reports } from './reports.js';
+import type { ToldViolations } from './told-violations.js';
 import { recordOf, type Stamps, transitionReportOf } from './transition-report.js';
 
 /** What the driver works with; all of it stays its caller's. */
@@ -70,7 +75,7 @@ export interface DriverParts {
   readonly board: PostureBoard;
   readonly journal: JournalFile;
   readonly reports: Reports;
-  readonly records: Records;
+  readonly records: Outbox;
   readonly idempotency: IdempotencyStore;
   readonly authoriser: Authoriser;
   /** Undefined where the coordinator keeps none: accords do not change then. */
@@ -79,6 +84,10 @@ export interface DriverParts {
   readonly logger: Logger;
   /** Which boot this is, for record ids. */
   readonly boot: string;
+  /** Violations that were heard of before the driver listened; from then on nobody else does. */
+  readonly takeEarly: () => readonly WardenViolation[];
+  /** Which violations have their records already. */
+  readonly told: ToldViolations;
   /** Called once the first decision is durable: from then on this box is a provisioned one. */
   readonly onProvisioned: () => void;
 }
@@ -217,7 +226,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
    * loosens: who does has looked.
    */
   recover(plan: RecoveryPlan, nextEpoch: Epoch, reservedUpTo: Epoch): void {
-    const { board, journal, reports, clock } = this.#parts;
+    const { board, journal, reports, clock, takeEarly } = this.#parts;
     for (const sentence of plan.alarms) this.alarm(sentence);
     this.#doubts = plan.alarms;
     const left = reports.unfinished();
@@ -255,6 +264,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     }
     board.on('warden.violation', violation);
     this.#unsubscribe.push(() => board.off('warden.violation', violation));
+    takeEarly().forEach(violation);
     this.#tick = setInterval(() => {
       this.#onTick();
     }, TICK_MS);
@@ -350,6 +360,11 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   ): void {
     this.#recordAuthorisation(request, false, refusal.rule ?? refusal.code, refusal.message, action);
     this.emit('refused', refusal.code);
+  }
+
+  /** Keeps what was granted beside the posture (SE-2). */
+  recordGrant(request: Omit<PostureRequest, 'id'>, rule: string, action: Action): void {
+    this.#recordAuthorisation(request, true, rule, '', action);
   }
 
   /** The report of the running or last transition, as it stands now. */
@@ -482,6 +497,33 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     const tracked = this.#track(this.#machine.transition, decidedAtNs);
     tracked.stamps.storedAtNs = storedAtNs;
     for (const path of PATHS) tracked.stamps.startNs[path] = decidedAtNs;
+    if (to === LOCKDOWN) this.#takeProcesses(epoch);
+  }
+
+  /** The processes of the controller, on the way to a lockdown (LE-8). Nothing waits for them. */
+  #takeProcesses(epoch: Epoch): void {
+    const { records, config, clock } = this.#parts;
+    const { appliance } = config;
+    const at = new Date(clock.wallMs()).toISOString();
+    const takenAtNs = clock.monotonicNs().toString();
+    void processList().then(({ items, reason }) => {
+      records.spread(
+        forensicRecords(
+          `forensic-part/${appliance}/${epoch}/processes/posture-coordinator`,
+          {
+            appliance,
+            at,
+            epoch: epoch.toString(),
+            snapshot: `forensic-snapshot/${appliance}/${epoch}`,
+            section: 'processes',
+            source: 'posture-coordinator',
+            takenAtNs,
+            reason,
+          },
+          items,
+        ),
+      );
+    });
   }
 
   #writeStage(effect: Extract<Effect, { do: 'writeTransitionStage' }>): void {
@@ -694,6 +736,8 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       mfaAge: source.channel === 'console' ? millisOf(0) : undefined,
       address: undefined,
       at: nanosOf(this.#parts.clock.monotonicNs()),
+      wallMs: this.#parts.clock.wallMs(),
+      breakGlass: false,
     });
   }
 
@@ -933,10 +977,19 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
   }
 
   #onViolation(violation: WardenViolation): void {
-    const { records, config, clock, logger, boot } = this.#parts;
+    const { logger, told } = this.#parts;
     logger.error({ violation }, 'the warden recorded a violation');
     this.#violations = [violation, ...this.#violations].slice(0, VIOLATIONS_MAX);
-    records.put({
+    if (!told.isTold(violation)) void this.#recordViolation(violation);
+    this.#lookLater();
+    this.emit('violated', violation);
+    this.emit('changed');
+  }
+
+  /** Never rejects. Records become durable in their order: what is told says that those before it are as well. */
+  async #recordViolation(violation: WardenViolation): Promise<void> {
+    const { records, config, clock, boot, told } = this.#parts;
+    const record: LedgerRecord = {
       schema: 'kedge.budget-violation/1',
       id: `budget-violation/${config.appliance}/${boot}/${violation.number}-${violation.atNs}`,
       appliance: config.appliance,
@@ -950,9 +1003,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       actedAtNs: violation.actedAtNs.toString(),
       level: violation.level ?? null,
       outcome: violation.outcome,
-    });
-    this.#lookLater();
-    this.emit('violated', violation);
-    this.emit('changed');
+    };
+    if (await records.keep([record])) told.told(violation);
   }
 }

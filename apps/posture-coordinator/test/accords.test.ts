@@ -259,7 +259,7 @@ describe('a change of accords', { timeout: 60_000 }, () => {
     await box.set(4);
     await box.ended();
     expect(await box.set(5, { by: 'local/journeyman' })).toMatchObject({
-      refusal: { rule: 'loosening-to-5-tier' },
+      refusal: { rule: 'loosening-tier' },
     });
     expect(await box.set(5, { by: 'local/master' })).toMatchObject({ decision: { to: 5 } });
   });

@@ -192,6 +192,9 @@ export class Appliance {
     return this.#faults;
   }
 
+  /** A program with its first arguments that every coordinator is started under; empty: none. */
+  under: readonly string[] = [];
+
   /** Starts the coordinator. */
   spawn(): void {
     const file = join(this.directory, 'coordinator.json');
@@ -221,7 +224,8 @@ export class Appliance {
     );
     this.output = '';
     this.errors = '';
-    const child = spawn(process.execPath, [MAIN, '--config', file], {
+    const [program = '', ...words] = [...this.under, process.execPath, MAIN, '--config', file];
+    const child = spawn(program, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env['PATH'], ...this.#faults?.environment() },
     });

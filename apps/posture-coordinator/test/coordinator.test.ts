@@ -1,9 +1,17 @@
 import type { HistoryRequest } from '@kedge/bus';
-import { ledgerRecordSchema } from '@kedge/contracts';
+import { type LedgerRecord, ledgerRecordSchema } from '@kedge/contracts';
 import { decodeJournalRecord, EPOCH_JUMP, JOURNAL_RECORD_BYTES, recoverJournal } from '@kedge/posture';
-import { createPostureSegment, layout, monotonicNs } from '@kedge/shared-memory-ipc';
+import { createPostureSegment, layout, monotonicNs, type SegmentWriter } from '@kedge/shared-memory-ipc';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -22,8 +30,22 @@ function placeOf(journal: Uint8Array, epoch: bigint): number {
 }
 const journalOf = (appliance: Appliance) => recoverJournal(readFileSync(appliance.journalPath));
 
+/** The warden's event of a number: a missed budget. */
+function violate(warden: SegmentWriter, number: number, epoch: bigint): void {
+  const at = layout.warden.violation + number * layout.violation.size;
+  warden.store64(at + layout.violation.atNs, monotonicNs());
+  warden.store64(at + layout.violation.epoch, epoch);
+  warden.store32(at + layout.violation.kind, 1);
+  warden.store32(at + layout.violation.level, 2);
+  warden.write(at + layout.violation.subject, Buffer.from(`reference/${number}\0`));
+  warden.store64(at + layout.violation.sequence, 2n * BigInt(number + 1));
+  warden.store64(layout.warden.violations, BigInt(number + 1));
+  warden.ring();
+}
+
 describe('the local API', () => {
   let box: Appliance;
+  let records: readonly LedgerRecord[] = [];
   beforeAll(async () => {
     box = new Appliance();
     box.startWarden();
@@ -230,14 +252,7 @@ describe('the local API', () => {
     const warden = box.warden;
     if (warden === undefined) throw new Error('no warden');
     const epoch = box.read().epoch;
-    const at = layout.warden.violation;
-    warden.store64(at + layout.violation.atNs, monotonicNs());
-    warden.store64(at + layout.violation.epoch, epoch);
-    warden.store32(at + layout.violation.kind, 1);
-    warden.store32(at + layout.violation.level, 2);
-    warden.write(at + layout.violation.subject, Buffer.from('reference/0\0'));
-    warden.store64(at + layout.violation.sequence, 2n);
-    warden.store64(layout.warden.violations, 1n);
+    violate(warden, 0, epoch);
     warden.store64(layout.warden.failClosed + layout.failClosed.word, (epoch << 16n) | 2n);
     warden.ring();
     const state = await until('the fail-closed line', async () => {
@@ -258,7 +273,13 @@ describe('the local API', () => {
   });
 
   it('PO-5 refusals, transitions and violations are records that their schemas accept', async () => {
-    const records = await box.records();
+    // Beside the processes, which are told of a while after.
+    await until('the processes to be on the disk', () =>
+      readdirSync(join(box.state, 'records')).some((name) =>
+        readFileSync(join(box.state, 'records', name), 'utf8').includes('"section":"processes"'),
+      ),
+    );
+    records = await box.records();
     for (const record of records) expect(ledgerRecordSchema.safeParse(record).success).toBe(true);
     const refused = records.filter((each) => each.schema === 'kedge.authorisation-decision/1' && !each.allow);
     const rules = new Set(refused.flatMap((each) => ('rule' in each ? [each.rule] : [])));
@@ -281,6 +302,57 @@ describe('the local API', () => {
     ]);
     expect(await box.exit()).toBe(0);
     expect(existsSync(join(box.sockets, 'console/posture.sock'))).toBe(false);
+  });
+
+  it('LE-8 on the way to a lockdown the processes of the controller are kept', () => {
+    const parts = records.filter((each) => each.schema === 'kedge.posture-forensic-part/1');
+    const locked = records.find((each) => each.schema === 'kedge.posture-transition/1' && each.to === 1);
+    const part = parts.find(({ epoch }) => epoch === locked?.epoch);
+    expect(part).toMatchObject({
+      snapshot: `forensic-snapshot/${part?.appliance ?? ''}/${locked?.epoch ?? ''}`,
+      section: 'processes',
+      source: 'posture-coordinator',
+      part: 1,
+      reason: '',
+    });
+    const items = parts.filter(({ epoch }) => epoch === locked?.epoch).flatMap((each) => each.items);
+    expect(items.map(({ name }) => name.split(' ')[0])).toContain(String(box.child?.pid));
+  });
+});
+
+describe('a violation', () => {
+  it('LE-1 that is kept is not recorded again by a coordinator that starts anew, though it is shown', async () => {
+    const box = new Appliance();
+    try {
+      const warden = box.startWarden();
+      await box.start();
+      const mark = join(box.state, 'violations.told');
+      const marked = (number: number) => () =>
+        existsSync(mark) && readFileSync(mark, 'latin1').endsWith(` ${number}\n`) ? true : undefined;
+      violate(warden, 0, box.read().epoch);
+      await until('the first one to be kept', marked(0));
+      const subjects = async () =>
+        (await box.records()).flatMap((each) =>
+          each.schema === 'kedge.budget-violation/1' ? [each.subject] : [],
+        );
+      expect(await subjects()).toEqual(['reference/0']);
+      // As if the ledger had taken all of it.
+      rmSync(join(box.state, 'records'), { recursive: true });
+      violate(warden, 1, box.read().epoch);
+      await box.start();
+      await until('the second one to be kept', marked(1));
+      const { violations } = await box.get();
+      expect(violations.map(({ subject }) => subject)).toEqual(['reference/1', 'reference/0']);
+      expect(await subjects()).toEqual(['reference/1']);
+      // Without the mark both are told again: twice is better than never.
+      rmSync(mark);
+      rmSync(join(box.state, 'records'), { recursive: true });
+      await box.start();
+      await until('both to be kept', marked(1));
+      expect(await subjects()).toEqual(['reference/0', 'reference/1']);
+    } finally {
+      await box.close();
+    }
   });
 });
 

@@ -87,9 +87,9 @@ describe('the BPF maps', () => {
     expect(box.read().epoch).toBe(before.epoch + 1n);
     const records = decisions(await box.records()).filter(({ channel }) => channel === 'bpf');
     expect(records.map(({ resource, allow, rule }) => [resource, allow, rule])).toEqual([
-      ...[3, 5].map((value) => [`posture/${value}`, false, 'bpf-tightens-only']),
+      ...[3, 5].map((value) => [`posture/${value}`, false, 'machines-tighten-only']),
       ...[0, 6, 255, 4_294_967_295].map((value) => [`posture/${value}`, false, 'well-formed']),
-      ['posture/1', true, 'tightening-by-any-source'],
+      ['posture/1', true, 'built-in-tightening'],
     ]);
   });
 
@@ -309,13 +309,13 @@ describe('a posture-source plugin', () => {
     await box.ended(box.read().epoch);
     const before = box.read();
     appendFileSync(indicators, indicator('late', 'medium'));
-    await until('asked', () => (box.output.includes('plugin-tightens-only') ? true : undefined));
+    await until('asked', () => (box.output.includes('machines-tighten-only') ? true : undefined));
     expect(box.read()).toEqual(before);
     expect(decisions(await box.records())).toContainEqual(
       expect.objectContaining({
         allow: false,
         channel: 'plugin',
-        rule: 'plugin-tightens-only',
+        rule: 'machines-tighten-only',
         resource: 'posture/4',
         principal: 'plugin:indicator-file',
       }),

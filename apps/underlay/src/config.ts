@@ -2,6 +2,7 @@
  * The configuration of the underlay: one strict schema.
  * It must not read files; `loadConfig` does.
  */
+import { authorisationSchema } from '@kedge/authz';
 import { metricsSchema, tracesSchema } from '@kedge/runtime';
 import { z } from 'zod';
 
@@ -25,16 +26,20 @@ export const configSchema = z.strictObject({
   }),
   /** Root of the socket directories; console/underlay, local/TIER/underlay and internal are served below it. */
   sockets: path,
-  /** Directory of desired set and proposals; made when missing, this service's own. */
+  /** Directory of desired set, proposals and records; made when missing, this service's own. */
   state: path,
   /** RFC 7951 JSON of yang/kedge-accords.yang. */
   accords: path,
   /** RFC 7951 JSON of yang/kedge-zones.yang. */
   zones: path,
+  /** Policies by which mutations are decided (docs/authorisation.md). */
+  authorisation: authorisationSchema.prefault({}),
   /** The path's budget where no warden says one. */
   budgetMs: z.int().min(10).max(600_000).default(10_000),
   /** From the end of a good reconciliation to the next one; 0 = only when something happens. */
   reconcileMs: z.int().min(0).max(3_600_000).default(30_000),
+  /** Socket of the ledger's intake for this service; absent: records wait in the spool. */
+  ledger: path.optional(),
   /** Where metrics are served; absent: nowhere. */
   metrics: metricsSchema.optional(),
   /** Where spans of transitions go; absent: nowhere. */

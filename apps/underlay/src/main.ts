@@ -2,8 +2,10 @@
  * The process: opens board, slot, desired set and proposals, and serves until it is told to stop.
  * It must only wire.
  */
-import { tableAuthoriser } from '@kedge/authz';
+import { PolicyKeeper } from '@kedge/authz';
 import { openDesiredStore, ParticipantSlot, PostureBoard, underlayService } from '@kedge/bus';
+import type { Action } from '@kedge/contracts';
+import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
 import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
 import {
   loadConfig,
@@ -14,6 +16,8 @@ import {
   UnixGrpcTransport,
 } from '@kedge/runtime';
 import { monotonicNs, wallOffsetNs } from '@kedge/shared-memory-ipc';
+import { KedgeError } from '@kedge/units';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { configSchema } from './config.js';
@@ -22,6 +26,13 @@ import { Underlay } from './underlay.js';
 import { UnderlayModule } from './underlay.module.js';
 
 const NAME = 'underlay';
+/** What a call asks for; the others only look. */
+const ACTIONS: Readonly<Record<string, Action>> = {
+  Ask: 'mutation.execute',
+  Execute: 'mutation.execute',
+  Propose: 'mutation.propose',
+  Withdraw: 'mutation.propose',
+};
 
 await runService({
   name: NAME,
@@ -38,6 +49,13 @@ await runService({
         traces.say(...spansOf(ack));
       });
     }
+    const clock = { monotonicNs, wallMs: () => Date.now() };
+    const records = openOutbox({
+      directory: join(config.state, 'records'),
+      ledger: config.ledger,
+      clock,
+      log: logger,
+    });
     const board = new PostureBoard({ directory, owners });
     const routes = await openDesiredStore({
       path: join(config.state, 'routes.json'),
@@ -53,6 +71,16 @@ await runService({
     const accords = readPathAccords(config);
     if (accords.refusal !== undefined)
       logger.error({ err: accords.refusal }, 'accords cannot be used: nothing is allowed');
+    const policies = new PolicyKeeper({
+      ...config.authorisation,
+      kept: join(config.state, 'policies.kept'),
+      onChanged: ({ name, generation }) => {
+        logger.info({ policies: name, generation }, 'other policies are in force');
+      },
+      onTrouble: (error) => {
+        if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
+      },
+    });
     const underlay = new Underlay({
       config,
       board,
@@ -60,8 +88,10 @@ await runService({
       routes,
       proposals,
       accords,
-      authoriser: tableAuthoriser(),
-      clock: { monotonicNs, wallMs: () => Date.now() },
+      policies,
+      clock,
+      records,
+      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
       log: logger.child({ component: 'gate' }),
     });
     const transport = new UnixGrpcTransport({
@@ -72,6 +102,13 @@ await runService({
       ],
       onFault: ({ method, kind, tier, channel, error }) => {
         logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
+        const action = ACTIONS[method.slice(method.lastIndexOf('/') + 1)];
+        const refusal =
+          kind === 'malformed'
+            ? { code: 'BUS_MESSAGE_INVALID', message: `${method} was sent what is no request of it` }
+            : error;
+        if (action !== undefined && (kind === 'malformed' || refusal instanceof KedgeError))
+          underlay.recordFault(action, { tier, channel }, refusal as Pick<KedgeError, 'code' | 'message'>);
       },
     });
     const metrics = openMetrics(config.metrics);
@@ -81,6 +118,7 @@ await runService({
         ({ type: 'gauge', name, help, labels: [], samples: [{ labels: {}, value }] }) as const;
       return [
         ...routeReadings(status),
+        ...ledgerReadings(records.status()),
         gauge('kedge_gate_permits', 'Permits to write that are out.', status.permits),
         gauge(
           'kedge_gate_proposals',
@@ -94,9 +132,12 @@ await runService({
       transports: [transport],
       heart: underlay,
       serving: () => underlay.serving,
+      afterServing: () => policies.startInTime(),
       metrics,
       close: async () => {
+        await policies.close();
         await underlay.close();
+        await records.close();
         await traces?.close();
         board.close();
         slot.close();

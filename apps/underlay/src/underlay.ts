@@ -25,11 +25,23 @@ import {
   type UnderlayStatusReply,
   type WithdrawRequest,
 } from '@kedge/bus';
-import type { Action, Authoriser, Channel, Mutation, Permit, Refusal, Tier } from '@kedge/contracts';
+import type {
+  Action,
+  AuthorisationDecision,
+  Authoriser,
+  Channel,
+  Mutation,
+  Permit,
+  Refusal,
+  Tier,
+} from '@kedge/contracts';
 import { TIERS } from '@kedge/contracts';
+import type { RecordedStep } from '@kedge/ledger';
+import type { Outbox } from '@kedge/ledger-link';
 import { gateAnswer, isTrustedAs } from '@kedge/posture';
-import { type GateRule, PostureGate } from '@kedge/reconcile';
+import { failureOf, type GateRule, PostureGate } from '@kedge/reconcile';
 import {
+  type ChangeFacts,
   changeOf,
   hostRoutes,
   MAX_CHANGED,
@@ -37,16 +49,28 @@ import {
   principalOf,
   type RouteChange,
   type RouteEdit,
+  RouteRecords,
   RouteSet,
   type RouteSetOptions,
   settledWithin,
   statusOf,
+  type TakenSection,
 } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
-import { type Clock, KedgeError, type Level, nanosOf } from '@kedge/units';
+import {
+  type Clock,
+  type Epoch,
+  EPOCH_NONE,
+  KedgeError,
+  type Level,
+  LOCKDOWN,
+  millisOf,
+  nanosOf,
+} from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 
 import type { UnderlayConfig } from './config.js';
+import { Decisions } from './decisions.js';
 import { type KeptProposal, proposalMessageOf, Proposals, proposedChange } from './proposals.js';
 
 /** What the underlay logs with. */
@@ -64,7 +88,11 @@ export interface UnderlayParts {
   readonly routes: DesiredStore<RouteSpec>;
   readonly proposals: DesiredStore<KeptProposal>;
   readonly accords: PathAccords;
-  readonly authoriser: Authoriser;
+  /** By what requests are decided, and what is to be known of it. */
+  readonly policies: { readonly authoriser: Authoriser; readonly alarm: string | undefined };
+  readonly records: Outbox;
+  /** Which boot this is, for ids of records. */
+  readonly bootId: string;
   readonly clock: Clock;
   readonly log: UnderlayLog;
   /** How `ip` is run; default: in the network namespace of this process. */
@@ -110,16 +138,28 @@ export class Underlay {
   /** The mutations that were let in so far, done or taken back; never rejects. No longer than there are permits. */
   #before: Promise<unknown> = Promise.resolve();
   readonly #settle: () => void;
+  readonly #records: RouteRecords;
+  readonly #decisions: Decisions;
 
   constructor(parts: UnderlayParts) {
-    const { config, board, slot, accords, clock, log, tools } = parts;
+    const { config, board, slot, accords, clock, log, tools, bootId, records: outbox } = parts;
     this.#parts = parts;
     this.#proposals = new Proposals(parts.proposals);
+    this.#decisions = new Decisions(config.appliance, bootId, clock);
+    this.#records = new RouteRecords({
+      appliance: config.appliance,
+      mode: 'underlay',
+      bootId,
+      clock,
+      outbox,
+      sections: () => [this.#devices()],
+    });
     this.#routes = new RouteSet({
       mode: 'underlay',
       store: parts.routes,
       accords,
       log,
+      records: this.#records,
       ...(tools === undefined ? {} : { tools }),
     });
     this.#gate = new PostureGate({
@@ -152,11 +192,18 @@ export class Underlay {
   }
 
   status(): UnderlayStatusReply {
+    const { policies, records } = this.#parts;
     const hosted = this.#host.status();
     const view = this.#gate.settle();
     const { permits } = this.#gate;
+    const status = statusOf(hosted, this.#routes);
     return {
-      ...statusOf(hosted, this.#routes),
+      ...status,
+      alarms: [
+        ...status.alarms,
+        ...(policies.alarm === undefined ? [] : [policies.alarm]),
+        ...records.alarms,
+      ],
       gate: view === undefined ? 'frozen' : this.#ruleOf(view.level).mode,
       epoch: view?.epoch ?? 0n,
       level: view?.level ?? 1,
@@ -178,6 +225,13 @@ export class Underlay {
   /** @throws KedgeError `UNDERLAY_REQUEST` */
   ask({ kind }: AskRequest, caller: Caller): AskReply {
     const mutation = this.#mutation(`ask-${randomUUID()}`, 'ask', kindOf(kind), caller);
+    const reply = this.#ask(mutation);
+    if (reply.outcome === 'refusal') this.#refused('mutation.execute', mutation, reply.refusal);
+    else this.#parts.records.put(this.#permitOf('mutation.execute', mutation));
+    return reply;
+  }
+
+  #ask(mutation: Mutation): AskReply {
     const denied = this.#denied('mutation.execute', mutation);
     if (denied !== undefined) return { outcome: 'refusal', refusal: denied };
     const answer = this.#gate.enter(mutation);
@@ -202,14 +256,16 @@ export class Underlay {
     const known = this.#answers.get(id);
     if (known !== undefined) {
       if (known.content === content) return await known.reply;
-      return refused({
+      const reused = refused({
         code: 'UNDERLAY_ID_REUSED',
         message: `cannot run ${id}: another mutation had this id`,
         field: 'id',
         expected: 'an id of its own',
       });
+      this.#refused('mutation.execute', { ...request, ...caller }, reused.refusal);
+      return reused;
     }
-    const reply = this.#execute(request, caller);
+    const reply = this.#executed(request, caller);
     this.#answers.set(id, { content, reply });
     const [oldest] = this.#answers.keys();
     if (this.#answers.size > MAX_ANSWERS && oldest !== undefined) this.#answers.delete(oldest);
@@ -226,6 +282,14 @@ export class Underlay {
 
   /** @throws KedgeError as {@link execute}; `UNDERLAY_PROPOSALS_FULL` */
   async propose(request: ProposeRequest, caller: Caller): Promise<ProposalReply> {
+    const reply = await this.#propose(request, caller);
+    const asked = { ...request, ...caller };
+    if (reply.outcome === 'refusal') this.#refused('mutation.propose', asked, reply.refusal);
+    else this.#parts.records.put(this.#permitOf('mutation.propose', asked));
+    return reply;
+  }
+
+  async #propose(request: ProposeRequest, caller: Caller): Promise<ProposalReply> {
     const mutation = this.#mutation(idOf(request.id), request.principal, 'ordinary', caller);
     const change = this.#changeOf(request.change);
     if (!/^[^\p{Cc}\p{Cs}]{1,512}$/u.test(request.reason)) {
@@ -259,6 +323,14 @@ export class Underlay {
 
   /** Whoever may execute a proposal may take it away, and whoever is of its tier. */
   async withdraw(request: WithdrawRequest, caller: Caller): Promise<ProposalReply> {
+    const reply = await this.#withdraw(request, caller);
+    const asked = { ...request, ...caller };
+    if (reply.outcome === 'refusal') this.#refused('mutation.propose', asked, reply.refusal);
+    else this.#parts.records.put(this.#permitOf('mutation.propose', asked));
+    return reply;
+  }
+
+  async #withdraw(request: WithdrawRequest, caller: Caller): Promise<ProposalReply> {
     principalOf(request.principal);
     const kept = this.#proposals.get(idOf(request.id));
     if (kept === undefined) return refused(unknownProposal(request.id, 'id'));
@@ -271,6 +343,15 @@ export class Underlay {
     }
     await this.#proposals.remove(kept.id);
     return { outcome: 'proposal', proposal: proposalMessageOf(kept) };
+  }
+
+  /** Records that a request was refused before it came to be one (PO-5). */
+  recordFault(
+    action: Action,
+    caller: Omit<Caller, 'signal'>,
+    { code, message }: Pick<KedgeError, 'code' | 'message'>,
+  ): void {
+    this.#refused(action, { principal: '', ...caller }, { code, message, rule: '' });
   }
 
   async close(): Promise<void> {
@@ -294,8 +375,9 @@ export class Underlay {
     } else {
       change = this.#changeOf(request.what === 'change' ? request.change : undefined);
     }
+    const startedAtNs = this.#records.now();
     const denied = this.#denied('mutation.execute', mutation);
-    if (denied !== undefined) return { outcome: 'refusal', refusal: denied };
+    if (denied !== undefined) return this.#unexecuted(mutation, change, denied, startedAtNs);
     const answer = this.#gate.enter(mutation);
     if (!answer.granted) {
       this.#gate.withdraw(mutation.id);
@@ -306,13 +388,141 @@ export class Underlay {
       ) {
         await this.#proposals.put(this.#kept(mutation, change, 'asked to be executed'));
       }
-      return { outcome: 'refusal', refusal: refusalOf(answer) };
+      return this.#unexecuted(mutation, change, refusalOf(answer), startedAtNs);
     }
+    let steps: readonly RecordedStep[] = [];
+    let reply: ExecuteReply | undefined;
+    let error: unknown;
     try {
-      return await this.#inTurn(() => this.#write(mutation, change, answer, proposal));
+      const unrecorded = await this.#recordPermit(mutation, answer);
+      if (unrecorded !== undefined)
+        return this.#unexecuted(mutation, change, refusalOf(unrecorded), startedAtNs);
+      reply = await this.#inTurn(() => {
+        // As the set stands when its turn has come.
+        steps = this.#routes.stepsOf(change);
+        return this.#write(mutation, change, answer, proposal);
+      });
+    } catch (thrown) {
+      error = thrown;
     } finally {
+      // Before the disk is waited for: an open permit holds up its path (PO-22).
       answer.release();
     }
+    const { level } = this.#standing();
+    const ended = outcomeOf(reply, error);
+    await this.#parts.records.keep(
+      this.#records.changeRecords({
+        ...{ mutation, epoch: answer.epoch, level, startedAtNs },
+        ...{ result: ended.result, failure: ended.failure },
+        steps: steps.map((step) => ({ ...step, done: ended.result === 'applied' })),
+      }),
+    );
+    if (reply === undefined) throw error;
+    return reply;
+  }
+
+  /** A mutation that was not let in: answered, and recorded as what it was to be. */
+  #unexecuted(
+    mutation: Mutation,
+    change: RouteChange,
+    refusal: GateRefusal,
+    startedAtNs: bigint,
+  ): ExecuteReply {
+    const steps = this.#routes.stepsOf(change);
+    const { epoch, level } = this.#standing();
+    const facts = { mutation, epoch, level, steps, startedAtNs };
+    for (const record of this.#records.changeRecords({ ...facts, result: 'refused', failure: refusal }))
+      if (record !== undefined) this.#parts.records.put(record);
+    return { outcome: 'refusal', refusal };
+  }
+
+  /**
+   * The permit on the disk, before anything is written under it (UN-13); why it is not there. A posture that changes
+   * meanwhile is not held up by the disk.
+   */
+  async #recordPermit(mutation: Mutation, { signal }: Permit): Promise<Said | undefined> {
+    let leave: () => void = () => undefined;
+    const aborted = new Promise<Said>((resolve) => {
+      leave = () => {
+        resolve(shut(mutation));
+      };
+      signal.addEventListener('abort', leave);
+    });
+    const { records, accords } = this.#parts;
+    const record = this.#permitOf('mutation.execute', mutation);
+    const kept = records.append(record).then(
+      () => undefined,
+      (error: unknown) => {
+        if (accords.levels[this.#standing().level].unrecordedChanges !== true)
+          return unrecorded(mutation, failureOf(error).code);
+        // The accord lets it go on (LE-5). That its record is lost is counted, and an alarm.
+        records.put(record);
+        return undefined;
+      },
+    );
+    try {
+      return await Promise.race([kept, aborted]);
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  /* ------------------------------------------------------------- records */
+
+  #standing(): { readonly epoch: Epoch; readonly level: Level } {
+    return this.#gate.settle() ?? { epoch: EPOCH_NONE, level: LOCKDOWN };
+  }
+
+  #permitOf(action: Action, { principal, tier, channel }: Asking): AuthorisationDecision {
+    const { epoch, level } = this.#standing();
+    return this.#decisions.recordOf(
+      { action, principal, tier, channel, resource: TARGET },
+      { allow: true, rule: `gate-${this.#ruleOf(level).mode}`, reason: '', epoch, level },
+    );
+  }
+
+  #refused(
+    action: Action,
+    { principal, tier, channel }: Asking,
+    { code, rule, message }: Pick<GateRefusal, 'code' | 'rule' | 'message'>,
+  ): void {
+    const { epoch, level } = this.#standing();
+    this.#parts.records.put(
+      this.#decisions.recordOf(
+        { action, principal, tier, channel, resource: TARGET },
+        { allow: false, rule: rule === '' ? code : rule, reason: message, epoch, level },
+      ),
+    );
+  }
+
+  /** What is kept of the gate before a lockdown; there are no devices behind it yet. */
+  #devices(): TakenSection {
+    const { epoch, level } = this.#standing();
+    const { mode } = this.#ruleOf(level);
+    return {
+      section: 'devices',
+      items: [
+        { name: 'gate', state: mode, facts: { epoch: String(epoch), level } },
+        ...this.#gate.permits.map(({ mutation, epoch: of }) => ({
+          name: mutation.id,
+          state: 'permitted',
+          facts: { target: mutation.target, tier: mutation.tier, epoch: String(of) },
+        })),
+        ...this.#proposals.all.map(({ id, tier, epoch: of }) => ({
+          name: id,
+          state: 'proposed',
+          facts: { target: TARGET, tier, epoch: of },
+        })),
+      ],
+    };
+  }
+
+  /** Carries out what is asked, and records whoever was refused. */
+  async #executed(request: ExecuteRequest, caller: Caller): Promise<ExecuteReply> {
+    const reply = await this.#execute(request, caller);
+    if (reply.outcome === 'refusal')
+      this.#refused('mutation.execute', { ...request, ...caller }, reply.refusal);
+    return reply;
   }
 
   /**
@@ -423,10 +633,10 @@ export class Underlay {
   }
 
   #denied(action: Action, { principal, tier, channel }: Mutation): GateRefusal | undefined {
-    const { authoriser, clock } = this.#parts;
+    const { policies, clock } = this.#parts;
     const view = this.#gate.settle();
     if (view === undefined) return undefined;
-    const answer = authoriser.decide({
+    const answer = policies.authoriser.decide({
       principal,
       tier,
       channel,
@@ -434,9 +644,12 @@ export class Underlay {
       resource: TARGET,
       level: view.level,
       epoch: view.epoch,
-      mfaAge: undefined,
+      // The console directory counts as a fresh second factor until there is one.
+      mfaAge: channel === 'console' ? millisOf(0) : undefined,
       address: undefined,
       at: nanosOf(clock.monotonicNs()),
+      wallMs: clock.wallMs(),
+      breakGlass: false,
     });
     if (answer.allow) return undefined;
     return refusalOf({ code: 'UNDERLAY_NOT_AUTHORISED', message: answer.reason, rule: answer.rule, ...view });
@@ -457,6 +670,17 @@ export class Underlay {
 }
 
 type Said = Pick<GateRefusal, 'code' | 'message'> & Partial<GateRefusal>;
+
+/** Who asks, as claimed and as proven. */
+type Asking = Pick<Mutation, 'principal' | 'tier' | 'channel'>;
+
+/** What a mutation that was let in came to. */
+function outcomeOf(reply: ExecuteReply | undefined, error: unknown): Pick<ChangeFacts, 'result' | 'failure'> {
+  if (reply === undefined) return { result: 'failed', failure: failureOf(error) };
+  if (reply.outcome === 'done') return { result: reply.done.changed === 0 ? 'unchanged' : 'applied' };
+  if (reply.refusal.code === 'GATE_SHUT') return { result: 'cancelled' };
+  return { result: 'failed', failure: reply.refusal };
+}
 
 function refusalOf(said: Said | Refusal): GateRefusal {
   const {
@@ -482,6 +706,15 @@ function shut({ id }: Mutation): Said {
     message: `cannot go on with ${id}: the posture changed, nothing of it was kept`,
     help: 'ask again under the new posture',
     rule: 'one-epoch-per-permit',
+  };
+}
+
+function unrecorded({ id }: Mutation, code: string): Said {
+  return {
+    code: 'UNDERLAY_UNRECORDED',
+    message: `cannot run ${id}: it could not be recorded (${code})`,
+    help: 'see whether the ledger runs and the disk has room',
+    rule: 'no-record-no-mutation',
   };
 }
 

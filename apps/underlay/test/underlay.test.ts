@@ -3,8 +3,11 @@
  * changes under them.
  * Must not leave a namespace, a process or a file.
  */
-import { tableAuthoriser } from '@kedge/authz';
+import { PolicyKeeper } from '@kedge/authz';
 import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard } from '@kedge/bus';
+import type { LedgerRecord, Tier } from '@kedge/contracts';
+import { openSpool } from '@kedge/ledger';
+import { openOutbox } from '@kedge/ledger-link';
 import { readPathAccords, routeKind } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
 import {
@@ -17,7 +20,16 @@ import {
   type SegmentWriter,
 } from '@kedge/shared-memory-ipc';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -83,7 +95,11 @@ function neighbours(): { posture: PostureWriter; dataplane: SegmentWriter } {
 }
 
 /** The underlay with an `ip` that waits while it is held. */
-async function stand() {
+async function stand(
+  before: (state: string) => void = () => undefined,
+  policies = new PolicyKeeper({ policies: 'default' }),
+  accordsFile = join(DEFAULTS, 'accords.json'),
+) {
   const { posture, dataplane } = neighbours();
   const hold = join(directory, 'hold');
   const tools = join(directory, 'tools');
@@ -98,13 +114,20 @@ async function stand() {
     board: { directory, owners: { posture: uid, warden: uid, 'dataplane-reference': uid } },
     sockets: directory,
     state: join(directory, 'state'),
-    accords: join(DEFAULTS, 'accords.json'),
+    accords: accordsFile,
     zones: join(DEFAULTS, 'zones.json'),
     reconcileMs: 50,
   });
+  before(config.state);
   const file = join(config.state, 'routes.json');
   const routes = await openDesiredStore({ path: file, kind: routeKind('underlay') });
   const nothing = (): void => undefined;
+  const records = openOutbox({
+    directory: join(config.state, 'records'),
+    clock: { monotonicNs },
+    log: { info: nothing, warn: nothing, error: nothing },
+  });
+  closing.push(() => records.close());
   const underlay = new Underlay({
     config,
     board: keep(new PostureBoard({ directory, owners: config.board.owners, realtime: false, rescanMs: 20 })),
@@ -112,7 +135,9 @@ async function stand() {
     routes,
     proposals: await openDesiredStore({ path: join(config.state, 'proposals.json'), kind: proposalKind }),
     accords: readPathAccords(config),
-    authoriser: tableAuthoriser(),
+    policies,
+    records,
+    bootId: 'b0071234-0000',
     clock: { monotonicNs, wallMs: () => Date.now() },
     log: { info: nothing, warn: nothing, error: nothing },
     tools: { netns: NETNS, timeoutMs: 20_000, toolDirectory: tools },
@@ -123,6 +148,18 @@ async function stand() {
     .toMatchObject({ gate: 'open', appliedEpoch: 1n });
   return {
     underlay,
+    /** How many records would survive a power cut now. */
+    durable: (): bigint => records.status().spool?.durable ?? 0n,
+    /** Ends the underlay, and reads what it recorded. */
+    records: async (): Promise<LedgerRecord[]> => {
+      await underlay.close();
+      await records.close();
+      const spool = await openSpool({ directory: join(config.state, 'records') });
+      const found: LedgerRecord[] = [];
+      for await (const { record } of spool.drain()) found.push(record);
+      await spool.close();
+      return found;
+    },
     routes,
     file,
     hold: () => {
@@ -148,7 +185,7 @@ async function stand() {
       });
       dataplane.ring();
     },
-    execute: (id: string, via: string): Promise<ExecuteReply> =>
+    execute: (id: string, via: string, tier: Tier = 'site_owner'): Promise<ExecuteReply> =>
       underlay.execute(
         {
           id,
@@ -169,7 +206,7 @@ async function stand() {
             remove: [],
           },
         },
-        { tier: 'site_owner', channel: 'local', signal: new AbortController().signal },
+        { tier, channel: 'local', signal: new AbortController().signal },
       ),
   };
 }
@@ -218,5 +255,200 @@ describe('mutations that a tightening overtakes', () => {
     await expect.poll(() => viaOf(routes.durable.items), { timeout: 10_000 }).toEqual([]);
     await expect.poll(() => underlay.status().alarms).toEqual([]);
     expect(inKernel()).not.toContain(DESTINATION);
+  });
+});
+
+const mutationsIn = (records: readonly LedgerRecord[], name: string) =>
+  records.filter(
+    (record) => record.schema === 'kedge.network-mutation/1' && record.mutation.startsWith(name),
+  );
+
+describe('what the underlay records', () => {
+  it('UN-13 of a change who, under what, before and after, before it is said to be done; and what the kernel got', async () => {
+    const { execute, durable, records } = await stand();
+    expect(await execute('mutation-a', '10.7.0.2')).toMatchObject({ outcome: 'done' });
+    const durableThen = durable();
+    expect(await execute('mutation-b', '10.7.0.3')).toMatchObject({ outcome: 'done' });
+    const found = await records();
+    const [first, second] = ['mutation-a', 'mutation-b'].map((id) => mutationsIn(found, id));
+    expect(first).toMatchObject([
+      {
+        appliance: 'test',
+        epoch: '1',
+        level: 5,
+        principal: 'user:mia',
+        tier: 'site_owner',
+        channel: 'local',
+        target: 'routes/underlay',
+        part: 1,
+        parts: 1,
+        result: 'applied',
+        failure: null,
+        steps: [{ kind: 'add', before: null, after: { via: '10.7.0.2' }, done: true }],
+      },
+    ]);
+    expect(second).toMatchObject([
+      {
+        steps: [{ kind: 'change', before: { via: '10.7.0.2' }, after: { via: '10.7.0.3' }, done: true }],
+      },
+    ]);
+    expect(found.findIndex((record) => record === first?.[0])).toBeLessThan(Number(durableThen));
+    // The permit was on the disk before the change began.
+    const permit = found.findIndex(
+      (record) => record.schema === 'kedge.authorisation-decision/1' && record.allow,
+    );
+    expect(found[permit]).toMatchObject({
+      action: 'mutation.execute',
+      rule: 'gate-open',
+      principal: 'user:mia',
+      level: 5,
+    });
+    expect(permit).toBeLessThan(found.findIndex((record) => record === first?.[0]));
+    expect(mutationsIn(found, 'pass-')).toMatchObject([
+      { principal: 'service:underlay', result: 'applied', steps: [{ kind: 'add', done: true }] },
+      { principal: 'service:underlay', result: 'applied', steps: [{ kind: 'change', done: true }] },
+    ]);
+  });
+
+  it('UN-13 of a change that was not let in: the code, the rule, and what it was to be', async () => {
+    const { underlay, tighten, execute, records } = await stand();
+    tighten(2n, 5, 2);
+    await expect
+      .poll(() => underlay.status(), { timeout: 10_000 })
+      .toMatchObject({ gate: 'emergency-only', appliedEpoch: 2n });
+    expect(await execute('mutation-a', '10.7.0.2')).toMatchObject({ outcome: 'refusal' });
+    const signal = new AbortController().signal;
+    underlay.ask({ kind: 'ordinary' }, { tier: 'master', channel: 'console', signal });
+    underlay.recordFault(
+      'mutation.propose',
+      { tier: 'apprentice', channel: 'local' },
+      { code: 'UNDERLAY_REQUEST', message: 'two\nlines' },
+    );
+    const found = await records();
+    expect(mutationsIn(found, 'mutation-a')).toMatchObject([
+      {
+        epoch: '2',
+        level: 2,
+        result: 'refused',
+        failure: { code: 'GATE_EMERGENCY_ONLY' },
+        steps: [{ kind: 'add', before: null, after: { via: '10.7.0.2' }, done: false }],
+      },
+    ]);
+    expect(found.filter((record) => record.schema === 'kedge.authorisation-decision/1')).toMatchObject([
+      { allow: false, rule: 'emergency-only', principal: 'user:mia', action: 'mutation.execute', level: 2 },
+      { allow: false, rule: 'emergency-only', principal: 'ask', tier: 'master', channel: 'console' },
+      { allow: false, rule: 'UNDERLAY_REQUEST', reason: 'two lines', tier: 'apprentice', principal: '' },
+    ]);
+  });
+
+  it('UN-13 of a change that a tightening overtook, that nothing of it was kept', async () => {
+    const { routes, hold, release, tighten, execute, records } = await stand();
+    hold();
+    const reply = execute('mutation-a', '10.7.0.2');
+    await expect.poll(() => routes.durable.items.length, { timeout: 10_000 }).toBe(1);
+    tighten(2n, 5, 2);
+    expect(await reply).toMatchObject({ refusal: { code: 'GATE_SHUT' } });
+    release();
+    expect(mutationsIn(await records(), 'mutation-a')).toMatchObject([
+      { epoch: '1', level: 2, result: 'cancelled', steps: [{ done: false }] },
+    ]);
+  });
+
+  it('UN-13 and where it cannot, nothing is changed', async () => {
+    const { underlay, routes, execute } = await stand((state) => {
+      mkdirSync(state);
+      writeFileSync(join(state, 'records'), 'no directory');
+    });
+    expect(await execute('mutation-a', '10.7.0.2')).toMatchObject({
+      outcome: 'refusal',
+      refusal: { code: 'UNDERLAY_UNRECORDED', rule: 'no-record-no-mutation' },
+    });
+    expect(routes.durable.items).toEqual([]);
+    expect(underlay.status()).toMatchObject({ permits: 0 });
+    expect(underlay.status().alarms).toContain('no records are kept: LEDGER_SPOOL_FAILED');
+  });
+
+  it('LE-5 and where the accord of the level lets it go on without, it does, and says that records are lost', async () => {
+    const accords = JSON.parse(readFileSync(join(DEFAULTS, 'accords.json'), 'utf8')) as {
+      'kedge-accords:accords': { level: { number: number; 'unrecorded-changes'?: boolean }[] };
+    };
+    for (const level of accords['kedge-accords:accords'].level)
+      if (level.number >= 4) level['unrecorded-changes'] = true;
+    const file = join(directory, 'accords.json');
+    writeFileSync(file, JSON.stringify(accords));
+    const { underlay, routes, tighten, execute } = await stand(
+      (state) => {
+        mkdirSync(state);
+        writeFileSync(join(state, 'records'), 'no directory');
+      },
+      undefined,
+      file,
+    );
+    expect(await execute('mutation-a', '10.7.0.2')).toMatchObject({ outcome: 'done' });
+    expect(viaOf(routes.durable.items)).toEqual(['10.7.0.2']);
+    await expect
+      .poll(() => underlay.status().alarms.join())
+      .toMatch(/no records are kept: LEDGER_SPOOL_FAILED.*records were lost: \d+/);
+    tighten(2n, 5, 3);
+    await expect.poll(() => underlay.status(), { timeout: 10_000 }).toMatchObject({ appliedEpoch: 2n });
+    expect(await execute('mutation-b', '10.7.0.3')).toMatchObject({
+      refusal: { code: 'UNDERLAY_UNRECORDED', rule: 'no-record-no-mutation' },
+    });
+  });
+
+  it('LE-8 on the way to a lockdown what stood before it, and what was taken away', async () => {
+    const { underlay, tighten, execute, records } = await stand();
+    await execute('mutation-a', '10.7.0.2');
+    expect(ip('-n', NETNS, 'route', 'show', 'table', 'all', 'proto', '108')).toContain(DESTINATION);
+    tighten(2n, 5, 1);
+    await expect.poll(() => underlay.status(), { timeout: 10_000 }).toMatchObject({ appliedEpoch: 2n });
+    expect(ip('-n', NETNS, 'route', 'show', 'table', 'all', 'proto', '108')).not.toContain(DESTINATION);
+    const found = await records();
+    const parts = found.filter((record) => record.schema === 'kedge.posture-forensic-part/1');
+    expect(parts).toMatchObject(
+      ['routes', 'devices'].map((section) => ({
+        section,
+        source: 'underlay',
+        snapshot: 'forensic-snapshot/test/2',
+        epoch: '2',
+        part: 1,
+        parts: 1,
+        reason: '',
+      })),
+    );
+    expect(parts[0]?.items).toEqual([
+      {
+        name: expect.stringContaining(DESTINATION) as string,
+        state: 'route',
+        facts: expect.stringContaining('via 10.7.0.2') as string,
+      },
+    ]);
+    expect(parts[1]?.items[0]).toMatchObject({ name: 'gate', state: 'frozen' });
+    const [, withdrawn] = mutationsIn(found, 'pass-');
+    expect(withdrawn).toMatchObject({ epoch: '2', level: 1, result: 'applied' });
+    expect(BigInt(parts[0]?.takenAtNs ?? 0)).toBeLessThanOrEqual(
+      BigInt((withdrawn as { startedAtNs: string }).startedAtNs),
+    );
+  });
+
+  it('SE-2 says among its alarms what is wrong with the policies, as long as it is', async () => {
+    const site = join(directory, 'policies');
+    mkdirSync(site);
+    writeFileSync(join(site, 'a.cedar'), 'permit (');
+    const policies = new PolicyKeeper({ policies: site });
+    closing.push(() => policies.close());
+    const { underlay } = await stand(undefined, policies);
+    await policies.startInTime();
+    expect(underlay.status().alarms).toEqual([
+      expect.stringMatching(/^no policies are in force, only tightening is allowed: cannot use the policies/),
+    ]);
+    writeFileSync(join(site, 'a.cedar'), '@id("all")\npermit (principal, action, resource);');
+    await policies.reload();
+    expect(underlay.status().alarms).toEqual([]);
+    writeFileSync(join(site, 'a.cedar'), 'permit (');
+    await policies.reload().catch(() => undefined);
+    expect(underlay.status().alarms).toEqual([
+      expect.stringMatching(/^the newest policies are not in force: cannot use the policies/),
+    ]);
   });
 });

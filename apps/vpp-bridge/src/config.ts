@@ -43,6 +43,8 @@ export const configSchema = z.strictObject({
   zones: path,
   /** Where records wait for the ledger; made when missing. */
   spool: path,
+  /** Socket of the ledger's intake for this service; absent: records wait in the spool. */
+  ledger: path.optional(),
   /** The user that must own each file of the board. Files `dataplane-NAME` are the data planes that are served. */
   owners: z
     .record(z.string().regex(/^(posture|warden|dataplane-[a-z0-9-]{1,21})$/), uid)

@@ -48,8 +48,8 @@ export interface GovernanceOptions {
   readonly config: BridgeConfig;
   /** For the posture in force. Stays the caller's. */
   readonly board: Pick<PostureBoard, 'snapshot'>;
-  /** Takes the records of the data planes. Stays the caller's. */
-  readonly sink: RecordSink;
+  /** Takes the records of the data planes, and says what is not as it should be there. Stays the caller's. */
+  readonly records: RecordSink & { readonly alarms?: readonly string[] };
   readonly clock: Clock;
   /** Whole numbers below its argument. */
   readonly random: (below: number) => number;
@@ -120,7 +120,7 @@ export class Governance {
     });
     this.#drain = new TelemetryDrain({
       appliance: config.appliance,
-      sink: options.sink,
+      sink: options.records,
       clock,
       onUnkept: (error, record) => {
         log.warn({ err: error, record: record.id }, 'a record of the data plane could not be kept');
@@ -210,7 +210,7 @@ export class Governance {
       return;
     }
     this.#recording += 1;
-    void this.#options.sink
+    void this.#options.records
       .append({
         schema: 'kedge.authorisation-decision/1',
         id: `authorisation-decision/${config.appliance}/governance/${String(wallMs)}-${String(askedAtNs)}`,
@@ -486,6 +486,7 @@ export class Governance {
         : [`the table of level ${without.join(', ')} is damaged: there only the management minimum passes`]),
       ...(this.#unrecorded === 0 ? [] : [`${String(this.#unrecorded)} refusals could not be recorded`]),
       ...(unkept === 0 ? [] : [`${String(unkept)} records of the data plane could not be kept`]),
+      ...(this.#options.records.alarms ?? []),
       ...(this.#export?.alarms() ?? []),
     ];
   }

@@ -3,8 +3,8 @@
  * It must only wire.
  */
 import { governanceService, PostureBoard } from '@kedge/bus';
-import type { Action, RecordSink } from '@kedge/contracts';
-import { openSpool, type Spool } from '@kedge/ledger';
+import type { Action } from '@kedge/contracts';
+import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
 import {
   loadConfig,
   openMetrics,
@@ -53,29 +53,18 @@ await runService({
   name: 'vpp-bridge',
   start: async ({ argv, logger }) => {
     const config = loadConfig(configSchema, argv);
-    let spool: Spool | undefined;
-    let sink: RecordSink;
-    try {
-      spool = await openSpool({
-        directory: config.spool,
-        onTrouble: (error) => {
-          logger.error({ err: error }, 'the spool takes no records');
-        },
-      });
-      sink = spool;
-      const { recovery } = spool;
-      if (recovery.cutBytes > 0) logger.warn(recovery, 'the spool had a torn end');
-    } catch (error) {
-      // The data plane's tables matter more than its records: go on, and let every lost record be seen.
-      const cause = error instanceof KedgeError ? error : new Error('unexpected', { cause: error });
-      logger.error({ err: cause }, 'there is no spool, records of the data plane are lost');
-      sink = { append: () => Promise.reject(cause) };
-    }
+    // The data plane's tables matter more than its records: without a spool it goes on, and every lost record is seen.
+    const records = openOutbox({
+      directory: config.spool,
+      ledger: config.ledger,
+      clock: { monotonicNs },
+      log: logger,
+    });
     const board = new PostureBoard({ directory: config.board, owners: config.owners, realtime: false });
     const governance = new Governance({
       config,
       board,
-      sink,
+      records,
       clock: { monotonicNs, wallMs: () => Date.now() },
       random: (below) => randomInt(below),
       log: logger.child({ component: 'governance' }),
@@ -97,7 +86,7 @@ await runService({
       },
     });
     const metrics = openMetrics(config.metrics);
-    metrics?.read(() => bridgeReadings(governance.show()));
+    metrics?.read(() => [...bridgeReadings(governance.show()), ...ledgerReadings(records.status())]);
     const traces = openTraces(config, { service: 'vpp-bridge', wallOffsetNs, logger });
     if (traces !== undefined) {
       const dataplanes = Object.keys(config.owners)
@@ -118,7 +107,7 @@ await runService({
         await governance.close();
         await traces?.close();
         board.close();
-        await spool?.close();
+        await records.close();
       },
     };
   },

@@ -127,7 +127,7 @@ export class Place {
     const governance = new Governance({
       config: this.config,
       board: { snapshot: () => ({ level: this.level, word: { epoch: 7n } }) as never },
-      sink: spool,
+      records: spool,
       clock: { monotonicNs, wallMs: () => Date.now() },
       random: randomOf(7),
       log: { info: () => undefined, warn: complain, error: complain },

@@ -106,7 +106,7 @@ describe('accords in force', () => {
           expect(bridge.show().alarms).toEqual([expect.stringContaining(`${String(code)}: `)]);
           visited++;
         }
-      expect(visited).toBe(105);
+      expect(visited).toBe(107);
       expect(tablesBytes().equals(before)).toBe(true);
       expect(bridge.serving).toBe(true);
     },

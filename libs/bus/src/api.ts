@@ -7,6 +7,9 @@ import { KedgeError } from '@kedge/units';
 
 import { loadProto, MessageCodec } from './message-codec.js';
 
+/** Largest request that a server takes of a service that says nothing else, in bytes. */
+export const MAX_REQUEST_BYTES = 64 * 1024;
+
 /** A call with one request and one reply. */
 export interface Unary<Request, Reply> {
   readonly kind: 'unary';
@@ -17,6 +20,13 @@ export interface Unary<Request, Reply> {
 /** A call with one request and a stream of replies. */
 export interface Streaming<Request, Reply> {
   readonly kind: 'streaming';
+  readonly request: Request;
+  readonly reply: Reply;
+}
+
+/** A call with a stream of requests and a stream of replies, both open at once. */
+export interface Duplex<Request, Reply> {
+  readonly kind: 'duplex';
   readonly request: Request;
   readonly reply: Reply;
 }
@@ -58,7 +68,9 @@ export type Handlers<Api> = {
     ? (request: Request, call: CallContext) => Promise<Reply> | Reply
     : Api[Method] extends Streaming<infer Request, infer Reply>
       ? (request: Request, call: CallContext) => AsyncIterable<Reply>
-      : never;
+      : Api[Method] extends Duplex<infer Request, infer Reply>
+        ? (requests: AsyncIterable<Request>, call: CallContext) => AsyncIterable<Reply>
+        : never;
 };
 
 /** The calls of a service as its clients see them. */
@@ -67,7 +79,9 @@ export type Calls<Api> = {
     ? (request: Request, options: CallOptions) => Promise<Reply>
     : Api[Method] extends Streaming<infer Request, infer Reply>
       ? (request: Request, options: StreamOptions) => AsyncIterable<Reply>
-      : never;
+      : Api[Method] extends Duplex<infer Request, infer Reply>
+        ? (requests: AsyncIterable<Request>, options: StreamOptions) => AsyncIterable<Reply>
+        : never;
 };
 
 /** One call of a service, ready for the wire. */
@@ -78,7 +92,10 @@ export interface MethodDefinition {
   readonly rpc: string;
   /** "/kedge.posture.v1.Posture/Set". */
   readonly path: string;
+  /** Replies are a stream. */
   readonly streaming: boolean;
+  /** Requests are a stream; replies are one as well, then. */
+  readonly requestStream: boolean;
   /** @throws KedgeError `BUS_MESSAGE_INVALID` */
   readonly encodeRequest: (request: unknown) => Buffer;
   /** @throws Error on bytes that are no such message. */
@@ -89,12 +106,17 @@ export interface MethodDefinition {
   readonly decodeReply: (bytes: Buffer) => unknown;
 }
 
-/** A service: its full name and its calls. `Api` maps call names to {@link Unary} and {@link Streaming}. */
+/**
+ * A service: its full name and its calls. `Api` maps call names to {@link Unary}, {@link Streaming} and
+ * {@link Duplex}.
+ */
 export interface ServiceDefinition<Api> {
   /** "kedge.posture.v1.Posture". */
   readonly name: string;
   readonly methods: readonly MethodDefinition[];
   readonly codec: MessageCodec;
+  /** Largest request of it, in bytes. */
+  readonly maxRequestBytes: number;
   /** Never there; it carries the type. */
   readonly api?: Api;
 }
@@ -105,10 +127,15 @@ export interface ServiceDefinition<Api> {
  *
  * @throws KedgeError `BUS_API_UNKNOWN` then, when the file has no such service.
  */
-export function defineService<Api>(file: string, name: string): ServiceDefinition<Api> {
+export function defineService<Api>(
+  file: string,
+  name: string,
+  { maxRequestBytes = MAX_REQUEST_BYTES }: { readonly maxRequestBytes?: number } = {},
+): ServiceDefinition<Api> {
   let loaded: Pick<ServiceDefinition<Api>, 'methods' | 'codec'> | undefined;
   return {
     name,
+    maxRequestBytes,
     get methods() {
       return (loaded ??= loadService(file, name)).methods;
     },
@@ -133,6 +160,7 @@ function loadService(file: string, name: string): Pick<ServiceDefinition<unknown
       rpc,
       path: method.path,
       streaming: method.responseStream,
+      requestStream: method.requestStream,
       encodeRequest: (request) => method.requestSerialize(codec.toWire(requestName, request)),
       decodeRequest: (bytes) =>
         codec.fromWire(requestName, method.requestDeserialize(bytes) as Record<string, unknown>),

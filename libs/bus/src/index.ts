@@ -15,7 +15,9 @@ export {
   type CallOptions,
   type Calls,
   defineService,
+  type Duplex,
   type Handlers,
+  MAX_REQUEST_BYTES,
   type MethodDefinition,
   type ServiceDefinition,
   type Streaming,
@@ -44,6 +46,7 @@ export {
 export * from './bascule-api.js';
 export { type DesiredStore, type DesiredStoreOptions, openDesiredStore, sha256 } from './desired-store.js';
 export * from './governance-api.js';
+export * from './ledger-api.js';
 export * from './overlay-api.js';
 export {
   type Binding,
@@ -81,7 +84,6 @@ export {
 export {
   type CallFault,
   MAX_REPLY_BYTES,
-  MAX_REQUEST_BYTES,
   provide,
   type ProvidedService,
   type ServeOptions,

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { basculeService } from './bascule-api.js';
 import { governanceService } from './governance-api.js';
+import { intakeService, ledgerService } from './ledger-api.js';
 import { overlayService } from './overlay-api.js';
 import { postureService, type PostureState, type SetReply } from './posture-api.js';
 import { underlayService } from './underlay-api.js';
@@ -196,10 +197,12 @@ describe('messages', () => {
       overlayService,
       underlayService,
       basculeService,
+      intakeService,
+      ledgerService,
     ].flatMap(({ methods }) => methods);
-    expect(every).toHaveLength(21);
+    expect(every).toHaveLength(30);
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(20), (bytes, index) => {
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(29), (bytes, index) => {
         try {
           expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
         } catch (error) {
@@ -258,5 +261,72 @@ describe('overlay and underlay', () => {
         },
       ],
     });
+  });
+});
+
+describe('ledger', () => {
+  const filter = {
+    fromWallMs: 1n,
+    toWallMs: 2n ** 62n,
+    kinds: ['session-transit'],
+    level: 3,
+    principal: 'user:ada',
+    device: 'access-1',
+    session: 'session-1',
+    outcome: 'cut',
+  };
+
+  it('batches, filters, entries and status come back as they were sent', () => {
+    const through = (
+      service: typeof intakeService | typeof ledgerService,
+      name: string,
+      side: 'Request' | 'Reply',
+      value: object,
+    ) => {
+      const found = service.methods.find((each) => each.name === name);
+      if (found === undefined) throw new Error(`no method ${name}`);
+      expect(found[`decode${side}`](found[`encode${side}`](value))).toEqual(value);
+    };
+    const records = [Buffer.from('{}'), Buffer.alloc(0), Buffer.alloc(60_000, 7)];
+    through(intakeService, 'deliver', 'Request', { spool: 'ab'.repeat(16), first: 2n ** 63n, records });
+    through(intakeService, 'deliver', 'Reply', { spool: 'ab'.repeat(16), upTo: 2n ** 63n });
+    through(ledgerService, 'query', 'Request', { filter, limit: 7, after: 0n, newestFirst: true });
+    through(ledgerService, 'query', 'Request', { limit: 0, newestFirst: false });
+    const entries = [{ index: 2n ** 52n, record: '{}', erased: ['source.principal'] }];
+    through(ledgerService, 'query', 'Reply', { count: 9n, entries, more: true, indexed: 10n });
+    through(ledgerService, 'tail', 'Request', { filter: { kinds: [] }, from: 0n });
+    through(ledgerService, 'tail', 'Reply', { entries, next: 11n });
+    through(ledgerService, 'prove', 'Reply', {
+      proof: 'text',
+      entry: Buffer.from('e'),
+      leafHash: Buffer.alloc(32),
+    });
+    through(ledgerService, 'getCheckpoint', 'Reply', {
+      checkpoint: 'note',
+      consistency: [Buffer.alloc(32, 1)],
+      verifier: 'key',
+    });
+    through(ledgerService, 'status', 'Reply', {
+      origin: 'kedge.example/box',
+      verifier: 'key',
+      size: 5n,
+      keptFrom: 0n,
+      flush: 'every',
+      level: 2,
+      refusing: true,
+      why: 'the disk is full',
+      indexed: 5n,
+      sources: [{ service: 'overlay', spool: 'cd', upTo: 4n, streams: 1, records: 3n, duplicates: 2n }],
+      witness: { url: 'http://127.0.0.1:1', state: 'fork', size: 4n, why: 'another history' },
+      alarms: ['the disk is full'],
+      snapshot: { id: 'forensic-snapshot/box/7', complete: false, missing: ['routes: late'], tookNs: 5n },
+      keptOut: 7n,
+    });
+    through(ledgerService, 'erase', 'Request', {
+      subject: 'user:eve',
+      reason: 'asked',
+      principal: 'user:ada',
+    });
+    through(ledgerService, 'export', 'Reply', { bytes: Buffer.from('[]'), entries: 2 });
   });
 });

@@ -23,6 +23,22 @@ export interface ReloadAccordsRequest {
   readonly ifEpoch?: bigint;
 }
 
+export interface ReloadPoliciesRequest {
+  readonly reason: string;
+  readonly principal: string;
+}
+
+export interface PoliciesInForce {
+  readonly set: string;
+  readonly generation: string;
+  readonly policies: number;
+  readonly changed: boolean;
+}
+
+export type ReloadPoliciesReply =
+  | { readonly outcome: 'inForce'; readonly inForce: PoliciesInForce }
+  | { readonly outcome: 'refusal'; readonly refusal: RefusalReply };
+
 export interface DecisionReply {
   readonly epoch: bigint;
   readonly from: number;
@@ -170,6 +186,7 @@ export interface PostureApi {
   readonly get: Unary<GetRequest, PostureState>;
   readonly set: Unary<SetRequest, SetReply>;
   readonly reloadAccords: Unary<ReloadAccordsRequest, SetReply>;
+  readonly reloadPolicies: Unary<ReloadPoliciesRequest, ReloadPoliciesReply>;
   readonly watch: Streaming<WatchRequest, PostureState>;
   readonly history: Unary<HistoryRequest, HistoryReply>;
   readonly transition: Unary<TransitionRequest, TransitionReply>;

@@ -7,9 +7,10 @@ import { KedgeError } from '@kedge/units';
 import { service as healthService } from 'grpc-health-check';
 
 import type { CallOptions, Calls, MethodDefinition, ServiceDefinition, StreamOptions } from './api.js';
+import { unlessAborted } from './abort.js';
 import { type GovernanceApi, governanceService } from './governance-api.js';
 import { type PostureApi, postureService } from './posture-api.js';
-import { ERROR_METADATA, MAX_REPLY_BYTES, MAX_REQUEST_BYTES } from './unix-server.js';
+import { ERROR_METADATA, MAX_REPLY_BYTES } from './unix-server.js';
 
 const MAX_DEADLINE_MS = 600_000;
 
@@ -54,7 +55,7 @@ export function governanceClient(socket: string): GovernanceClient {
 export function dialUnix<Api>(socket: string, service: ServiceDefinition<Api>): Client<Api> {
   const client = new grpc.Client(`unix:${socket}`, grpc.credentials.createInsecure(), {
     'grpc.max_receive_message_length': MAX_REPLY_BYTES,
-    'grpc.max_send_message_length': MAX_REQUEST_BYTES,
+    'grpc.max_send_message_length': service.maxRequestBytes,
     // Clients of one process share no connection: a stuck one must not hold up another.
     'grpc.use_local_subchannel_pool': 1,
     'grpc.initial_reconnect_backoff_ms': 50,
@@ -70,7 +71,9 @@ export function dialUnix<Api>(socket: string, service: ServiceDefinition<Api>): 
       method.name,
       method.streaming
         ? (request: unknown, options: StreamOptions) =>
-            callStreaming(client, socket, method, request, options)
+            method.requestStream
+              ? callDuplex(client, socket, method, request as AsyncIterable<unknown>, options)
+              : callStreaming(client, socket, method, request, options)
         : (request: unknown, options: CallOptions) => callUnary(client, socket, method, request, options),
     ]),
   );
@@ -165,6 +168,63 @@ async function* callStreaming(
     new grpc.Metadata(),
     {},
   );
+  yield* repliesOf(call, socket, method, deadlineMs, options.signal);
+}
+
+/** Requests are taken as fast as the other end takes them; those that come after the last reply go nowhere. */
+async function* callDuplex(
+  client: grpc.Client,
+  socket: string,
+  method: Callable,
+  requests: AsyncIterable<unknown>,
+  options: StreamOptions,
+): AsyncGenerator<unknown, void, undefined> {
+  const deadlineMs = checkDeadline(method.path, options.deadlineMs);
+  options.signal?.throwIfAborted();
+  const call = client.makeBidiStreamRequest<Buffer, unknown>(
+    method.path,
+    (ready) => ready,
+    method.decodeReply,
+    new grpc.Metadata(),
+    {},
+  );
+  const source = requests[Symbol.asyncIterator]();
+  const over = new AbortController();
+  let wrong: unknown;
+  const send = async (): Promise<void> => {
+    for (;;) {
+      const next = await unlessAborted(source.next(), over.signal);
+      if (over.signal.aborted || next === undefined) return;
+      if (next.done === true) break;
+      if (!call.write(method.encodeRequest(next.value)))
+        await unlessAborted(new Promise((resolve) => call.once('drain', resolve)), over.signal);
+    }
+    call.end();
+  };
+  const sending = send().catch((error: unknown) => {
+    wrong = error;
+    call.cancel();
+  });
+  try {
+    yield* repliesOf(call, socket, method, deadlineMs, options.signal);
+  } catch (error) {
+    throw wrong ?? error;
+  } finally {
+    over.abort();
+    await sending;
+    // Who gives the requests may be waiting inside; its own end is its business.
+    void Promise.resolve(source.return?.()).catch(() => undefined);
+  }
+}
+
+/** What comes back on a stream, until it ends. */
+async function* repliesOf(
+  call: grpc.ClientReadableStream<unknown> | grpc.ClientDuplexStream<Buffer, unknown>,
+  socket: string,
+  method: Callable,
+  deadlineMs: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<unknown, void, undefined> {
   let ended: 'cancelled' | 'deadline' | undefined;
   const cancel = (): void => {
     ended ??= 'cancelled';
@@ -174,7 +234,7 @@ async function* callStreaming(
     ended ??= 'deadline';
     call.cancel();
   }, deadlineMs);
-  options.signal?.addEventListener('abort', cancel, { once: true });
+  signal?.addEventListener('abort', cancel, { once: true });
   try {
     for await (const message of call) {
       clearTimeout(timer);
@@ -182,10 +242,10 @@ async function* callStreaming(
     }
   } catch (error) {
     if (ended === 'deadline') throw deadlineError(method.path, socket, error);
-    throw errorOf(error, method.path, socket, ended === 'cancelled' ? options.signal?.reason : undefined);
+    throw errorOf(error, method.path, socket, ended === 'cancelled' ? signal?.reason : undefined);
   } finally {
     clearTimeout(timer);
-    options.signal?.removeEventListener('abort', cancel);
+    signal?.removeEventListener('abort', cancel);
     // Also where the loop was left early. What the cancelled call still says is of no interest.
     call.on('error', () => undefined);
     call.cancel();

@@ -7,12 +7,11 @@ import * as grpc from '@grpc/grpc-js';
 import { KedgeError } from '@kedge/units';
 import { HealthImplementation } from 'grpc-health-check';
 
+import { unlessAborted } from './abort.js';
 import type { CallContext, Handlers, MethodDefinition, ServiceDefinition } from './api.js';
 import { type SocketLock, takeLock } from './socket-lock.js';
 import { placeSocket, verifySocketPlace } from './socket-place.js';
 
-/** Largest request that a server takes, in bytes. */
-export const MAX_REQUEST_BYTES = 64 * 1024;
 /** Largest reply that a client takes, in bytes. */
 export const MAX_REPLY_BYTES = 4 * 1024 * 1024;
 /** Trailer of a failed call that carries the KedgeError as JSON: code, message, field, expected, help. */
@@ -26,12 +25,14 @@ const MAX_DEADLINE_MS = 600_000;
 export interface ProvidedService {
   readonly name: string;
   readonly methods: readonly MethodDefinition[];
+  readonly maxRequestBytes: number;
   readonly handlers: Readonly<Record<string, (request: unknown, call: CallContext) => unknown>>;
 }
 
 /** Binds handlers to a service, with types. */
 export function provide<Api>(service: ServiceDefinition<Api>, handlers: Handlers<Api>): ProvidedService {
-  return { name: service.name, methods: service.methods, handlers: handlers };
+  const { name, methods, maxRequestBytes } = service;
+  return { name, methods, maxRequestBytes, handlers: handlers as ProvidedService['handlers'] };
 }
 
 /** How a socket is served. */
@@ -79,7 +80,7 @@ export async function serveUnix(options: ServeOptions): Promise<UnixServer> {
 
   const lock = options.lock ?? (await takeLock(`${path}.lock`));
   const server = new grpc.Server({
-    'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
+    'grpc.max_receive_message_length': Math.max(...services.map((each) => each.maxRequestBytes)),
     'grpc.max_send_message_length': MAX_REPLY_BYTES,
   });
   try {
@@ -153,7 +154,7 @@ function addService(
   for (const method of service.methods) {
     definition[method.rpc] = {
       path: method.path,
-      requestStream: false,
+      requestStream: method.requestStream,
       responseStream: method.streaming,
       requestSerialize: method.encodeRequest,
       requestDeserialize: (bytes) => {
@@ -171,13 +172,17 @@ function addService(
     const report = (kind: CallFault['kind'], error: unknown): void => {
       onFault?.({ kind, method: method.path, socket, error });
     };
-    implementation[method.rpc] = method.streaming
-      ? (call: grpc.ServerWritableStream<unknown, unknown>) => {
+    implementation[method.rpc] = method.requestStream
+      ? (call: grpc.ServerDuplexStream<unknown, unknown>) => {
           void answerStream(call, method, handler, socket, closing, report);
         }
-      : (call: grpc.ServerUnaryCall<unknown, unknown>, reply: grpc.sendUnaryData<unknown>) => {
-          void answerUnary(call, reply, method, handler, socket, report);
-        };
+      : method.streaming
+        ? (call: grpc.ServerWritableStream<unknown, unknown>) => {
+            void answerStream(call, method, handler, socket, closing, report);
+          }
+        : (call: grpc.ServerUnaryCall<unknown, unknown>, reply: grpc.sendUnaryData<unknown>) => {
+            void answerUnary(call, reply, method, handler, socket, report);
+          };
   }
   server.addService(definition, implementation);
 }
@@ -222,36 +227,31 @@ async function answerUnary(
 }
 
 async function answerStream(
-  call: grpc.ServerWritableStream<unknown, unknown>,
+  call: grpc.ServerWritableStream<unknown, unknown> | grpc.ServerDuplexStream<unknown, unknown>,
   method: MethodDefinition,
   handler: Handler,
   socket: string,
   closing: AbortSignal,
   report: Report,
 ): Promise<void> {
-  if (call.request instanceof Malformed) {
+  if ('request' in call && call.request instanceof Malformed) {
     report('malformed', call.request.error);
     call.emit('error', malformedStatus(call.getPath()));
     return;
   }
   const context = contextOf(call, socket, closing, undefined);
   const { signal } = context.call;
-  const aborted = new Promise<void>((resolve) => {
-    signal.addEventListener('abort', () => {
-      resolve();
-    });
-    if (signal.aborted) resolve();
-  });
   let messages: AsyncIterator<unknown> | undefined;
   try {
-    messages = (handler(call.request, context.call) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    const given = 'request' in call ? call.request : requestsOf(call, method.path, signal, report);
+    messages = (handler(given, context.call) as AsyncIterable<unknown>)[Symbol.asyncIterator]();
     for (;;) {
-      const next = await Promise.race([messages.next(), aborted]);
+      const next = await unlessAborted(messages.next(), signal);
       if (next === undefined || next.done === true) break;
       // grpc-js would end the call without a code and without telling anybody here.
       method.encodeReply(next.value);
       if (!call.write(next.value)) {
-        await Promise.race([new Promise((resolve) => call.once('drain', resolve)), aborted]);
+        await unlessAborted(new Promise((resolve) => call.once('drain', resolve)), signal);
       }
       if (signal.aborted) break;
     }
@@ -267,8 +267,37 @@ async function answerStream(
   }
 }
 
+/**
+ * The requests of a stream as they are asked for: what nobody asks for waits at the caller. Ends with the caller's last
+ * request, and when the call ends.
+ *
+ * @throws KedgeError `BUS_MESSAGE_INVALID` for what is no request.
+ */
+async function* requestsOf(
+  call: grpc.ServerDuplexStream<unknown, unknown>,
+  path: string,
+  signal: AbortSignal,
+  report: Report,
+): AsyncGenerator<unknown, void, undefined> {
+  // The end of the requests is not that of the replies: the stream must not be destroyed by it.
+  const requests = call.iterator({ destroyOnReturn: false });
+  for (;;) {
+    const next = await unlessAborted(requests.next(), signal).catch(() => undefined);
+    if (next === undefined || next.done === true) return;
+    const request: unknown = next.value;
+    if (request instanceof Malformed) {
+      report('malformed', request.error);
+      throw malformedError(path);
+    }
+    yield request;
+  }
+}
+
 function contextOf(
-  call: grpc.ServerUnaryCall<unknown, unknown> | grpc.ServerWritableStream<unknown, unknown>,
+  call:
+    | grpc.ServerUnaryCall<unknown, unknown>
+    | grpc.ServerWritableStream<unknown, unknown>
+    | grpc.ServerDuplexStream<unknown, unknown>,
   socket: string,
   closing: AbortSignal | undefined,
   defaultMs: number | undefined,
@@ -290,7 +319,7 @@ function contextOf(
   closing?.addEventListener('abort', onClosing);
   if (closing?.aborted === true) onClosing();
   // grpc-js reports a caller that has gone and an expired deadline by this event alone.
-  call.once('cancelled', () => {
+  (call as NodeJS.EventEmitter).once('cancelled', () => {
     if (remainingMs(call.getDeadline()) === 0)
       cancel('BUS_DEADLINE', 'the deadline of the call has passed')();
     else cancel('BUS_CANCELLED', 'the caller has cancelled the call or is gone')();
@@ -311,13 +340,15 @@ function remainingMs(deadline: grpc.Deadline): number | undefined {
 }
 
 function malformedStatus(path: string): grpc.ServerErrorResponse {
-  return statusOf(
-    new KedgeError({
-      code: 'BUS_MESSAGE_INVALID',
-      message: `cannot read the request of ${path}: it is no message of this method`,
-      expected: 'the request message of the .proto file',
-    }),
-  );
+  return statusOf(malformedError(path));
+}
+
+function malformedError(path: string): KedgeError {
+  return new KedgeError({
+    code: 'BUS_MESSAGE_INVALID',
+    message: `cannot read the request of ${path}: it is no message of this method`,
+    expected: 'the request message of the .proto file',
+  });
 }
 
 /**

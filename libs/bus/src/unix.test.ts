@@ -6,10 +6,12 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { KedgeError } from '@kedge/units';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import type { CallContext } from './api.js';
 import { governanceService } from './governance-api.js';
+import { type Batch, intakeClient, intakeService, type Kept, MAX_BATCH_BYTES } from './ledger-api.js';
 import { postureService, type PostureState, type SetRequest } from './posture-api.js';
 import { socketState, takeLock } from './socket-lock.js';
 import { dialUnix, postureClient } from './unix-client.js';
@@ -70,6 +72,7 @@ async function serve(
           return { outcome: 'waiting', waiting: { behindEpoch: 9n } };
         },
         reloadAccords: () => ({ outcome: 'refusal', refusal: refusal }),
+        reloadPolicies: () => ({ outcome: 'refusal', refusal: refusal }),
         watch: async function* (_request, call) {
           seen.contexts.push(call);
           yield state;
@@ -218,7 +221,6 @@ describe('calls', () => {
   });
 
   it('an error of a handler reaches the caller with its code, any other without its text', async () => {
-    const { KedgeError } = await import('@kedge/units');
     const server = await serve({
       get: () => {
         throw new KedgeError({
@@ -259,7 +261,6 @@ describe('calls', () => {
   });
 
   it('a stream whose handler throws at once, or gives what is no message, ends with the code and is reported', async () => {
-    const { KedgeError } = await import('@kedge/units');
     let ended = false;
     const watches = [
       () => {
@@ -448,5 +449,145 @@ describe('sockets', () => {
       await expect(serve()).rejects.toMatchObject({ code: 'BUS_SOCKET_PATH' });
     }
     expect(await readdir(directory)).toEqual([]);
+  });
+});
+
+describe('streams both ways', () => {
+  type Handler = Parameters<typeof provide<import('./ledger-api.js').IntakeApi>>[1]['deliver'];
+
+  async function serveIntake(deliver: Handler): Promise<CallFault[]> {
+    const faults: CallFault[] = [];
+    const services = [provide(intakeService, { deliver })];
+    open.push(await serveUnix({ path, onFault: (fault) => faults.push(fault), services }));
+    return faults;
+  }
+
+  const intake = () => {
+    const made = intakeClient(path);
+    open.push(made);
+    return made;
+  };
+
+  const batch = (first: bigint, ...records: Uint8Array[]): Batch => ({
+    spool: 'ab'.repeat(16),
+    first,
+    records,
+  });
+
+  const keepAll: Handler = async function* (batches) {
+    for await (const { spool, first, records } of batches)
+      yield { spool, upTo: first + BigInt(records.length) - 1n };
+  };
+
+  async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+    const found: T[] = [];
+    for await (const item of items) found.push(item);
+    return found;
+  }
+
+  async function* each(batches: readonly Batch[]): AsyncGenerator<Batch> {
+    await Promise.resolve();
+    yield* batches;
+  }
+
+  it('every request is answered in its order, and the end of the requests ends the stream', async () => {
+    await serveIntake(keepAll);
+    const sent = Array.from({ length: 300 }, (_, at) =>
+      batch(BigInt(at * 2 + 1), Buffer.from('a'), Buffer.from('b')),
+    );
+    const kept = await all(intake().deliver(each(sent), { deadlineMs: 5_000 }));
+    expect(kept.map(({ upTo }) => upTo)).toEqual(sent.map((_, at) => BigInt(at * 2 + 2)));
+  });
+
+  it('a request may be as large as its service says, and one that is larger ends the stream', async () => {
+    await serveIntake(keepAll);
+    const records = Array.from({ length: 16 }, () => Buffer.alloc(MAX_BATCH_BYTES / 16, 7));
+    expect(await all(intake().deliver(each([batch(1n, ...records)]), { deadlineMs: 5_000 }))).toHaveLength(1);
+    const large = batch(1n, Buffer.alloc(MAX_BATCH_BYTES * 2));
+    await expect(all(intake().deliver(each([large]), { deadlineMs: 5_000 }))).rejects.toMatchObject({
+      code: 'BUS_TOO_LARGE',
+    });
+  });
+
+  it('requests that nobody takes wait at the caller, so that both ends stay small', async () => {
+    let given = 0;
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    await serveIntake(async function* (batches) {
+      let first = true;
+      for await (const { spool, first: upTo } of batches) {
+        yield { spool, upTo };
+        if (first) await held;
+        first = false;
+      }
+    });
+    async function* many(): AsyncGenerator<Batch> {
+      for (; given < 200; given += 1) {
+        await Promise.resolve();
+        yield batch(BigInt(given), Buffer.alloc(512 * 1024));
+      }
+    }
+    const replies: Kept[] = [];
+    const done = (async () => {
+      for await (const kept of intake().deliver(many(), { deadlineMs: 10_000 })) replies.push(kept);
+    })();
+    await expect.poll(() => replies.length).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(given).toBeLessThan(100);
+    release();
+    await done;
+    expect(replies).toHaveLength(200);
+  });
+
+  it('a fault of the handler, a closing server and a caller that leaves end both ends with their reason', async () => {
+    const ended: unknown[] = [];
+    const waitFor = async function* (): AsyncGenerator<Batch> {
+      yield batch(1n);
+      await new Promise(() => undefined);
+    };
+    const faults = await serveIntake(async function* (batches, call) {
+      call.signal.addEventListener('abort', () => ended.push(call.signal.reason));
+      for await (const { spool, first } of batches) {
+        if (first === 9n) throw new KedgeError({ code: 'LEDGER_GAP', message: 'a gap' });
+        yield { spool, upTo: first };
+      }
+    });
+    await expect(all(intake().deliver(each([batch(9n)]), { deadlineMs: 5_000 }))).rejects.toMatchObject({
+      code: 'LEDGER_GAP',
+    });
+    expect(faults.map(({ kind }) => kind)).toEqual(['handler']);
+    for await (const { upTo } of intake().deliver(waitFor(), { deadlineMs: 5_000 })) {
+      expect(upTo).toBe(1n);
+      break;
+    }
+    await expect.poll(() => ended).toEqual([expect.objectContaining({ code: 'BUS_CANCELLED' })]);
+    const going = all(intake().deliver(waitFor(), { deadlineMs: 5_000 }));
+    const refused = expect(going).rejects.toMatchObject({ code: 'BUS_CLOSING' });
+    setTimeout(() => void open[0]?.close(0), 50);
+    await refused;
+  });
+
+  it('what is no request ends the stream and is told, and so is a fault of who gives the requests', async () => {
+    const faults = await serveIntake(keepAll);
+    const raw = dialUnix(path, {
+      ...intakeService,
+      methods: intakeService.methods.map((method) => ({
+        ...method,
+        encodeRequest: () => Buffer.from([0xff, 0xff]),
+      })),
+    });
+    open.push(raw);
+    await expect(all(raw.deliver(each([batch(1n)]), { deadlineMs: 5_000 }))).rejects.toMatchObject({
+      code: 'BUS_MESSAGE_INVALID',
+    });
+    await expect.poll(() => faults.map(({ kind }) => kind)).toContain('malformed');
+    async function* failing(): AsyncGenerator<Batch> {
+      yield batch(1n);
+      await Promise.resolve();
+      throw new KedgeError({ code: 'LEDGER_SPOOL_DAMAGED', message: 'torn' });
+    }
+    await expect(all(intake().deliver(failing(), { deadlineMs: 5_000 }))).rejects.toMatchObject({
+      code: 'LEDGER_SPOOL_DAMAGED',
+    });
   });
 });

@@ -37,6 +37,13 @@ export interface AuthorisationRequest {
   readonly address: string | undefined;
   /** When it is asked, CLOCK_MONOTONIC. */
   readonly at: Nanos;
+  /**
+   * When it is asked, milliseconds since 1970 by the wall clock, for time windows; undefined while that clock is in
+   * doubt, in which case no window is open (PO-25).
+   */
+  readonly wallMs: number | undefined;
+  /** Asked under a break-glass session (SE-9): decided anew each time, never out of a cache. */
+  readonly breakGlass: boolean;
 }
 
 /** The answer. `rule` names the rule that decided, for people and for the record (PO-5, `kedge authz explain`). */

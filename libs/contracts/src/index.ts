@@ -8,5 +8,6 @@ export * from './mutation.js';
 export * from './plan.js';
 export * from './plugin.js';
 export * from './record.js';
+export * from './record-facts.js';
 export * from './trace.js';
 export * from './vocabulary.js';

@@ -162,7 +162,11 @@ const examples: { readonly [Schema in LedgerRecord['schema']]: Extract<LedgerRec
     ...head,
     snapshot: 'snapshot/box/7',
     section: 'tunnels',
+    source: 'overlay',
     part: 1,
+    parts: 2,
+    takenAtNs: '7',
+    reason: '',
     items: [{ name: 'wg-kedge/peer', state: 'connected', facts: '12 s' }],
   },
 };
@@ -239,7 +243,7 @@ describe('records', () => {
       }
       expect(ledgerRecordSchema.safeParse({ ...record, colour: 'red' }).success).toBe(false);
     }
-    expect(visited).toBe(28 + 13 + 16 + 16 + 18 + 28 + 16 + 44 + 11);
+    expect(visited).toBe(28 + 13 + 16 + 16 + 18 + 28 + 16 + 44 + 15);
   });
 
   it('LE-9 each personal field is a string of its kind, and so is what names its subject', () => {

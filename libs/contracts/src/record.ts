@@ -24,11 +24,13 @@ const EPOCH_MAX = 281_474_976_710_655n;
 const DECIMAL = /^(0|[1-9][0-9]{0,19})$/;
 
 function decimal(max: bigint, what: string) {
+  const digits = String(max).length;
   return z
     .string()
     .regex(DECIMAL, `expected ${what} as a decimal string`)
     .refine(
-      (text) => !DECIMAL.test(text) || BigInt(text) <= max,
+      // One with fewer digits is smaller.
+      (text) => text.length < digits || !DECIMAL.test(text) || BigInt(text) <= max,
       `expected ${what} of at most ${String(max)}`,
     );
 }
@@ -351,7 +353,7 @@ export const forensicSnapshotSchema = z.strictObject({
         /** Items in all parts, and the number of parts. */
         items: z.int().min(0).max(4_294_967_295),
         parts: z.int().min(0).max(65_535),
-        /** SHA-256 of the canonical JSON of all items of all parts in one list, hexadecimal. */
+        /** SHA-256 of the canonical JSON of all items of all parts in one list, by source and part, hexadecimal. */
         sha256: sha256Schema,
       }),
     )
@@ -365,8 +367,15 @@ export const forensicPartSchema = z.strictObject({
   /** Id of the snapshot's record. */
   snapshot: idSchema,
   section: z.enum(SNAPSHOT_SECTIONS),
-  /** This record's number in its section, from 1. */
+  /** The service that took it. Several may have items of one section: those of all of them make it up. */
+  source: nameSchema,
+  /** This record's number among those that its source has for the section, from 1, and how many there are. */
   part: z.int().min(1).max(65_535),
+  parts: z.int().min(1).max(65_535),
+  /** When the state was as it is here. */
+  takenAtNs: u64Schema,
+  /** Why what the source has is not whole; empty where it is. */
+  reason: lineSchema(512),
   items: z
     .array(
       z.strictObject({

@@ -63,8 +63,13 @@ export const ACTIONS = [
   'governance.plan',
   'governance.flows',
   'governance.reload',
+  'authorisation.reload',
   'mutation.propose',
   'mutation.execute',
+  'ledger.status',
+  'ledger.read',
+  'ledger.export',
+  'ledger.erase',
 ] as const;
 /** A verb that the Authoriser decides about. */
 export type Action = (typeof ACTIONS)[number];

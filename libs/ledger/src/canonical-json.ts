@@ -18,7 +18,7 @@ const PLAIN = /^[ !#-[\]-~]*$/;
  * @throws KedgeError `LEDGER_JSON_VALUE` for anything else, also for a bigint: 64-bit numbers are strings in JSON.
  */
 export function canonicalJson(value: unknown): string {
-  return textOf(value, 0);
+  return withValue('', value, 0);
 }
 
 /**
@@ -43,24 +43,26 @@ export function parseCanonicalJson(bytes: Uint8Array): unknown {
     throw wrongBytes(`values with a canonical form, at most ${JSON_LEVELS_MAX} levels deep`);
   }
   // What is no UTF-8 was read as U+FFFD and would be written as that.
-  if (again !== text || !Buffer.from(text, 'utf8').equals(buffer)) throw wrongBytes('the canonical form');
+  const isExact = !text.includes('\ufffd') || Buffer.from(text, 'utf8').equals(buffer);
+  if (again !== text || !isExact) throw wrongBytes('the canonical form');
   return value;
 }
 
-function textOf(value: unknown, level: number): string {
+/** The text with a value behind it: always at its end, for a text that grows there alone is made into one string fast. */
+function withValue(text: string, value: unknown, level: number): string {
   switch (typeof value) {
     case 'string':
-      return stringText(value);
+      return PLAIN.test(value) ? `${text}"${value}"` : text + escaped(value);
     case 'number':
       if (!Number.isFinite(value)) throw wrongValue(`the number ${value}`);
       // ECMAScript's shortest form is what RFC 8785 asks for; it has no sign for -0, as it has to be.
-      return String(value);
+      return text + String(value);
     case 'boolean':
-      return value ? 'true' : 'false';
+      return text + (value ? 'true' : 'false');
     case 'object':
-      if (value === null) return 'null';
+      if (value === null) return `${text}null`;
       if (level === JSON_LEVELS_MAX) throw wrongValue(`more than ${JSON_LEVELS_MAX} levels`);
-      return Array.isArray(value) ? arrayText(value, level + 1) : objectText(value, level + 1);
+      return Array.isArray(value) ? withArray(text, value, level + 1) : withObject(text, value, level + 1);
     case 'bigint':
       throw wrongValue('a bigint');
     default:
@@ -68,33 +70,60 @@ function textOf(value: unknown, level: number): string {
   }
 }
 
-function stringText(text: string): string {
-  if (PLAIN.test(text)) return `"${text}"`;
+function escaped(text: string): string {
   if (LONE_SURROGATE.test(text)) throw wrongValue('a string with half a character');
   return JSON.stringify(text);
 }
 
-function arrayText(items: readonly unknown[], level: number): string {
-  let text = '[';
+function withArray(before: string, items: readonly unknown[], level: number): string {
+  let text = `${before}[`;
   // By index: a hole is refused like every other undefined.
   for (let at = 0; at < items.length; at++) {
     if (at > 0) text += ',';
-    text += textOf(items[at], level);
+    text = withValue(text, items[at], level);
   }
   return `${text}]`;
 }
 
-function objectText(value: object, level: number): string {
+function withObject(before: string, value: object, level: number): string {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) throw wrongValue('an object of a class');
   const members = value as Readonly<Record<string, unknown>>;
-  let text = '{';
-  // Array.prototype.sort without a function compares UTF-16 code units.
-  for (const name of Object.keys(members).sort()) {
-    if (text.length > 1) text += ',';
-    text += `${stringText(name)}:${textOf(members[name], level)}`;
+  const { order, heads } = shapeOf(Object.keys(members));
+  let text = `${before}{`;
+  for (let at = 0; at < order.length; at++) {
+    text += heads[at] ?? '';
+    text = withValue(text, members[order[at] ?? ''], level);
   }
   return `${text}}`;
+}
+
+/** How objects with these names in this order are written. */
+interface Shape {
+  readonly names: readonly string[];
+  readonly order: readonly string[];
+  /** What stands before each value: comma, name, colon. */
+  readonly heads: readonly string[];
+}
+
+/** The last shape with so many names: records of a kind follow each other, and sorting costs more than writing. */
+const shapes: Shape[] = [];
+const SHAPES = 64;
+
+function shapeOf(names: readonly string[]): Shape {
+  const known = shapes[names.length];
+  if (known !== undefined && isSame(known.names, names)) return known;
+  // Array.prototype.sort without a function compares UTF-16 code units.
+  const order = [...names].sort();
+  const heads = order.map((name, at) => `${at === 0 ? '' : ','}${withValue('', name, 0)}:`);
+  const shape = { names, order, heads };
+  if (names.length < SHAPES) shapes[names.length] = shape;
+  return shape;
+}
+
+function isSame(left: readonly string[], right: readonly string[]): boolean {
+  for (let at = 0; at < left.length; at++) if (left[at] !== right[at]) return false;
+  return true;
 }
 
 function wrongValue(what: string): KedgeError {

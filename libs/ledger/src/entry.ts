@@ -30,7 +30,15 @@ export interface SubjectKey {
   readonly id: string;
   readonly sealing: KeyObject;
   readonly nonces: KeyObject;
+  /** Both as 64 bytes, for whoever seals without node:crypto. */
+  readonly bytes: Buffer;
 }
+
+/**
+ * Seals a value for a place: what {@link sealRecord} does for each personal field, where it is not given another that
+ * makes the same bytes. Base64.
+ */
+export type Seal = (value: string, key: SubjectKey, place: string) => string;
 
 /** Gives the key of a subject, the same one as long as it is not destroyed. */
 export type KeyOfSubject = (subject: string) => SubjectKey;
@@ -59,10 +67,12 @@ export function subjectKeyOf(bytes: Uint8Array): SubjectKey {
   // One key for each use, so that none says anything of another.
   const derived = (use: string): Buffer =>
     createHmac('sha256', bytes).update(`kedge subject ${use} 1`).digest();
+  const [sealing, nonces] = [derived('seal'), derived('nonce')];
   return {
     id: derived('key id').toString('hex').slice(0, 16),
-    sealing: createSecretKey(derived('seal')),
-    nonces: createSecretKey(derived('nonce')),
+    sealing: createSecretKey(sealing),
+    nonces: createSecretKey(nonces),
+    bytes: Buffer.concat([sealing, nonces]),
   };
 }
 
@@ -72,15 +82,24 @@ export function subjectKeyOf(bytes: Uint8Array): SubjectKey {
  * @throws KedgeError `LEDGER_RECORD_INVALID`, naming the field.
  */
 export function sealEntry(given: unknown, keyOf: KeyOfSubject): Buffer {
-  const record = checkedRecord(given);
-  const fields = PERSONAL_FIELDS[record.schema].filter(
-    ({ path, subject }) => textAt(record, path) !== '' && textAt(record, subject) !== '',
-  );
-  const entry = fields.reduce<unknown>((at, field) => {
-    const key = keyOf(textAt(record, field.subject));
-    const data = sealed(textAt(record, field.path), key, placeOf(record, field));
-    return withAt(at, field.path, { sealed: { data, key: key.id } });
-  }, record);
+  return sealRecord(checkedRecord(given), keyOf);
+}
+
+/**
+ * The entry of a record that was checked against its schema, by {@link checkedRecord} or {@link decodeRecord}.
+ *
+ * @param seal another way to the same bytes.
+ * @throws KedgeError `LEDGER_RECORD_INVALID`, for one that is too large.
+ */
+export function sealRecord(record: LedgerRecord, keyOf: KeyOfSubject, seal: Seal = sealValue): Buffer {
+  let entry: unknown = record;
+  for (const field of PERSONAL_FIELDS[record.schema]) {
+    const [value, subject] = [textAt(record, field.path), textAt(record, field.subject)];
+    if (value === '' || subject === '') continue;
+    const key = keyOf(subject);
+    const data = seal(value, key, placeOf(record, field));
+    entry = withAt(entry, field.path, { sealed: { data, key: key.id } });
+  }
   const bytes = recordBytes(entry);
   if (bytes.length > MAX_ENTRY_BYTES) throw invalidRecord('', `an entry of at most ${MAX_ENTRY_BYTES} bytes`);
   return bytes;
@@ -160,7 +179,8 @@ function sealedOf(value: Readonly<Record<string, unknown>>, { path }: PersonalFi
   throw invalidRecord(path.join('.'), 'a sealed field');
 }
 
-function sealed(value: string, { sealing, nonces }: SubjectKey, place: string): string {
+/** See {@link Seal}. */
+export function sealValue(value: string, { sealing, nonces }: SubjectKey, place: string): string {
   const text = Buffer.from(value, 'utf8');
   const plain = Buffer.alloc(Math.ceil((2 + text.length) / PADDING) * PADDING);
   plain.writeUInt16BE(text.length, 0);

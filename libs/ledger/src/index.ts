@@ -3,7 +3,7 @@
  * It must not decide what is recorded.
  */
 export { canonicalJson, JSON_LEVELS_MAX, parseCanonicalJson } from './canonical-json.js';
-export { decodeRecord, encodeRecord, MAX_RECORD_BYTES } from './canonical.js';
+export { checkedRecord, decodeRecord, encodeRecord, MAX_RECORD_BYTES } from './canonical.js';
 export {
   type Checkpoint,
   type EntryProof,
@@ -20,7 +20,10 @@ export {
   openEntry,
   type OpenedEntry,
   pseudonymised,
+  type Seal,
   sealEntry,
+  sealRecord,
+  sealValue,
   SUBJECT_KEY_BYTES,
   type SubjectKey,
   subjectKeyOf,
@@ -43,8 +46,17 @@ export {
   type NodeHashes,
   nodesOver,
   type NodeWatcher,
+  type PairHash,
   rootOf,
 } from './merkle-tree.js';
+export {
+  type ForensicFacts,
+  type ForensicItem,
+  forensicRecords,
+  type MutationFacts,
+  mutationRecords,
+  type RecordedStep,
+} from './parts.js';
 export { isInSample, isRecorded, isRightlyRecorded } from './sampling.js';
 export {
   cosigned,
@@ -68,6 +80,8 @@ export {
   type SpoolRecovery,
   type SpoolStatus,
 } from './spool.js';
+export { type SpoolIdentity } from './spool-identity.js';
+export { type SpooledBytes, type SpoolReader } from './spool-reader.js';
 export { type LogFile, TiledLog } from './tiled-log.js';
 export {
   bundleOf,
@@ -76,6 +90,7 @@ export {
   hashesAt,
   MAX_ENTRY_BYTES,
   nodesInTiles,
+  partsOrThrow,
   placeAt,
   readEntries,
   readHashes,

@@ -39,6 +39,9 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   return hash('sha256', pair, 'buffer');
 }
 
+/** Makes the hash of a node out of those of its children: {@link nodeHash}, or another way to the same bytes. */
+export type PairHash = (left: Uint8Array, right: Uint8Array) => Buffer;
+
 /** Called for each node that is whole, in the order in which they become so: leaves before what stands on them. */
 export type NodeWatcher = (height: number, index: number, hash: Buffer) => void;
 
@@ -48,6 +51,7 @@ export type NodeWatcher = (height: number, index: number, hash: Buffer) => void;
  */
 export class GrowingTree {
   readonly #onNode: NodeWatcher | undefined;
+  readonly #pairHash: PairHash;
   /** Nodes over ever fewer leaves, as many as the size has bits. */
   readonly #edge: Buffer[];
   #size: number;
@@ -56,11 +60,12 @@ export class GrowingTree {
    * @param edge what {@link edgeOf} says of a tree of this size.
    * @throws RangeError when it has another number of hashes.
    */
-  constructor(size = 0, edge: readonly Buffer[] = [], onNode?: NodeWatcher) {
+  constructor(size = 0, edge: readonly Buffer[] = [], onNode?: NodeWatcher, pairHash: PairHash = nodeHash) {
     if (edge.length !== piecesOf(0, size).length) throw new RangeError(`no edge of a tree of ${size} leaves`);
     this.#size = size;
     this.#edge = [...edge];
     this.#onNode = onNode;
+    this.#pairHash = pairHash;
   }
 
   /** Leaves in it. */
@@ -78,7 +83,7 @@ export class GrowingTree {
     while (index % 2 === 1) {
       const left = this.#edge.pop();
       if (left === undefined) break;
-      node = nodeHash(left, node);
+      node = this.#pairHash(left, node);
       height += 1;
       index = (index - 1) / 2;
       this.#onNode?.(height, index, node);
@@ -89,12 +94,12 @@ export class GrowingTree {
 
   /** The root of what it holds now. */
   root(): Buffer {
-    return rootOverEdge(this.#edge);
+    return rootOverEdge(this.#edge, this.#pairHash);
   }
 }
 
-function rootOverEdge(edge: readonly Buffer[]): Buffer {
-  return edge.length === 0 ? EMPTY_ROOT : edge.reduceRight((right, left) => nodeHash(left, right));
+function rootOverEdge(edge: readonly Buffer[], pairHash: PairHash = nodeHash): Buffer {
+  return edge.length === 0 ? EMPTY_ROOT : edge.reduceRight((right, left) => pairHash(left, right));
 }
 
 /** The nodes at the right edge of a tree of a size, from the largest. */

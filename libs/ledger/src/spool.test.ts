@@ -127,7 +127,7 @@ describe('the directory of a spool', () => {
       const spool = await openSpool({ directory: process.argv[2] });
       await spool.append(JSON.parse(process.argv[3]));
       await spool.close();`;
-    const life = (): string[] => {
+    const life = (whole = false): string[] => {
       const path = join(disk, 'state/ledger/records');
       const given = ['-e', script, front, path, JSON.stringify(record(1))];
       execFileSync(process.execPath, ['--input-type=module', ...given], {
@@ -137,7 +137,7 @@ describe('the directory of a spool', () => {
         ({ op, path: at }) => `${op} ${at.slice(disk.length + 1)}`,
       );
       const opened = calls.findIndex((call) => call.startsWith('open '));
-      return opened < 0 ? calls : calls.slice(0, opened);
+      return whole || opened < 0 ? calls : calls.slice(0, opened);
     };
     try {
       const first = life();
@@ -149,9 +149,125 @@ describe('the directory of a spool', () => {
       // Where nothing has to be made it may have been made by somebody who ended too early.
       writeFileSync(log, '');
       expect(life()).toContain('sync state/ledger');
+      // Its identity as well: what was delivered under one that a power cut took would come twice.
+      await rm(join(disk, 'state/ledger'), { recursive: true });
+      writeFileSync(log, '');
+      const calls = life(true);
+      const identity = ['open', 'write', 'sync', 'rename'].map(
+        (op) => `${op} state/ledger/records/spool.id.new`,
+      );
+      const named = [...identity, 'sync state/ledger/records'];
+      const from = calls.indexOf(identity[0] ?? '');
+      expect(calls.slice(from, from + named.length)).toEqual(named);
+      expect(calls[from + named.length]).toMatch(/^open .*spool-0+1\.log$/);
     } finally {
       layer.close();
     }
+  });
+});
+
+describe('the identity of a spool', () => {
+  it('is made with its directory, stays with its records, and is another one in another place', async () => {
+    const first = await spoolOf();
+    const { id, base } = first.identity;
+    expect([id, base]).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), 0n]);
+    await first.append(record(1));
+    await first.close();
+    const again = await spoolOf();
+    expect(again.identity).toEqual({ id, base: 0n });
+    const other = await openSpool({ directory: join(directory, 'other') });
+    expect(other.identity.id).not.toBe(id);
+    await other.close();
+  });
+
+  it('is given to a directory from before, where its records begin; and anew where they were taken away', async () => {
+    const spool = await spoolOf({ fileBytes: 1 });
+    for (const number of [1, 2, 3]) await spool.append(record(number));
+    await spool.release(2n);
+    await spool.close();
+    await rm(join(directory, 'spool.id'));
+    const old = await spoolOf();
+    expect(old.identity).toMatchObject({ base: 2n });
+    await old.close();
+    for (const name of await logs()) await rm(join(directory, name));
+    const emptied = await spoolOf();
+    expect(emptied.identity.id).not.toBe(old.identity.id);
+    expect(emptied.identity.base).toBe(0n);
+  });
+
+  it('is given anew on demand, durably, and begins with what lies there', async () => {
+    const spool = await spoolOf({ fileBytes: 1 });
+    for (const number of [1, 2, 3]) await spool.append(record(number));
+    await spool.release(1n);
+    const before = spool.identity;
+    await spool.renew();
+    expect(spool.identity).toMatchObject({ base: 1n });
+    expect(spool.identity.id).not.toBe(before.id);
+    await spool.close();
+    expect((await spoolOf()).identity).toEqual(spool.identity);
+    await writeFile(join(directory, 'spool.id'), 'no id');
+    await expect(openSpool({ directory })).rejects.toMatchObject({ code: 'LEDGER_SPOOL_DAMAGED' });
+  });
+});
+
+describe('a reader of a spool', () => {
+  it('gives each record once and in order, in pieces, while records come and files go', async () => {
+    const spool = await spoolOf({ fileBytes: 2_000 });
+    const reader = spool.reader(2n);
+    expect(await reader.take(1)).toEqual([]);
+    const found: bigint[] = [];
+    let heard = 0;
+    const unhear = spool.onDurable(() => (heard += 1));
+    for (let round = 0; round < 41; round++) {
+      await Promise.all([1, 2, 3].map((each) => spool.append(record(3 * round + each))));
+      if (round % 3 === 0) continue;
+      for (;;) {
+        const taken = await reader.take(round % 2 === 0 ? 1 : 1_000_000);
+        if (taken.length === 0) break;
+        for (const { sequence, bytes } of taken) {
+          expect(bytes).toEqual(encodeRecord(record(Number(sequence))).bytes);
+          found.push(sequence);
+        }
+      }
+      if (round % 5 === 0) await spool.release(reader.last);
+    }
+    expect(found).toEqual(Array.from({ length: 121 }, (_, index) => BigInt(index + 3)));
+    expect(reader.last).toBe(123n);
+    expect(heard).toBeGreaterThanOrEqual(41);
+    const heardBefore = heard;
+    expect(spool.status().oldest).toBeGreaterThan(50n);
+    unhear();
+    await spool.append(record(124));
+    expect(heard).toBe(heardBefore);
+    await reader.close();
+  });
+
+  it('that was overtaken by a release goes on with what is left', async () => {
+    const spool = await spoolOf({ fileBytes: 1 });
+    for (const number of [1, 2, 3, 4]) await spool.append(record(number));
+    const reader = spool.reader();
+    expect((await reader.take(1)).map(({ sequence }) => sequence)).toEqual([1n]);
+    await spool.release(3n);
+    expect((await reader.take(1)).map(({ sequence }) => sequence)).toEqual([4n]);
+    await reader.close();
+  });
+
+  it('reads nothing again, however much lies there', async () => {
+    const spool = await spoolOf();
+    for (let from = 0; from < 5_000; from += 1_000) {
+      await Promise.all(Array.from({ length: 1_000 }, (_, index) => spool.append(record(from + index))));
+    }
+    const reader = spool.reader();
+    while ((await reader.take(1_000_000)).length > 0);
+    const [name = ''] = await logs();
+    const path = join(directory, name);
+    // What was read is gone from the disk, and is not missed.
+    const bytes = await readFile(path);
+    await writeFile(path, Buffer.concat([Buffer.alloc(bytes.length - 1_000), bytes.subarray(-1_000)]));
+    await spool.append(record(5_000));
+    expect((await reader.take(1_000_000)).map(({ sequence }) => sequence)).toEqual([5_001n]);
+    await reader.close();
+    await expect(idsOf(spool)).rejects.toMatchObject({ code: 'LEDGER_SPOOL_DAMAGED' });
   });
 });
 

@@ -5,12 +5,16 @@
  */
 import type { LedgerRecord, Receipt, RecordSink } from '@kedge/contracts';
 import { KedgeError } from '@kedge/units';
-import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { hash } from 'node:crypto';
+import { type FileHandle, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 import { decodeRecord, encodeRecord } from './canonical.js';
 import { anyFrameAfter, FILE_HEAD, FRAME_HEAD_BYTES, frameAt, frameOf } from './frame.js';
+import { makeDirectory, syncDirectory } from './spool-directory.js';
+import { damaged, failed } from './spool-error.js';
+import { newIdentity, readIdentity, type SpoolIdentity } from './spool-identity.js';
+import { type SpooledBytes, type SpoolFile, SpoolReader } from './spool-reader.js';
 
 /** How a spool is opened. */
 export interface SpoolOptions {
@@ -41,11 +45,8 @@ export interface SpoolRecovery {
 }
 
 /** A record on its way out. */
-export interface SpooledRecord {
-  readonly sequence: bigint;
+export interface SpooledRecord extends SpooledBytes {
   readonly record: LedgerRecord;
-  /** Its canonical bytes, as they were stored. */
-  readonly bytes: Buffer;
 }
 
 /** How full a spool is. */
@@ -53,6 +54,8 @@ export interface SpoolStatus {
   readonly records: number;
   readonly bytes: number;
   readonly maxBytes: number;
+  /** The oldest sequence that lies in it, or that would be given next where none does. */
+  readonly oldest: bigint;
   /** The newest durable sequence; 0 = none yet. */
   readonly durable: bigint;
   readonly state: 'open' | 'full' | 'failed' | 'closed';
@@ -61,7 +64,20 @@ export interface SpoolStatus {
 /** An open spool. */
 export interface Spool extends RecordSink {
   readonly recovery: SpoolRecovery;
+  /** By what the ledger knows it. */
+  readonly identity: SpoolIdentity;
   status(): SpoolStatus;
+  /**
+   * Gives it another identity, under which everything that lies in it is new: what the ledger says of the old one does
+   * not fit it any more.
+   *
+   * @throws KedgeError `LEDGER_SPOOL_FAILED`
+   */
+  renew(): Promise<void>;
+  /** Calls a listener whenever more has become durable; the result ends that. It must not throw. */
+  onDurable(listener: () => void): () => void;
+  /** Durable records after a sequence, by and by; its caller closes it. */
+  reader(after?: bigint): SpoolReader;
   /**
    * Durable records after a sequence, oldest first; ends at what is durable when it gets there.
    *
@@ -72,14 +88,6 @@ export interface Spool extends RecordSink {
   release(upTo: bigint): Promise<void>;
   /** Waits for what is under way, then closes. A second call does nothing. */
   close(): Promise<void>;
-}
-
-interface SpoolFile {
-  readonly path: string;
-  /** Sequence of its first frame. */
-  readonly first: bigint;
-  /** Durable bytes. */
-  bytes: number;
 }
 
 interface Waiting {
@@ -98,6 +106,8 @@ interface Known {
 }
 
 const MIN_BYTES = 64 * 1024;
+/** What is read at once where all of it is wanted. */
+const DRAIN_BYTES = 256 * 1024;
 
 /**
  * Opens a spool, cutting a torn end.
@@ -117,8 +127,12 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     throw wrongOption('fileBytes', 'a whole number above 0');
   try {
     await makeDirectory(directory);
-    const { files, known, next, recovery } = await recover(directory);
-    return new OpenSpool({ ...options, maxBytes, fileBytes }, files, known, next, recovery);
+    const recovered = await recover(directory);
+    const { files, next } = recovered;
+    // Whatever had the name before was another one: its records were taken away, and the numbers begin anew.
+    const old = files.length === 0 ? undefined : await readIdentity(directory);
+    const identity = old ?? (await newIdentity(directory, (files[0]?.first ?? next) - 1n));
+    return new OpenSpool({ ...options, maxBytes, fileBytes }, recovered, identity);
   } catch (error) {
     throw error instanceof KedgeError ? error : failed(`cannot open the spool ${directory}`, error);
   }
@@ -136,15 +150,18 @@ class OpenSpool implements Spool {
   #handle: FileHandle | undefined;
   #flushing: Promise<void> | undefined;
   #state: SpoolStatus['state'] = 'open';
+  #identity: SpoolIdentity;
+  readonly #listeners = new Set<() => void>();
+  /** One after the other: files go in their order, or what is left is no row any more. */
+  #releasing: Promise<void> = Promise.resolve();
 
   constructor(
     options: SpoolOptions & { readonly maxBytes: number; readonly fileBytes: number },
-    files: SpoolFile[],
-    known: Map<string, Known>,
-    next: bigint,
-    recovery: SpoolRecovery,
+    { files, known, next, recovery }: Recovered,
+    identity: SpoolIdentity,
   ) {
     this.#options = options;
+    this.#identity = identity;
     this.#files = files;
     this.#known = known;
     this.#next = next;
@@ -153,12 +170,31 @@ class OpenSpool implements Spool {
     this.recovery = recovery;
   }
 
+  get identity(): SpoolIdentity {
+    return this.#identity;
+  }
+
+  async renew(): Promise<void> {
+    this.#identity = await newIdentity(this.#options.directory, this.#oldest - 1n);
+  }
+
+  onDurable(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  get #oldest(): bigint {
+    return this.#files[0]?.first ?? this.#durable + 1n;
+  }
+
   async append(given: LedgerRecord): Promise<Receipt> {
     const { record, bytes } = encodeRecord(given);
-    const hash = createHash('sha256').update(bytes).digest('base64');
+    const own = contentHash(bytes);
     const known = this.#known.get(record.id);
     if (known !== undefined) {
-      if (known.hash !== hash) {
+      if (known.hash !== own) {
         throw new KedgeError({
           code: 'LEDGER_ID_REUSED',
           message: `cannot keep the record: another one has the id ${record.id}`,
@@ -180,7 +216,7 @@ class OpenSpool implements Spool {
     const pending = new Promise<Receipt>((resolve, reject) => {
       this.#waiting.push({ id: record.id, frame: frameOf(sequence, bytes), sequence, resolve, reject });
     });
-    this.#known.set(record.id, { sequence, hash, pending });
+    this.#known.set(record.id, { sequence, hash: own, pending });
     this.#flushing ??= this.#flush();
     return await pending;
   }
@@ -190,6 +226,7 @@ class OpenSpool implements Spool {
       records: this.#known.size,
       bytes: this.#bytes,
       maxBytes: this.#options.maxBytes,
+      oldest: this.#oldest,
       durable: this.#durable,
       state: this.#state,
     };
@@ -213,6 +250,7 @@ class OpenSpool implements Spool {
         if (known !== undefined) known.pending = undefined;
         resolve({ id, sequence, duplicate: false });
       }
+      for (const listener of this.#listeners) listener();
     }
     this.#flushing = undefined;
   }
@@ -328,40 +366,46 @@ class OpenSpool implements Spool {
     }
   }
 
+  reader(after = 0n): SpoolReader {
+    return new SpoolReader(() => this.#files, after);
+  }
+
   async *drain(after = 0n): AsyncGenerator<SpooledRecord, void, undefined> {
-    let last = after;
-    for (const file of [...this.#files]) {
-      const followed = this.#files[this.#files.indexOf(file) + 1];
-      if (followed !== undefined && followed.first <= last + 1n) continue;
-      let bytes: Buffer;
-      try {
-        bytes = (await readFile(file.path)).subarray(0, file.bytes);
-      } catch (cause) {
-        if (!this.#files.includes(file)) continue; // released meanwhile
-        throw failed(`cannot read the spool file ${file.path}`, cause);
+    const reader = this.reader(after);
+    try {
+      for (;;) {
+        const found = await reader.take(DRAIN_BYTES);
+        if (found.length === 0) return;
+        for (const { sequence, bytes } of found) yield { sequence, record: decodeRecord(bytes), bytes };
       }
-      for (let at = FILE_HEAD.length; at < bytes.length;) {
-        const frame = frameAt(bytes, at);
-        if (frame === undefined) throw damaged(file.path, at);
-        at = frame.end;
-        if (frame.sequence <= last) continue;
-        last = frame.sequence;
-        yield { sequence: frame.sequence, record: decodeRecord(frame.payload), bytes: frame.payload };
-      }
+    } finally {
+      await reader.close();
     }
   }
 
   async release(upTo: bigint): Promise<void> {
+    const before = this.#releasing;
+    const turn = before.then(() => this.#release(upTo));
+    this.#releasing = turn.catch(() => undefined);
+    await turn;
+  }
+
+  async #release(upTo: bigint): Promise<void> {
     for (;;) {
       const [file, next] = this.#files;
       // The last file stays: it carries the sequence on.
-      if (file === undefined || next === undefined || next.first - 1n > upTo) break;
+      if (file === undefined || next === undefined || next.first - 1n > upTo) return;
+      await unlink(file.path);
+      // Before the next one goes: a power cut that brought back the older of two would leave a hole.
+      await syncDirectory(this.#options.directory);
       this.#files.shift();
       this.#bytes -= file.bytes;
-      for (const [id, { sequence }] of this.#known) if (sequence < next.first) this.#known.delete(id);
-      await unlink(file.path);
+      // They stand in the order of their sequences.
+      for (const [id, { sequence }] of this.#known) {
+        if (sequence >= next.first) break;
+        this.#known.delete(id);
+      }
     }
-    await syncDirectory(this.#options.directory);
   }
 
   async close(): Promise<void> {
@@ -369,6 +413,7 @@ class OpenSpool implements Spool {
     const failedBefore = this.#state === 'failed';
     this.#state = 'closed';
     await this.#flushing;
+    await this.#releasing;
     if (!failedBefore) await this.#handle?.close();
     else await this.#handle?.close().catch(() => undefined);
     this.#handle = undefined;
@@ -377,12 +422,14 @@ class OpenSpool implements Spool {
 
 /* --------------------------------------------------------------- recovery */
 
-async function recover(directory: string): Promise<{
+interface Recovered {
   readonly files: SpoolFile[];
   readonly known: Map<string, Known>;
   readonly next: bigint;
   readonly recovery: SpoolRecovery;
-}> {
+}
+
+async function recover(directory: string): Promise<Recovered> {
   const names = (await readdir(directory)).filter((name) => /^spool-\d{20}\.log$/.test(name)).sort();
   const files: SpoolFile[] = [];
   const known = new Map<string, Known>();
@@ -405,9 +452,9 @@ async function recover(directory: string): Promise<{
     }
     let at = FILE_HEAD.length;
     for (let frame = frameAt(bytes, at); frame?.sequence === next; frame = frameAt(bytes, at)) {
-      const { id } = decodeRecord(frame.payload);
-      const hash = createHash('sha256').update(frame.payload).digest('base64');
-      known.set(id, { sequence: next, hash, pending: undefined });
+      const id = idIn(frame.payload);
+      if (id === undefined) throw damaged(path, at);
+      known.set(id, { sequence: next, hash: contentHash(frame.payload), pending: undefined });
       next += 1n;
       at = frame.end;
     }
@@ -425,6 +472,23 @@ async function recover(directory: string): Promise<{
     files.push({ path, first, bytes: at });
   }
   return { files, known, next: next ?? 1n, recovery: { ...recovery, records: known.size } };
+}
+
+/**
+ * The id of what a frame holds; undefined where it has none. It was a record when it was framed, and the frame says
+ * that it is whole: its schema is looked at where it is read.
+ */
+function idIn(payload: Buffer): string | undefined {
+  try {
+    const { id } = JSON.parse(payload.toString()) as { readonly id?: unknown };
+    return typeof id === 'string' ? id : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function contentHash(bytes: Buffer): string {
+  return hash('sha256', bytes, 'base64');
 }
 
 async function cut(path: string, length: number): Promise<void> {
@@ -453,41 +517,8 @@ async function sync(handle: FileHandle): Promise<void> {
 /** What of a file is durable is not known any more. */
 class SyncFailure extends Error {}
 
-/**
- * The directory, and its name durable: a record in it is worth nothing where a power cut takes the directory. Where it
- * is there already, whoever made it may have ended before that.
- */
-async function makeDirectory(directory: string): Promise<void> {
-  const first = (await mkdir(directory, { recursive: true, mode: 0o700 })) ?? directory;
-  for (let at = directory; at.length >= first.length && at !== '/'; at = dirname(at)) {
-    await syncDirectory(dirname(at));
-  }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 function isDiskFull(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
-}
-
-function failed(message: string, cause?: unknown): KedgeError {
-  return new KedgeError({ code: 'LEDGER_SPOOL_FAILED', message, ...(cause === undefined ? {} : { cause }) });
-}
-
-function damaged(path: string, at: number): KedgeError {
-  return new KedgeError({
-    code: 'LEDGER_SPOOL_DAMAGED',
-    message: `the spool file ${path} is damaged at byte ${at}`,
-    expected: 'whole records, one after the other, up to the next file',
-    help: 'keep a copy of the directory, then move the damaged file and all later ones away',
-  });
 }
 
 function wrongOption(field: string, expected: string): KedgeError {

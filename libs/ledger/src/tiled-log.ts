@@ -2,7 +2,7 @@
  * A log that grows in memory and gives away what is to be written: tiles, bundles, and a root to sign.
  * It must not write; what it gave is durable before a checkpoint over it is signed.
  */
-import { edgeOf, GrowingTree, leafHash } from './merkle-tree.js';
+import { edgeOf, GrowingTree, leafHash, nodeHash, type PairHash } from './merkle-tree.js';
 import {
   bundleOf,
   hashesAt,
@@ -13,6 +13,7 @@ import {
   TILE_HEIGHT,
   TILE_WIDTH,
   tilePath,
+  type TilePlace,
   type TileReader,
   tooLong,
 } from './tiles.js';
@@ -39,21 +40,23 @@ export class TiledLog {
   /** Full ones that were not taken yet. */
   #full: LogFile[] = [];
 
-  private constructor(size: number, edge: readonly Buffer[]) {
-    this.#tree = new GrowingTree(size, edge, (height, index, hash) => {
+  private constructor(size: number, edge: readonly Buffer[], pairHash: PairHash) {
+    const onNode = (height: number, index: number, hash: Buffer): void => {
       if (height % TILE_HEIGHT === 0) this.#keep(height / TILE_HEIGHT, index, hash);
-    });
+    };
+    this.#tree = new GrowingTree(size, edge, onNode, pairHash);
   }
 
   /**
    * The log of this size as its files have it.
    *
    * @param size of the newest checkpoint; files may hold more.
+   * @param pairHash another way to the hashes of nodes.
    * @throws KedgeError `LEDGER_TILE_MISSING`, `LEDGER_TILE_DAMAGED`. The caller compares the root with the checkpoint's.
    */
-  static open(size = 0, read: TileReader = () => undefined): TiledLog {
+  static open(size = 0, read: TileReader = () => undefined, pairHash: PairHash = nodeHash): TiledLog {
     const nodes = nodesInTiles(size, read);
-    const log = new TiledLog(size, edgeOf(size, nodes));
+    const log = new TiledLog(size, edgeOf(size, nodes), pairHash);
     for (let level = 0; hashesAt(level, size) > 0; level++) {
       const count = hashesAt(level, size);
       const width = count % TILE_WIDTH;
@@ -83,9 +86,10 @@ export class TiledLog {
   /**
    * Adds an entry; the bytes belong to the log from then on. Its index.
    *
+   * @param leaf the hash of the entry as a leaf, where it is known already.
    * @throws KedgeError `LEDGER_ENTRY_SIZE`
    */
-  append(entry: Buffer): number {
+  append(entry: Buffer, leaf?: Buffer): number {
     if (entry.length > MAX_ENTRY_BYTES) throw tooLong(entry.length);
     const index = this.#tree.size;
     const filling = this.#bundle;
@@ -95,7 +99,7 @@ export class TiledLog {
       this.#full.push({ path, bytes: bundleOf(filling.items) });
       this.#bundle = { index: filling.index + 1, items: [], taken: 0 };
     }
-    this.#tree.append(leafHash(entry));
+    this.#tree.append(leaf ?? leafHash(entry));
     return index;
   }
 
@@ -104,8 +108,7 @@ export class TiledLog {
    * last call, and those that are partial and have grown. Empty when nothing has.
    */
   takeFiles(): LogFile[] {
-    const files = this.#full;
-    this.#full = [];
+    const files = this.takeFull();
     this.#tiles.forEach(({ index, items, taken }, level) => {
       if (items.length > taken) {
         const path = tilePath({ level, index, width: items.length });
@@ -119,6 +122,21 @@ export class TiledLog {
     }
     for (const filling of [...this.#tiles, this.#bundle]) filling.taken = filling.items.length;
     return files;
+  }
+
+  /** The tiles and bundles that became full since the last call, and nothing of the partial ones. */
+  takeFull(): LogFile[] {
+    const files = this.#full;
+    this.#full = [];
+    return files;
+  }
+
+  /** The bytes of a partial tile or bundle at the right edge; undefined where it is not being filled, or not so far. */
+  partial({ level, index, width }: TilePlace): Buffer | undefined {
+    const filling = level === 'entries' ? this.#bundle : this.#tiles[level];
+    if (filling?.index !== index || filling.items.length < width) return undefined;
+    const items = filling.items.slice(0, width);
+    return level === 'entries' ? bundleOf(items) : Buffer.concat(items);
   }
 
   #keep(level: number, index: number, hash: Buffer): void {

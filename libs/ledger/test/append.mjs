@@ -55,6 +55,14 @@ while (refused === undefined) {
     }),
   );
 }
-const last = await spool.append(record(999_999)).catch((error) => error);
-process.stdout.write(`refused ${refused.code} then ${last.code ?? 'taken'}\n`);
+// What is smaller than the group that was refused may still fit.
+let last;
+while (last === undefined) {
+  number += 1;
+  await spool.append(record(number)).then(
+    ({ sequence }) => process.stdout.write(`${sequence}\n`),
+    (error) => (last = error),
+  );
+}
+process.stdout.write(`refused ${refused.code} then ${last.code}\n`);
 process.exit(0);

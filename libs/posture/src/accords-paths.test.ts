@@ -42,15 +42,18 @@ const accord: fc.Arbitrary<PathsAccord> = fc
     overlay: scope,
     underlayRoutes: scope,
     underlay,
+    unrecorded: fc.boolean(),
   })
-  .map(({ protect, exempt, overlay, underlayRoutes, underlay: gate }) => ({
+  .map(({ protect, exempt, overlay, underlayRoutes, underlay: gate, unrecorded }) => ({
+    ...(unrecorded ? { unrecordedChanges: true as const } : {}),
     overlay: { routes: { protect, exempt: protect ? exempt : [], overlay, underlay: underlayRoutes } },
     underlay: gate,
   }));
 
 /** Everything that an accord of one level lets happen, as words. */
-function permitted({ overlay, underlay: gate }: PathsAccord): Set<string> {
+function permitted({ overlay, underlay: gate, unrecordedChanges }: PathsAccord): Set<string> {
   const all = new Set<string>();
+  if (unrecordedChanges === true) all.add('change without a record');
   if (!overlay.routes.protect) all.add('everything');
   for (const protocol of EXEMPT_PROTOCOLS)
     if (!overlay.routes.protect || overlay.routes.exempt.includes(protocol)) all.add(protocol);

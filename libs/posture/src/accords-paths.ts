@@ -182,8 +182,10 @@ export function gateAnswer(
   }
 }
 
-/** The overlay and underlay statements of one level. */
+/** The statements of one level about changes: of the overlay, of the underlay, and without a record. */
 export interface PathsAccord {
+  /** Whether changes go on while no record of them can be kept (LE-5); absent = they are refused. */
+  readonly unrecordedChanges?: true;
   readonly overlay: OverlayAccord;
   readonly underlay: UnderlayAccord;
 }
@@ -241,6 +243,13 @@ export function pathsLoosenings(lower: PathsAccord, upper: PathsAccord): PathsLo
           upper: GATE_DONE[b],
         });
     }
+  if (lower.unrecordedChanges === true && upper.unrecordedChanges !== true)
+    found.push({
+      place: '/unrecorded-changes',
+      what: 'a change that cannot be recorded',
+      lower: 'made',
+      upper: 'refused',
+    });
   return found;
 }
 

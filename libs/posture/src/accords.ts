@@ -71,6 +71,8 @@ export interface LevelAccord {
   }[];
   /** Verdicts of entries; one that is not named is treated as its pair of zones is. */
   readonly entries: readonly { readonly name: string; readonly verdict: Verdict }[];
+  /** Whether changes go on while no record of them can be kept (LE-5); absent = they are refused. */
+  readonly unrecordedChanges?: true;
   /** Kedge's routes and the policy rules ahead of all tables (OV-13, OV-15). */
   readonly overlay: OverlayAccord;
   /** The gate before every write to devices and underlay routes (UN-14). */
@@ -113,6 +115,7 @@ const levelSchema = z.strictObject({
     16384,
     ({ name }) => name,
   ).optional(),
+  'unrecorded-changes': z.boolean().optional(),
   overlay: overlaySchema,
   underlay: underlaySchema,
 });
@@ -244,6 +247,7 @@ function accordsOf(document: AccordsDocument): Accords {
           verdict: pair.verdict,
         })),
         entries: row.entry ?? [],
+        ...(row['unrecorded-changes'] === true ? { unrecordedChanges: true } : {}),
         overlay: overlayOf(row.overlay),
         underlay: underlayOf(row.underlay),
       },

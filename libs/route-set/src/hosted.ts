@@ -30,6 +30,10 @@ export function hostRoutes(
     follow: () => {
       routes.follow();
     },
+    onStatus: ({ loop }) => {
+      if (loop.state === 'running') routes.runs();
+      else routes.settled();
+    },
     beforeEscalation: (world, move) => {
       routes.beforeEscalation(world, move);
     },

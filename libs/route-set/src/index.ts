@@ -17,4 +17,11 @@ export {
   routeKind,
   routeMessageOf,
 } from './route-change.js';
+export {
+  type ChangeFacts,
+  type RefusedRequest,
+  RouteRecords,
+  type RouteRecordsOptions,
+  type TakenSection,
+} from './route-records.js';
 export { MAX_ROUTES, type RouteEdit, RouteSet, type RouteSetOptions } from './route-set.js';

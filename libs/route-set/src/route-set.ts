@@ -5,10 +5,11 @@
  */
 import type { DesiredStore, ListedRoute, ListRoutesReply, ListRoutesRequest, OwnLimit } from '@kedge/bus';
 import type { Applied, Participant, Plan, Verification } from '@kedge/contracts';
+import type { RecordedStep } from '@kedge/ledger';
 import { allowsRoute, type PathsAccord } from '@kedge/posture';
 import { type DesiredSet, type Edit, editedSet, isFirstEscalation } from '@kedge/reconcile';
 import {
-  applyPlan,
+  type CarriedOut,
   carryOut,
   desiredRoutes,
   endFlows,
@@ -23,6 +24,8 @@ import { type Epoch, isTighter, KedgeError, type Level, LOCKDOWN } from '@kedge/
 
 import type { PathAccords } from './path-accords.js';
 import { type RouteChange, routeKind, routeMessageOf } from './route-change.js';
+import type { RouteRecords } from './route-records.js';
+import { changeSteps } from './route-steps.js';
 
 /** Most routes in a desired set. */
 export const MAX_ROUTES = 20_000;
@@ -45,6 +48,8 @@ export interface RouteSetOptions {
   readonly accords: PathAccords;
   /** How `ip` is run. */
   readonly tools?: Omit<ToolOptions, 'signal'>;
+  /** Told of what was done; absent: nobody is. */
+  readonly records?: RouteRecords;
   readonly log: { warn(fields: object, message: string): void; info(fields: object, message: string): void };
 }
 
@@ -165,6 +170,11 @@ export class RouteSet {
     };
   }
 
+  /** A change as steps of a mutation, as the set stands now; none of them is done. */
+  stepsOf(change: RouteChange): readonly RecordedStep[] {
+    return changeSteps(this.#base().items, change);
+  }
+
   /** The change that takes another one back, as the set stands now. */
   inverse({ add, remove }: RouteChange): RouteChange {
     const now = new Map(this.#base().items.map((route) => [this.#kind.keyOf(route), route]));
@@ -223,7 +233,8 @@ export class RouteSet {
     world: RouteWorld,
     move: { readonly from: Level; readonly to: Level; readonly epoch: Epoch },
   ): void {
-    const { store, mode, log } = this.#options;
+    const { store, mode, log, records } = this.#options;
+    records?.beforeEscalation(world, move);
     if (store.damage !== undefined) return;
     const differences = worldDifferences(world, this.#worldAt(move.from));
     if (differences.length > 0) log.warn({ mode, differences }, 'the kernel was not as the desired set says');
@@ -239,12 +250,36 @@ export class RouteSet {
     });
   }
 
+  /** Something runs: the kernel is brought to what is wanted. */
+  runs(): void {
+    this.#options.records?.runs();
+  }
+
+  /** Nothing runs any more, until something is wanted. */
+  settled(): void {
+    this.#options.records?.settled();
+  }
+
   /** The part in transitions. */
   participant(path: 'overlay' | 'underlay'): Participant<RouteWorld> {
-    const { mode, tools = {}, log } = this.#options;
+    const { mode, tools = {}, log, records } = this.#options;
     const closing = async (world: RouteWorld, level: Level, signal: AbortSignal): Promise<void> => {
       const ended = await endFlows(world, { ...tools, signal });
       log.info({ mode, level, ...ended }, 'flows of what is forbidden were ended');
+    };
+    /** For what level a plan was made last. */
+    let planned: { readonly plan: Plan; readonly level: Level } | undefined;
+    /** Carries a plan out, and says so. */
+    const recorded = async (
+      plan: Plan,
+      level: Level,
+      work: () => Promise<CarriedOut>,
+    ): Promise<CarriedOut> => {
+      const startedAtNs = records?.now();
+      const carried = await work();
+      if (startedAtNs !== undefined && plan.steps.length > 0)
+        records?.passEnded({ plan, applied: carried.applied, level, startedAtNs });
+      return carried;
     };
     /** The world as it was read after the last change, for the one look that belongs to it. */
     let readBack: RouteWorld | undefined;
@@ -261,10 +296,15 @@ export class RouteSet {
         this.#pay();
         return readRoutes(mode, { ...tools, signal });
       },
-      plan: (actual, level, epoch) => planOf(actual, this.#worldAt(level), epoch),
+      plan: (actual, level, epoch) => {
+        const plan = planOf(actual, this.#worldAt(level), epoch);
+        planned = { plan, level };
+        return plan;
+      },
       apply: async (plan: Plan, signal): Promise<Applied> => {
         takeReadBack();
-        const { applied, world } = await carryOut(plan, { ...tools, signal });
+        const level = planned?.plan === plan ? planned.level : LOCKDOWN;
+        const { applied, world } = await recorded(plan, level, () => carryOut(plan, { ...tools, signal }));
         readBack = world;
         return applied;
       },
@@ -281,10 +321,8 @@ export class RouteSet {
       },
       failClosed: async (level) => {
         const world = await readRoutes(mode, tools);
-        const applied = await applyPlan(
-          planOf(world, desiredRoutes([], this.#accord(level), mode), 0n as Epoch),
-          tools,
-        );
+        const plan = planOf(world, desiredRoutes([], this.#accord(level), mode), 0n as Epoch);
+        const { applied } = await recorded(plan, level, () => carryOut(plan, tools));
         if (applied.outcome === 'failed') {
           throw new KedgeError({
             code: 'ROUTE_SET_CLOSING',

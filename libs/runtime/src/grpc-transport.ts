@@ -25,6 +25,8 @@ export interface SocketEntrance {
   readonly tier: Tier;
   /** Permission bits; default 0660. */
   readonly mode?: number;
+  /** The services that are served here; default: all. */
+  readonly services?: readonly ServiceDefinition<unknown>[];
 }
 
 /** What a handler is told about a call: `@Ctx() context: CallAuthority`. */
@@ -54,7 +56,7 @@ export function postureEntrances(root: string, name = 'posture.sock'): readonly 
 export interface UnixGrpcOptions {
   /** Every call of these services must have a handler. */
   readonly services: readonly ServiceDefinition<unknown>[];
-  /** Every service is served on every entrance. */
+  /** Every service is served on every entrance that does not say which. */
   readonly entrances: readonly SocketEntrance[];
   /** A lock that is held already, e.g. the writer's lock of the service's segment; default: one per socket. */
   readonly lock?: SocketLock;
@@ -66,7 +68,8 @@ export interface UnixGrpcOptions {
 
 /**
  * Serves gRPC for a Nest application. Handlers are declared with `@GrpcMethod('Posture', 'Set')` and take
- * `(@Payload() request, @Ctx() context: CallAuthority)`; a streaming call returns an async iterable.
+ * `(@Payload() request, @Ctx() context: CallAuthority)`; a streaming call returns an async iterable, and is given one
+ * where its requests are a stream.
  * A KedgeError that a handler throws reaches the caller with its code.
  *
  * Its `listen` fails with a KedgeError: `RUNTIME_CALL_UNKNOWN` (a handler for a call that no service has),
@@ -97,13 +100,13 @@ export class UnixGrpcTransport extends Server {
     const handlers = this.#handlers();
     const { entrances, services, lock, onFault } = this.#options;
     try {
-      for (const { path, channel, tier, mode } of entrances) {
+      for (const { path, channel, tier, mode, services: served = services } of entrances) {
         const server = await serveUnix({
           path,
           ...(mode === undefined ? {} : { mode }),
           ...(lock === undefined ? {} : { lock }),
           onFault: (fault) => onFault?.({ ...fault, channel, tier }),
-          services: services.map((service) =>
+          services: served.map((service) =>
             provide(
               service,
               Object.fromEntries(

@@ -31,6 +31,8 @@ export interface ServiceParts {
   readonly heart: Heart;
   /** Whether the service is at the current posture and serves (PO-19); asked at each beat. Default: once started. */
   readonly serving?: () => boolean;
+  /** Once it serves: what takes time and is not needed to serve. Must not throw; nobody waits for it. */
+  readonly afterServing?: () => void | Promise<void>;
   /** What the service measures and where that is served; absent where nobody asked for it. */
   readonly metrics?: OpenMetrics | undefined;
   /** After the application has stopped: closes what `start` opened. */
@@ -130,6 +132,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
     announceServing(transports, true);
     beat();
     logger.info({ pid: process.pid }, 'serving');
+    void parts.afterServing?.();
     if (parts.metrics !== undefined) scraped = serveMetrics(parts.metrics, logger);
   } catch (error) {
     logger.debug({ err: error }, 'the start failed');

@@ -40,6 +40,9 @@ class Door {
   reloadAccords() {
     return { outcome: 'waiting', waiting: { behindEpoch: 1n } };
   }
+  reloadPolicies() {
+    return { outcome: 'refusal', refusal: {} };
+  }
   async *watch(_request, call) {
     yield { ...state, alarms: [call.tier] };
     await new Promise((resolve) => call.signal.addEventListener('abort', resolve));
@@ -62,6 +65,7 @@ for (const [name, rpc] of [
   ['get', 'Get'],
   ['set', 'Set'],
   ['reloadAccords', 'ReloadAccords'],
+  ['reloadPolicies', 'ReloadPolicies'],
   ['watch', 'Watch'],
   ['history', 'History'],
   ['transition', 'Transition'],

@@ -46,6 +46,7 @@ static const struct key keys[] = {
   {"environment", ONESHOT | SERVICE, T_ENVIRONMENT, U(environment)},
   {"uid", ONESHOT | SERVICE, T_ID, U(uid)},
   {"gid", ONESHOT | SERVICE, T_ID, U(gid)},
+  {"group", ONESHOT | SERVICE, T_ID, U(group)},
   {"capabilities", ONESHOT | SERVICE, T_CAPABILITIES, U(capabilities)},
   {"netns", ONESHOT | SERVICE, T_NETNS, U(netns)},
   {"output", ONESHOT | SERVICE, T_PATH, U(output)},
@@ -456,8 +457,9 @@ static bool open_section(struct parser *p, char *text)
   if (*count == CONFIG_MAX_UNITS)
     return wrong(p, p->line, kind, "expected at most %u sections", CONFIG_MAX_UNITS);
   p->unit = &list[(*count)++];
-  *p->unit = (struct kedge_unit){.kind = k, .line = p->line, .gid = UINT64_MAX, .start_grace_ns = UINT64_C(10000000000),
-                                 .restart_min_ns = UINT64_C(20000000), .restart_max_ns = UINT64_C(2000000000)};
+  *p->unit = (struct kedge_unit){.kind = k, .line = p->line, .gid = UINT64_MAX, .group = UINT64_MAX,
+                                 .start_grace_ns = UINT64_C(10000000000), .restart_min_ns = UINT64_C(20000000),
+                                 .restart_max_ns = UINT64_C(2000000000)};
   strcpy(p->unit->name, name);
   p->seen = 0;
   return true;

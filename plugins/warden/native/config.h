@@ -41,6 +41,7 @@ struct kedge_unit {
   struct kedge_words exec;
   struct kedge_words environment;
   uint64_t uid, gid;
+  uint64_t group;        /* one more; UINT64_MAX = none */
   uint64_t capabilities; /* bit n = capability n */
   bool capabilities_given;
   const char *netns;     /* NULL = the warden's own */

@@ -77,6 +77,7 @@ static const char help[] =
   "        exec = PROGRAM ARG ...       absolute path (required)\n"
   "        environment = NAME=VALUE ... the whole environment (default: a PATH)\n"
   "        uid = N, gid = N             default 0; gid is required beside a uid other than 0\n"
+  "        group = N                    one more group, for what only this program may reach (default: none)\n"
   "        capabilities = CAP_X ...     or `none`; made ambient, everything else is taken away. Default: none\n"
   "                                     for a uid other than 0, the warden's own for root\n"
   "        netns = NAME                 /run/netns/NAME is entered first\n"

@@ -69,7 +69,7 @@ static int run_child(void *argument)
         TRY("bounding set", syscall(SYS_prctl, PR_CAPBSET_DROP, n, 0, 0, 0));
     TRY("keep capabilities", syscall(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0));
   }
-  TRY("groups", syscall(SYS_setgroups, 0, NULL));
+  TRY("groups", syscall(SYS_setgroups, s->group == (gid_t)-1 ? 0 : 1, &s->group));
   TRY("gid", syscall(SYS_setresgid, s->gid, s->gid, s->gid));
   TRY("uid", syscall(SYS_setresuid, s->uid, s->uid, s->uid));
   if (s->limited) {

@@ -15,6 +15,7 @@ struct spawn {
   char *const *envp;      /* whole: nothing is inherited */
   uid_t uid;
   gid_t gid;
+  gid_t group;            /* one more; (gid_t)-1 = none */
   uint64_t capabilities;  /* made ambient */
   bool limited;           /* false: root keeps what the warden has */
   const char *netns;      /* name below /run/netns, or NULL */

@@ -125,7 +125,8 @@ static int start_unit(const struct kedge_unit *u, struct process *p, int output)
 {
   const char *step = "output";
   struct spawn order = {.argv = u->exec.word, .envp = u->environment.count > 0 ? u->environment.word : default_environment,
-                        .uid = (uid_t)u->uid, .gid = (gid_t)u->gid, .capabilities = u->capabilities,
+                        .uid = (uid_t)u->uid, .gid = (gid_t)u->gid,
+                        .group = (gid_t)u->group, .capabilities = u->capabilities,
                         .limited = u->uid != 0 || u->capabilities_given, .netns = u->netns, .output = output};
   int why = output < 0 ? errno : spawn(&order, &p->pid, &p->pidfd, &step);
   if (why != 0) {

@@ -16,6 +16,8 @@ interface WardenProgram {
   /** Left out: root. */
   readonly uid?: number;
   readonly gid?: number;
+  /** One more group, for what only this program may reach. Left out: none. */
+  readonly group?: number;
   /** Made ambient (`CAP_NET_RAW`); everything else is taken away. Left out: none, for root all. */
   readonly capabilities?: readonly string[];
   /** Name below /run/netns. */
@@ -121,6 +123,7 @@ function programLines(program: WardenProgram): string[] {
     ...line('environment', environment),
     ...line('uid', program.uid),
     ...line('gid', program.gid),
+    ...line('group', program.group),
     ...line('capabilities', program.capabilities?.length === 0 ? 'none' : program.capabilities),
     ...line('netns', program.netns),
     ...line('output', program.output),

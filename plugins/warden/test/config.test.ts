@@ -40,6 +40,7 @@ environment = PATH=/usr/sbin:/usr/bin:/sbin:/bin NAME="a value"
 exec = /usr/bin/node /main.js --config /coordinator.json
 uid = 64701
 gid = 64700
+group = 64701
 capabilities = CAP_SYS_NICE CAP_IPC_LOCK
 netns = kz-branch
 segment = posture
@@ -184,6 +185,7 @@ describe('wardenConfigText', () => {
         exec: ['/usr/bin/node', '/my code/main.js'],
         uid: 64701,
         gid: 64700,
+        group: 64701,
         capabilities: ['CAP_SYS_NICE', 'CAP_IPC_LOCK'],
         netns: 'kz-branch',
         segment: 'posture',
@@ -224,6 +226,7 @@ describe('wardenConfigText', () => {
       exec = /usr/bin/node "/my code/main.js"
       uid = 64701
       gid = 64700
+      group = 64701
       capabilities = CAP_SYS_NICE CAP_IPC_LOCK
       netns = kz-branch
       output = /run/kedge/log/posture-coordinator.log

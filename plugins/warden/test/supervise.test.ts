@@ -373,6 +373,7 @@ describe('--init', () => {
           environment: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', GREETING: 'good day' },
           uid: 64701,
           gid: 64700,
+          group: 64711,
           capabilities: ['CAP_NET_RAW', 'CAP_SYS_NICE'],
           netns: 'kw-test',
           output: '/run/kedge/log/poor.log',
@@ -396,7 +397,7 @@ describe('--init', () => {
       expect([set, status(poor, set)]).toEqual([set, capabilities]);
     expect(status(poor, 'Uid')).toBe('64701\t64701\t64701\t64701');
     expect(status(poor, 'Gid')).toBe('64700\t64700\t64700\t64700');
-    expect(status(poor, 'Groups').trim()).toBe('');
+    expect(status(poor, 'Groups').trim()).toBe('64711');
     expect(status(poor, 'NoNewPrivs')).toBe('1');
     expect(status(poor, 'SigBlk')).toBe('0000000000000000');
     const none = await find('1001');

@@ -1,8 +1,14 @@
 /** The list of benchmarks. Must not run one. */
+import { QUARTERMASTER_FLAGS } from '@kedge/lab';
+
+import { authz } from './authz.js';
 import type { Bench } from './bench.js';
 import { blockedTime } from './blocked-time.js';
 import { classifier } from './classifier.js';
 import { forwarder } from './forwarder.js';
+import { ledger } from './ledger.js';
+import { ledgerBus } from './ledger-bus.js';
+import { ledgerQuery } from './ledger-query.js';
 import { posturePath } from './posture-path.js';
 import { transitionBench } from './transition.js';
 import { watchdog } from './watchdog.js';
@@ -10,10 +16,17 @@ import { watchdog } from './watchdog.js';
 export type { Bench, BenchOptions } from './bench.js';
 
 export const benches: Readonly<Record<string, Bench>> = {
+  authz,
   'blocked-time': blockedTime,
   classifier,
   forwarder,
+  'ledger-bus': ledgerBus,
+  'ledger-query': ledgerQuery,
+  ledger,
   'posture-path': posturePath,
   transition: transitionBench,
   watchdog,
 };
+
+/** Node's own flags for those that do in their own process what a service does under such flags. */
+export const nodeFlags: Readonly<Record<string, readonly string[]>> = { ledger: QUARTERMASTER_FLAGS };

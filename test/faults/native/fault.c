@@ -11,6 +11,7 @@
  *   KEDGE_FAULT_SNAPSHOT=FILE  its content just before each logged call is kept with it (a shared memory segment:
  *                              what survived a crash at that moment)
  *
+ * A write to a descriptor of O_DSYNC is a write and a flush.
  * While a log is kept the calls take effect one after the other; what a rule delays or hangs waits outside of that.
  * The files are written by raw system calls, so that the layer never meets itself.
  */
@@ -383,6 +384,30 @@ static uint64_t inode_at(int directory, const char *path)
 
 /* ------------------------------------------------------------------ writes */
 
+/* A flush of a file below the prefix. */
+static int flush_below(int fd, long number, const char *path, const char *relative)
+{
+  struct verdict verdict = judge(OP_SYNC, relative, 0, 0);
+  struct stat status;
+  memset(&status, 0, sizeof status);
+  fstat(fd, &status);
+  if (verdict.error != 0)
+    return refused(OP_SYNC, path, (uint64_t)status.st_ino, verdict.error);
+  struct logged logged;
+  log_begin(&logged);
+  int result = (int)syscall(number, fd);
+  int error = errno;
+  if (log_fd >= 0) {
+    logged.frame.inode = (uint64_t)status.st_ino;
+    logged.frame.result = result;
+    if (result == 0)
+      log_end(&logged, OP_SYNC, path, NULL, NULL, 0, 0);
+    else
+      log_drop(&logged);
+  }
+  return (int)ended(result, error, &verdict);
+}
+
 /* `where` < 0: at the position of the descriptor. */
 static ssize_t put(int fd, const struct iovec *parts, int count, off_t where)
 {
@@ -397,7 +422,8 @@ static ssize_t put(int fd, const struct iovec *parts, int count, off_t where)
   struct stat status;
   memset(&status, 0, sizeof status);
   fstat(fd, &status);
-  int appends = (syscall(SYS_fcntl, fd, F_GETFL) & O_APPEND) != 0;
+  long mode = syscall(SYS_fcntl, fd, F_GETFL);
+  int appends = (mode & O_APPEND) != 0;
   off_t from = appends ? status.st_size : where >= 0 ? where : (off_t)syscall(SYS_lseek, fd, 0, SEEK_CUR);
   off_t end = from + (off_t)length;
   uint64_t needed = end > status.st_size ? (uint64_t)(end - (from > status.st_size ? from : status.st_size)) : 0;
@@ -434,6 +460,14 @@ static ssize_t put(int fd, const struct iovec *parts, int count, off_t where)
     else
       log_drop(&logged);
   }
+  /* A synchronous descriptor: a write and its flush in one call (O_SYNC has the bit of O_DSYNC). Between the two
+   * anything may happen that may happen between two calls, so it is judged and logged as two. */
+  if (result > 0 && (mode & O_DSYNC) != 0) {
+    if (verdict.kill_after)
+      syscall(SYS_kill, getpid(), SIGKILL);
+    if (flush_below(fd, SYS_fdatasync, path, relative) != 0)
+      return -1;
+  }
   return ended(result, error, &verdict);
 }
 
@@ -461,27 +495,7 @@ static int flush(int fd, long number)
 {
   char path[PATH_ROOM];
   const char *relative = control == NULL || path_of_fd(fd, path) != 0 ? NULL : below(path);
-  if (relative == NULL)
-    return (int)syscall(number, fd);
-  struct verdict verdict = judge(OP_SYNC, relative, 0, 0);
-  struct stat status;
-  memset(&status, 0, sizeof status);
-  fstat(fd, &status);
-  if (verdict.error != 0)
-    return refused(OP_SYNC, path, (uint64_t)status.st_ino, verdict.error);
-  struct logged logged;
-  log_begin(&logged);
-  int result = (int)syscall(number, fd);
-  int error = errno;
-  if (log_fd >= 0) {
-    logged.frame.inode = (uint64_t)status.st_ino;
-    logged.frame.result = result;
-    if (result == 0)
-      log_end(&logged, OP_SYNC, path, NULL, NULL, 0, 0);
-    else
-      log_drop(&logged);
-  }
-  return (int)ended(result, error, &verdict);
+  return relative == NULL ? (int)syscall(number, fd) : flush_below(fd, number, path, relative);
 }
 
 int fsync(int fd) { return flush(fd, SYS_fsync); }

@@ -102,6 +102,36 @@ describe('a process of Node under the fault layer', () => {
     ).toEqual([0, 5, 0, 0]);
   });
 
+  it('takes a write to a synchronous descriptor for a write and a flush, which may fail each by itself', () => {
+    const script = `
+      const flags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_DSYNC;
+      const file = await open(at('a'), flags);
+      const results = [];
+      for (let n = 0; n < 3; n += 1) {
+        results.push(await code(async () => (await file.write(Buffer.alloc(100, n + 1), 0, 100, n * 100)).bytesWritten));
+      }
+      say(results);
+    `;
+    layer.add({ ops: ['sync'], path: 'a', action: 'fail', error: 'EIO', skip: 1, limit: 1 });
+    expect(node(script)).toEqual([100, 'EIO', 100]);
+    const logged = calls();
+    expect(logged.map(({ op, error }) => `${op} ${error}`)).toEqual([
+      ...['open 0', 'write 0', 'sync 0', 'write 0', 'sync 5', 'write 0', 'sync 0'],
+    ]);
+    const replayed = new Disk(disk);
+    for (const call of logged.slice(0, 5)) replayed.apply(call);
+    expect(replayed.state('kept').get('a')).toHaveLength(200);
+    expect(replayed.state('data')).toEqual(new Map());
+    layer.clear();
+    layer.add({ ops: ['sync'], path: 'a', action: 'killBefore', skip: 1 });
+    expect(() => node(script)).toThrow();
+    expect(
+      calls()
+        .slice(logged.length)
+        .map(({ op }) => op),
+    ).toEqual(['write', 'sync', 'write']);
+  });
+
   it('finds the disk full after so many bytes, but not where a file has its room already', () => {
     writeFileSync(join(disk, 'room'), Buffer.alloc(50));
     layer.add({ ops: ['write'], action: 'full', bytes: 250 });

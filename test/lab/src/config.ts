@@ -6,7 +6,7 @@ import { CUT_BINARY } from '@kedge/routes';
 import { millisOf } from '@kedge/units';
 import { wardenConfigText, type WardenService } from '@kedge/warden';
 
-import { PLUGINS, PROGRAMS } from './paths.js';
+import { PLUGINS, PROGRAMS, QUARTERMASTER_FLAGS } from './paths.js';
 import { ROUTE_MODES, ROUTE_NAMESPACES, type RouteMode } from './route-topology.js';
 import type { LabSettings } from './settings.js';
 import {
@@ -29,6 +29,7 @@ import {
   RECEIVING_ZONES,
   SENDING_ZONES,
   SOCKETS,
+  SOURCES,
   STATE,
   trafficSocket,
   UIDS,
@@ -95,6 +96,9 @@ export function forwarderCommand(settings: LabSettings): readonly [string, ...st
 }
 
 const participantOf = (mode: RouteMode): string => `participant-${mode}`;
+/** The quartermaster beats there and takes part in no transition. */
+const LEDGER_SEGMENT = 'participant-quartermaster';
+const LEDGER_OWNER = { [LEDGER_SEGMENT]: UIDS.quartermaster };
 const PARTICIPANT_OWNERS = Object.fromEntries(ROUTE_MODES.map((mode) => [participantOf(mode), UIDS[mode]]));
 
 /** What the warden runs when a path is late: a fixed program, no service and no shell. */
@@ -120,6 +124,7 @@ export function wardenFile(settings: LabSettings, node: string): string {
     name,
     uid,
     gid: GID,
+    ...(name in SOURCES ? { group: uid } : {}),
     capabilities: ['CAP_SYS_NICE', 'CAP_IPC_LOCK'],
     segment,
     startGrace: millisOf(budgets.startGraceMs),
@@ -143,6 +148,7 @@ export function wardenFile(settings: LabSettings, node: string): string {
       tables: UIDS.bridge,
       [`dataplane-${DATAPLANE}`]: UIDS.dataplane,
       ...PARTICIPANT_OWNERS,
+      ...LEDGER_OWNER,
     },
     participants: { overlay: [participantOf('overlay')], underlay: [participantOf('underlay')] },
     failClosed: { overlay: cutCommand('overlay'), underlay: cutCommand('underlay') },
@@ -190,6 +196,19 @@ export function wardenFile(settings: LabSettings, node: string): string {
         netns: ROUTE_NAMESPACES[mode],
         environment,
       })),
+      {
+        ...service(UIDS.quartermaster, 'quartermaster', LEDGER_SEGMENT),
+        exec: command('quartermaster', [
+          node,
+          ...QUARTERMASTER_FLAGS,
+          PROGRAMS.quartermaster,
+          '--config',
+          `${ETC}/quartermaster.json`,
+        ]),
+        // It competes with nobody for a processor.
+        capabilities: [],
+        environment,
+      },
       ...RECEIVING_ZONES.map((zone) => trafficService('receive', zone, settings)),
       ...SENDING_ZONES.map((zone) => trafficService('send', zone, settings)),
       namesService('answer', node),
@@ -212,6 +231,11 @@ const counted = (
   traces: { file: `${STATE}/${name}/spans.jsonl` },
 });
 
+/** Where a service delivers its records. */
+const intake = (name: keyof typeof SOURCES): { readonly ledger: string } => ({
+  ledger: `${SOCKETS}/sources/${name}/ledger.sock`,
+});
+
 /** Configuration files of the services by name, as they stand in the lab's `etc`. */
 export function serviceFiles(settings: LabSettings): Readonly<Record<string, string>> {
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
@@ -220,9 +244,13 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
   return {
     'posture-coordinator.json': json({
       appliance,
-      board: { directory: BOARD, owners: { ...owners, ...PARTICIPANT_OWNERS, tables: UIDS.bridge } },
+      board: {
+        directory: BOARD,
+        owners: { ...owners, ...PARTICIPANT_OWNERS, ...LEDGER_OWNER, tables: UIDS.bridge },
+      },
       sockets: SOCKETS,
       ...counted('posture-coordinator'),
+      ...intake('posture-coordinator'),
       state: `${STATE}/posture-coordinator`,
       ...OFFERED,
       accordsInForce: ACCORDS,
@@ -247,9 +275,20 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       board: BOARD,
       sockets: SOCKETS,
       ...counted('vpp-bridge'),
+      ...intake('vpp-bridge'),
       ...inForce('tables'),
       spool: `${STATE}/vpp-bridge/records`,
       owners: { ...owners, posture: UIDS.coordinator },
+    }),
+    'quartermaster.json': json({
+      appliance,
+      board: { directory: BOARD, owners: { posture: UIDS.coordinator, warden: 0 } },
+      sockets: SOCKETS,
+      metrics: counted('quartermaster').metrics,
+      directory: `${STATE}/quartermaster/ledger`,
+      origin: `kedge.example/${appliance}`,
+      key: `${STATE}/quartermaster/ledger.key`,
+      sources: Object.keys(SOURCES),
     }),
     ...Object.fromEntries(
       ROUTE_MODES.map((mode) => [
@@ -259,6 +298,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
           board: { directory: BOARD, owners: { ...owners, posture: UIDS.coordinator } },
           sockets: SOCKETS,
           ...counted(mode),
+          ...intake(mode),
           state: `${STATE}/${mode}`,
           ...inForce('paths'),
           budgetMs: settings.budgets[mode === 'overlay' ? 'overlayMs' : 'underlayMs'],

@@ -33,6 +33,7 @@ const ended = (epoch: number): DrillReport => ({
     after: { overlay: 'ab', underlay: 'cd' },
     identical: true,
   },
+  ledger: { levels: [], ok: true },
   violations: [],
 });
 

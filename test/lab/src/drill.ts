@@ -8,6 +8,7 @@ import { KedgeError, type Level } from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 
 import { type BoardState, type BoardTrace } from './board-watch.js';
+import { type DrillLedger, type GateAnswer, judgeLedger, type Witnessed } from './drill-ledger.js';
 import { EXPECTED, GATE_EXPECTED, type Treatment } from './expectations.js';
 import { acknowledgedBy, allowances, closedSpans, lastAcknowledgement, leaks } from './judge.js';
 import {
@@ -106,6 +107,8 @@ export type ViolationKind =
   | 'routes'
   /** The gate let through whom it should not, or not whom it should. */
   | 'gate'
+  /** The ledger does not hold what the drill saw, or holds more of it. */
+  | 'ledger'
   /** A path missed its budget or did not end well. */
   | 'budget'
   /** The transition did not complete. */
@@ -136,6 +139,8 @@ export interface DrillReport {
   readonly dataplane: string;
   readonly steps: readonly DrillStep[];
   readonly routes: DrillReturn;
+  /** What the drill saw at each level, held against the ledger. */
+  readonly ledger: DrillLedger;
   readonly violations: readonly Violation[];
 }
 
@@ -248,6 +253,7 @@ function drillPath(path: PathReport): DrillPath {
 
 interface StepResult {
   readonly step: DrillStep;
+  readonly witnessed: Witnessed;
   readonly violations: readonly Violation[];
 }
 
@@ -372,12 +378,15 @@ async function judgeGate(
   lab: Lab,
   epoch: bigint,
   level: Level,
-): Promise<{ gate: DrillGate; violations: Violation[] }> {
+): Promise<{ gate: DrillGate; answers: GateAnswer[]; violations: Violation[] }> {
+  const answers: GateAnswer[] = [];
   const granted = { ordinary: [] as RouteTier[], emergency: [] as RouteTier[] };
   for (const tier of TIERS) {
     for (const kind of ['ordinary', 'emergency'] as const) {
       const answer = await lab.underlay(`local/${tier}`).ask({ kind }, { deadlineMs: SET_DEADLINE_MS });
-      if (answer.outcome === 'granted') granted[kind].push(tier);
+      const allow = answer.outcome === 'granted';
+      answers.push({ tier, allow });
+      if (allow) granted[kind].push(tier);
     }
   }
   const { gate: mode } = await lab.underlay().status({}, { deadlineMs: SET_DEADLINE_MS });
@@ -387,7 +396,7 @@ async function judgeGate(
     const message = `at level ${level} the gate lets ${kind} changes of ${is || 'nobody'} through, it should be ${should || 'nobody'}`;
     return [{ kind: 'gate', epoch: String(epoch), level, message }];
   });
-  return { gate: { mode, ...granted, ok: violations.length === 0 }, violations };
+  return { gate: { mode, ...granted, ok: violations.length === 0 }, answers, violations };
 }
 
 async function drillStep(
@@ -447,6 +456,7 @@ async function drillStep(
       routes: routes.routes,
       gate: gate.gate,
     },
+    witnessed: { epoch: String(epoch), from, to, gate: gate.answers },
     violations,
   };
 }
@@ -535,7 +545,9 @@ export async function drill(lab: Lab, options: DrillOptions = {}): Promise<Drill
   const trace = await lab.trace();
   const steps: DrillStep[] = [];
   const violations: Violation[] = [];
-  const routes = await underLoad(lab, DRILL_RATES, async () => {
+  const witnessed: Witnessed[] = [];
+  const sinceMs = Date.now();
+  const { routes, ledger } = await underLoad(lab, DRILL_RATES, async () => {
     progress('level 5, all classes flowing');
     await settle(lab, trace, signal);
     const book = await openRouteBook(lab);
@@ -543,6 +555,7 @@ export async function drill(lab: Lab, options: DrillOptions = {}): Promise<Drill
     for (const to of course) {
       const result = await drillStep(lab, trace, book, from, to, options);
       steps.push(result.step);
+      witnessed.push(result.witnessed);
       violations.push(...result.violations);
       progress(stepLine(result.step));
       for (const violation of result.violations) progress(`  VIOLATION ${violation.message}`);
@@ -560,9 +573,14 @@ export async function drill(lab: Lab, options: DrillOptions = {}): Promise<Drill
         message: `the receiver in ${zone} lost ${report.lost} packets`,
       });
     }
-    return routesReturned(lab, book.normal);
+    const held = await judgeLedger(lab, witnessed, sinceMs, signal);
+    for (const { level, message } of held.wrong) {
+      violations.push({ kind: 'ledger', epoch: '0', level, message });
+      progress(`  VIOLATION ${message}`);
+    }
+    return { routes: await routesReturned(lab, book.normal), ledger: held.ledger };
   });
-  return { ok: violations.length === 0, dataplane: DATAPLANE, steps, routes, violations };
+  return { ok: violations.length === 0, dataplane: DATAPLANE, steps, routes, ledger, violations };
 }
 
 /** From a decision until its level binds at the latest: budget and silence, then nothing forwards any more. */

@@ -72,7 +72,7 @@ export {
   labUp,
   type LabUpOptions,
 } from './lab.js';
-export { PROGRAMS } from './paths.js';
+export { PROGRAMS, QUARTERMASTER_FLAGS } from './paths.js';
 export { processesWith, type SeenProcess, startTimeOf } from './processes.js';
 export {
   foreignRoutes,

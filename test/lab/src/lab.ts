@@ -5,6 +5,8 @@
 import {
   governanceClient,
   type GovernanceClient,
+  ledgerClient,
+  type LedgerClient,
   overlayClient,
   type OverlayClient,
   postureClient,
@@ -58,6 +60,7 @@ export const LAB_SERVICES = [
   'forwarder',
   'overlay',
   'underlay',
+  'quartermaster',
   'warden',
 ] as const;
 export type LabService = (typeof LAB_SERVICES)[number];
@@ -79,6 +82,8 @@ export interface Lab {
   overlay(): OverlayClient;
   /** By the way in of a channel and tier; without one, that of the appliance itself. */
   underlay(way?: SocketDirectory): UnderlayClient;
+  /** By the way in of a channel and tier; without one, that of the appliance itself. */
+  ledger(way?: SocketDirectory): LedgerClient;
   traffic(): Traffic;
   trace(): Promise<BoardTrace>;
   /** True while its init lives. */
@@ -114,6 +119,7 @@ const MARKS: Readonly<Record<LabService, (process: SeenProcess) => boolean>> = {
   'vpp-bridge': ({ command }) => command.includes(PROGRAMS.bridge),
   overlay: ({ command }) => command.includes(PROGRAMS.overlay),
   underlay: ({ command }) => command.includes(PROGRAMS.underlay),
+  quartermaster: ({ command }) => command.includes(PROGRAMS.quartermaster),
   forwarder: ({ command }) => command.includes('--port') && /forwarder[^/]*$/.test(command[0] ?? ''),
   warden: ({ innerPid }) => innerPid === 1,
 };
@@ -125,6 +131,7 @@ class RunningLab implements Lab {
   readonly #closing: { close(): void }[] = [];
   readonly #clients = new Map<string, PostureClient>();
   readonly #underlays = new Map<string, UnderlayClient>();
+  readonly #ledgers = new Map<string, LedgerClient>();
   #overlay: OverlayClient | undefined;
   #traffic: Traffic | undefined;
   #governance: GovernanceClient | undefined;
@@ -182,6 +189,16 @@ class RunningLab implements Lab {
     return client;
   }
 
+  ledger(way?: SocketDirectory): LedgerClient {
+    const path = way === undefined ? 'internal/ledger.sock' : `${way}/ledger/ledger.sock`;
+    const known = this.#ledgers.get(path);
+    if (known !== undefined) return known;
+    const client = ledgerClient(this.reach(`${SOCKETS}/${path}`));
+    this.#ledgers.set(path, client);
+    this.#closing.push(client);
+    return client;
+  }
+
   traffic(): Traffic {
     if (this.#traffic === undefined) {
       this.#traffic = new Traffic((path) => this.reach(path));
@@ -220,6 +237,7 @@ class RunningLab implements Lab {
     for (const item of this.#closing.splice(0)) item.close();
     this.#clients.clear();
     this.#underlays.clear();
+    this.#ledgers.clear();
     this.#overlay = undefined;
     this.#traffic = undefined;
     this.#governance = undefined;
@@ -564,6 +582,14 @@ function checks(lab: Lab): readonly Check[] {
       part: 'the underlay and its routes',
       service: 'underlay',
       missing: () => seeded(lab, 'underlay'),
+    },
+    {
+      part: 'the ledger',
+      service: 'quartermaster',
+      missing: async () => {
+        const health = await lab.ledger().health({ deadlineMs: 2_000 });
+        return health === 'SERVING' ? undefined : `it says ${health}`;
+      },
     },
     {
       part: 'traffic',

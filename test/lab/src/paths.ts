@@ -22,6 +22,7 @@ export const PROGRAMS = {
   bridge: at('apps/vpp-bridge/bundle/main.js'),
   overlay: at('apps/overlay/bundle/main.js'),
   underlay: at('apps/underlay/bundle/main.js'),
+  quartermaster: at('apps/quartermaster/bundle/main.js'),
   prepare: at('test/lab/dist/prepare.js'),
   names: at('test/lab/dist/names-program.js'),
   confine: at('libs/plugin-host/build/kedge-confine'),
@@ -38,3 +39,9 @@ export const PLUGINS = {
   readable: ['libs/plugin-host', 'libs/posture-source-kit', 'node_modules/@kedge'].map(at),
   indicatorFile: at('plugins/sources/indicator-file'),
 } as const;
+
+/**
+ * Node's own flags for the quartermaster. Records live until they are durable, with thousands of others: in a young
+ * generation of the usual size the collector copies them again and again.
+ */
+export const QUARTERMASTER_FLAGS: readonly string[] = ['--max-semi-space-size=32'];

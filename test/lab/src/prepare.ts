@@ -26,6 +26,7 @@ import {
   RUN,
   SOCKET_DIRECTORIES,
   SOCKETS,
+  SOURCES,
   STATE,
   TRAFFIC,
   UIDS,
@@ -46,9 +47,14 @@ function directories(): void {
     directory(`${SOCKETS}/${name}`, 0o750, UIDS.coordinator, GID);
     // Below the directory that proves channel and tier: who cannot pass that one cannot come here.
     directory(`${SOCKETS}/${name}/underlay`, 0o750, UIDS.underlay, GID);
+    directory(`${SOCKETS}/${name}/ledger`, 0o750, UIDS.quartermaster, GID);
   }
   // Every service serves here; sticky, so that none takes another's name away.
   directory(`${SOCKETS}/internal`, 0o1770, 0, GID);
+  // Nobody delivers records as somebody else.
+  directory(`${SOCKETS}/sources`, 0o755);
+  for (const [name, group] of Object.entries(SOURCES))
+    directory(`${SOCKETS}/sources/${name}`, 0o750, UIDS.quartermaster, group);
   // Who may scrape may do nothing else, so metrics have a directory of their own.
   directory(`${SOCKETS}/metrics`, 0o1770, 0, GID);
   directory(STATE, 0o755);
@@ -56,6 +62,7 @@ function directories(): void {
   directory(`${STATE}/vpp-bridge`, 0o700, UIDS.bridge, GID);
   directory(`${STATE}/overlay`, 0o700, UIDS.overlay, GID);
   directory(`${STATE}/underlay`, 0o700, UIDS.underlay, GID);
+  directory(`${STATE}/quartermaster`, 0o700, UIDS.quartermaster, GID);
   directory(ACCORDS, 0o755, UIDS.coordinator, GID);
   directory(LOG, 0o755);
   directory(ETC, 0o755);

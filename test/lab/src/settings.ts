@@ -62,7 +62,10 @@ export interface LabSettings {
   readonly forwarder?: string;
   /** Words that start a service instead of its own; benchmarks put others in a service's place. */
   readonly commands?: Partial<
-    Record<'posture-coordinator' | 'vpp-bridge' | 'forwarder' | 'overlay' | 'underlay', readonly string[]>
+    Record<
+      'posture-coordinator' | 'vpp-bridge' | 'forwarder' | 'overlay' | 'underlay' | 'quartermaster',
+      readonly string[]
+    >
   >;
 }
 

@@ -87,8 +87,20 @@ export const UIDS = {
   overlay: 64704,
   underlay: 64705,
   names: 64706,
+  quartermaster: 64707,
 } as const;
 export const GID = 64700;
+
+/**
+ * The services that deliver records to the ledger, and the user of each. Its number is also that of a group which only
+ * this service has: the directory of its way into the ledger is open to that group alone.
+ */
+export const SOURCES = {
+  'posture-coordinator': UIDS.coordinator,
+  'vpp-bridge': UIDS.bridge,
+  overlay: UIDS.overlay,
+  underlay: UIDS.underlay,
+} as const;
 
 /** Places inside the lab's own file tree; its /run is a private tmpfs. */
 export const RUN = '/run/kedge';

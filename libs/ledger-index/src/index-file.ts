@@ -1,0 +1,121 @@
+/**
+ * The file of the index: opened or made anew, and its statements. The only place that knows SQLite.
+ * It must not know what the words in it mean.
+ */
+import { KedgeError } from '@kedge/units';
+import Database from 'better-sqlite3';
+import { existsSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** "Kedg", so that a file of somebody else is not taken for an index. */
+const APPLICATION = 0x4b65_6467;
+/** Raised with every change of the tables or of what stands in them: an older index is made anew. */
+const VERSION = 2;
+/** Bundled or not, the addon stays where it was built. */
+const ADDON = fileURLToPath(new URL('../build/better_sqlite3.node', import.meta.url));
+
+/** Postings are written block by block in the order of their key, so that everything is appended. */
+const TABLES = `
+  CREATE TABLE about (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+  CREATE TABLE entry (
+    number INTEGER PRIMARY KEY, at INTEGER, kind INTEGER, level INTEGER, epoch INTEGER,
+    principal TEXT, device TEXT, session TEXT, outcome TEXT
+  ) STRICT;
+  CREATE TABLE block (
+    block INTEGER PRIMARY KEY, first INTEGER, rows INTEGER, dated INTEGER, earliest INTEGER, latest INTEGER,
+    words TEXT, times BLOB
+  ) STRICT;
+  CREATE TABLE posting (
+    block INTEGER, field INTEGER, word TEXT, count INTEGER, places BLOB, PRIMARY KEY (block, field, word)
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/** A file that is open. */
+export interface IndexFile {
+  readonly database: Database.Database;
+  /** Why it holds nothing; undefined where it goes on. */
+  readonly anew: 'new' | 'damaged' | 'other-version' | undefined;
+}
+
+/**
+ * Opens the file, or makes it anew where it cannot be relied on.
+ *
+ * @param kinds What the numbers of kinds stand for; a file that was written with others is of another version.
+ * @throws KedgeError `LEDGER_INDEX_FAILED` (no such directory, no access, in use by another process).
+ */
+export function openFile(path: string, kinds: string): IndexFile {
+  let anew: IndexFile['anew'] = existsSync(path) ? undefined : 'new';
+  if (anew === undefined) {
+    try {
+      const database = connected(path);
+      anew = wrongWith(database, kinds);
+      if (anew === undefined) return { database, anew };
+      database.close();
+    } catch (error) {
+      if (!isDamage(error)) throw failed('open', path, error);
+      anew = 'damaged';
+    }
+  }
+  try {
+    removeFile(path);
+    const database = connected(path);
+    database.transaction(() => {
+      database.exec(TABLES);
+      database.pragma(`application_id = ${APPLICATION}`);
+      database.pragma(`user_version = ${VERSION}`);
+      database.prepare('INSERT INTO about VALUES (?, ?)').run('kinds', kinds);
+    })();
+    return { database, anew };
+  } catch (error) {
+    throw failed('make', path, error);
+  }
+}
+
+/** Removes the file and what SQLite keeps beside it. */
+export function removeFile(path: string): void {
+  for (const ending of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${ending}`, { force: true });
+}
+
+/** True for what SQLite says of a file that does not hold what it has to. */
+export function isDamage(error: unknown): boolean {
+  return error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code);
+}
+
+/** The error of what SQLite or the system refused. */
+export function failed(operation: string, path: string, cause: unknown): KedgeError {
+  return new KedgeError({
+    code: 'LEDGER_INDEX_FAILED',
+    message: `cannot ${operation} the ledger's index ${path}`,
+    expected: 'a file on a disk that works, in use by nobody else',
+    cause,
+  });
+}
+
+function connected(path: string): Database.Database {
+  const database = new Database(path, { nativeBinding: ADDON, timeout: 0 });
+  try {
+    // Two would overwrite each other's blocks.
+    database.pragma('locking_mode = EXCLUSIVE');
+    database.pragma('page_size = 16384');
+    database.pragma('journal_mode = WAL');
+    // A power cut may lose the last entries, never their order: the log has them.
+    database.pragma('synchronous = NORMAL');
+    database.pragma('cache_size = -32000');
+    // Of 4 MiB each: a question may wait for one, and for its flush.
+    database.pragma('wal_autocheckpoint = 256');
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function wrongWith(database: Database.Database, kinds: string): IndexFile['anew'] {
+  const number = (pragma: string): unknown => database.pragma(pragma, { simple: true });
+  if (number('application_id') !== APPLICATION || number('user_version') !== VERSION) return 'other-version';
+  if (number('quick_check(1)') !== 'ok') return 'damaged';
+  const tables = database.prepare("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").pluck().get();
+  if (tables !== 4) return 'damaged';
+  const value = database.prepare('SELECT value FROM about WHERE name = ?').pluck().get('kinds');
+  return value === kinds ? undefined : 'other-version';
+}
