@@ -9,34 +9,14 @@
 #define NAPI_VERSION 8
 #include <node_api.h>
 
+#include "base64.h"
+#include "openssl.h"
 #include "writer.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Of OpenSSL 3, which the process brings: what is used of it, so that no other copy's headers are needed. */
-typedef struct evp_md_ctx_st EVP_MD_CTX;
-typedef struct evp_md_st EVP_MD;
-typedef struct evp_cipher_ctx_st EVP_CIPHER_CTX;
-typedef struct evp_cipher_st EVP_CIPHER;
-extern EVP_MD_CTX *EVP_MD_CTX_new(void);
-extern void EVP_MD_CTX_free(EVP_MD_CTX *);
-extern EVP_MD *EVP_MD_fetch(void *library, const char *algorithm, const char *properties);
-extern void EVP_MD_free(EVP_MD *);
-extern int EVP_DigestInit_ex(EVP_MD_CTX *, const EVP_MD *, void *engine);
-extern int EVP_DigestUpdate(EVP_MD_CTX *, const void *, size_t);
-extern int EVP_DigestFinal_ex(EVP_MD_CTX *, unsigned char *, unsigned int *);
-extern EVP_CIPHER_CTX *EVP_CIPHER_CTX_new(void);
-extern void EVP_CIPHER_CTX_free(EVP_CIPHER_CTX *);
-extern int EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *, int type, int argument, void *pointer);
-extern EVP_CIPHER *EVP_CIPHER_fetch(void *library, const char *algorithm, const char *properties);
-extern void EVP_CIPHER_free(EVP_CIPHER *);
-extern int EVP_EncryptInit_ex(EVP_CIPHER_CTX *, const EVP_CIPHER *, void *engine, const unsigned char *key,
-                              const unsigned char *nonce);
-extern int EVP_EncryptUpdate(EVP_CIPHER_CTX *, unsigned char *, int *, const unsigned char *, int);
-extern int EVP_EncryptFinal_ex(EVP_CIPHER_CTX *, unsigned char *, int *);
-extern void OPENSSL_cleanse(void *, size_t);
 #define EVP_CTRL_AEAD_GET_TAG 0x10
 
 enum {
@@ -108,22 +88,6 @@ static int hmac_of(contexts *in, const uint8_t key[HASH], const void *a, size_t 
     return done;
 }
 
-static size_t base64_of(const uint8_t *bytes, size_t length, char *text)
-{
-    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t out = 0;
-    for (size_t at = 0; at < length; at += 3) {
-        size_t left = length - at;
-        uint32_t bits = (uint32_t)bytes[at] << 16 | (left > 1 ? (uint32_t)bytes[at + 1] << 8 : 0) |
-                        (left > 2 ? bytes[at + 2] : 0);
-        text[out++] = DIGITS[bits >> 18];
-        text[out++] = DIGITS[bits >> 12 & 63];
-        text[out++] = left > 1 ? DIGITS[bits >> 6 & 63] : '=';
-        text[out++] = left > 2 ? DIGITS[bits & 63] : '=';
-    }
-    return out;
-}
-
 /* seal(value, keys, place): the text of the sealed value; undefined where value or place is too long for here. */
 static napi_value seal(napi_env env, napi_callback_info info)
 {
@@ -131,7 +95,7 @@ static napi_value seal(napi_env env, napi_callback_info info)
     napi_value given[3], result;
     contexts *in = contexts_of(env);
     uint8_t plain[PLAIN_MAX], bytes[SEALED_MAX], nonce[HASH];
-    char place[PLACE_MAX + 4], text[(SEALED_MAX + 2) / 3 * 4];
+    char place[PLACE_MAX + 4], text[BASE64_LENGTH(SEALED_MAX)];
     if (in == NULL || napi_get_cb_info(env, info, &count, given, NULL, NULL) != napi_ok || count != 3)
         return fail(env, "seal takes a value, keys and a place");
     const uint8_t *keys = bytes_of(env, given[1], &key_length);
@@ -212,8 +176,14 @@ NAPI_MODULE_INIT()
     static const struct {
         const char *name;
         napi_callback call;
-    } CALLS[] = {{"seal", seal}, {"hashLeaf", hash_leaf}, {"hashPair", hash_pair},
-                 {"startWriter", writer_start}, {"write", writer_write}, {"resume", writer_resume}, {"stopWriter", writer_stop}};
+    } CALLS[] = {{"seal", seal},
+                 {"hashLeaf", hash_leaf},
+                 {"hashPair", hash_pair},
+                 {"startWriter", writer_start},
+                 {"finish", writer_finish},
+                 {"write", writer_write},
+                 {"resume", writer_resume},
+                 {"stopWriter", writer_stop}};
     contexts *in = calloc(1, sizeof *in);
     if (in == NULL)
         return fail(env, "no memory");

@@ -1,6 +1,7 @@
 /*
  * A thread that writes: what it is given goes to the disk one after the other, and the next one begins when the one
- * before it has ended, without a turn of the event loop between them.
+ * before it has ended, without a turn of the event loop between them. In front of it a thread that finishes frames:
+ * one is signed while the one before it is being written.
  *
  * It must not write anything after a write that failed, before it is told to go on: what was given behind it is given
  * back as canceled. Descriptors are the caller's; opened with O_DSYNC, so that a write that has ended is durable.
@@ -9,35 +10,52 @@
 #define NAPI_VERSION 8
 #include "writer.h"
 
+#include "frame.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+/* Longest text of a checkpoint: a name of 255 characters, a size and a root. */
+enum { TEXT_MAX = 2048 };
 
 typedef struct job {
     struct job *next;
     napi_ref held; /* keeps the bytes */
-    const uint8_t *bytes;
+    uint8_t *bytes;
     size_t length;
     off_t at;
     int fd;
     int error;
+    /* What is to be signed, and where to; no text where there is nothing to finish. */
+    size_t signature_at, text_length;
+    char text[];
 } job;
 
 typedef struct {
     job *first, *last;
 } line;
 
+/* A thread and what it is to do, in its order. */
+typedef struct {
+    pthread_t thread;
+    pthread_cond_t wake;
+    line given;
+} stage;
+
 typedef struct {
     napi_threadsafe_function tell;
-    pthread_t thread;
+    frame_signer *signer; /* of the thread that finishes */
+    frame_signer *own;    /* of the thread of the environment */
     pthread_mutex_t lock;
-    pthread_cond_t wake;
-    /* Under the lock. */
-    line given, done;
+    /* Under the lock, but for the threads themselves. */
+    stage finish, write;
+    line done;
     bool stops, halted;
     /* Of the thread of the environment. */
     size_t under_way;
@@ -76,22 +94,46 @@ static int written(const job *each)
     return 0;
 }
 
-static void *work(void *data)
+/* The next of a stage, under the lock; NULL where it is to end. */
+static job *next_of(writer *self, stage *of)
+{
+    while (of->given.first == NULL && !self->stops)
+        pthread_cond_wait(&of->wake, &self->lock);
+    if (self->stops)
+        return NULL;
+    job *each = of->given.first;
+    of->given.first = each->next;
+    return each;
+}
+
+static void *finish_frames(void *data)
 {
     writer *self = data;
     pthread_mutex_lock(&self->lock);
-    for (;;) {
-        while (self->given.first == NULL && !self->stops)
-            pthread_cond_wait(&self->wake, &self->lock);
-        job *each = self->given.first;
-        if (self->stops || each == NULL)
-            break;
-        self->given.first = each->next;
+    for (job *each; (each = next_of(self, &self->finish)) != NULL;) {
+        pthread_mutex_unlock(&self->lock);
+        if (each->text_length > 0 &&
+            !frame_finish(self->signer, each->bytes, each->text, each->text_length, each->signature_at))
+            each->error = EIO;
+        pthread_mutex_lock(&self->lock);
+        put(&self->write.given, each);
+        pthread_cond_signal(&self->write.wake);
+    }
+    pthread_mutex_unlock(&self->lock);
+    return NULL;
+}
+
+static void *write_frames(void *data)
+{
+    writer *self = data;
+    pthread_mutex_lock(&self->lock);
+    for (job *each; (each = next_of(self, &self->write)) != NULL;) {
         if (self->halted) {
             each->error = ECANCELED;
         } else {
             pthread_mutex_unlock(&self->lock);
-            each->error = written(each);
+            if (each->error == 0)
+                each->error = written(each);
             pthread_mutex_lock(&self->lock);
             self->halted = each->error != 0;
         }
@@ -131,6 +173,15 @@ static void tell(napi_env env, napi_value callback, void *context, void *data)
     }
 }
 
+static void stop(writer *self)
+{
+    pthread_mutex_lock(&self->lock);
+    self->stops = true;
+    pthread_cond_signal(&self->finish.wake);
+    pthread_cond_signal(&self->write.wake);
+    pthread_mutex_unlock(&self->lock);
+}
+
 /* Waits for the write that is under way; what was given behind it is not written. */
 static void end(void *data)
 {
@@ -138,18 +189,26 @@ static void end(void *data)
     if (self->ended)
         return;
     self->ended = true;
-    pthread_mutex_lock(&self->lock);
-    self->stops = true;
-    pthread_cond_signal(&self->wake);
-    pthread_mutex_unlock(&self->lock);
-    pthread_join(self->thread, NULL);
+    stop(self);
+    pthread_join(self->finish.thread, NULL);
+    pthread_join(self->write.thread, NULL);
+}
+
+static void dispose(writer *self)
+{
+    pthread_cond_destroy(&self->finish.wake);
+    pthread_cond_destroy(&self->write.wake);
+    pthread_mutex_destroy(&self->lock);
+    frame_signer_free(self->signer);
+    frame_signer_free(self->own);
+    free(self);
 }
 
 static void drop(napi_env env, writer *self)
 {
     if (--self->owners > 0)
         return;
-    line *lines[] = {&self->given, &self->done};
+    line *lines[] = {&self->finish.given, &self->write.given, &self->done};
     for (size_t at = 0; at < sizeof lines / sizeof *lines; at++) {
         for (job *each = lines[at]->first; each != NULL;) {
             job *next = each->next;
@@ -158,9 +217,7 @@ static void drop(napi_env env, writer *self)
             each = next;
         }
     }
-    pthread_cond_destroy(&self->wake);
-    pthread_mutex_destroy(&self->lock);
-    free(self);
+    dispose(self);
 }
 
 /* The function that is told is gone, and no call of it is under way. */
@@ -194,34 +251,67 @@ static writer *writer_of(napi_env env, napi_value value)
     return self->ended ? NULL : self;
 }
 
-/* startWriter(told): a thread that has begun; told(errno) is called once for each write, in their order. */
+/* The bytes of a Uint8Array of this length; NULL for anything else. */
+static uint8_t *exactly(napi_env env, napi_value value, size_t wanted)
+{
+    napi_typedarray_type type;
+    size_t length = 0;
+    void *bytes = NULL;
+    if (napi_get_typedarray_info(env, value, &type, &length, &bytes, NULL, NULL) != napi_ok ||
+        type != napi_uint8_array || length != wanted)
+        return NULL;
+    return bytes;
+}
+
+/* Both threads, or none; signals are for the other threads of the process. */
+static bool start_threads(writer *self)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool is_begun = pthread_create(&self->finish.thread, NULL, finish_frames, self) == 0;
+    bool are_both = is_begun && pthread_create(&self->write.thread, NULL, write_frames, self) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (is_begun && !are_both) {
+        stop(self);
+        pthread_join(self->finish.thread, NULL);
+    }
+    return are_both;
+}
+
+/* startWriter(told, secret, keyId): threads that have begun; told(errno) is called once for each write, in their
+ * order. */
 napi_value writer_start(napi_env env, napi_callback_info info)
 {
-    size_t count = 1;
-    napi_value callback, name, object;
-    if (napi_get_cb_info(env, info, &count, &callback, NULL, NULL) != napi_ok || count != 1)
-        return fail(env, "startWriter takes a function");
+    size_t count = 3;
+    napi_value given[3], name, object;
+    if (napi_get_cb_info(env, info, &count, given, NULL, NULL) != napi_ok || count != 3)
+        return fail(env, "startWriter takes a function, a key and its id");
+    const uint8_t *secret = exactly(env, given[1], FRAME_SECRET), *key_id = exactly(env, given[2], FRAME_KEY_ID);
+    if (secret == NULL || key_id == NULL)
+        return fail(env, "startWriter takes a key of 32 bytes, and its id of 4");
     writer *self = calloc(1, sizeof *self);
     if (self == NULL)
         return fail(env, "no memory");
     self->owners = 1;
     pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->wake, NULL);
+    pthread_cond_init(&self->finish.wake, NULL);
+    pthread_cond_init(&self->write.wake, NULL);
+    self->signer = frame_signer_new(secret, key_id);
+    self->own = frame_signer_new(secret, key_id);
+    if (self->signer == NULL || self->own == NULL) {
+        dispose(self);
+        return fail(env, "the process cannot sign by Ed25519");
+    }
     if (napi_create_string_utf8(env, "ledger writer", NAPI_AUTO_LENGTH, &name) != napi_ok ||
         napi_create_object(env, &object) != napi_ok ||
-        napi_create_threadsafe_function(env, callback, NULL, name, 0, 1, self, let_go, self, tell, &self->tell) !=
+        napi_create_threadsafe_function(env, given[0], NULL, name, 0, 1, self, let_go, self, tell, &self->tell) !=
             napi_ok) {
-        free(self);
+        dispose(self);
         return fail(env, "startWriter takes a function");
     }
     napi_unref_threadsafe_function(env, self->tell);
-    /* Signals are for the other threads. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&self->thread, NULL, work, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed != 0) {
+    if (!start_threads(self)) {
         self->ended = true;
         napi_release_threadsafe_function(self->tell, napi_tsfn_abort);
         return fail(env, "no thread for the writer");
@@ -236,23 +326,58 @@ napi_value writer_start(napi_env env, napi_callback_info info)
     return object;
 }
 
-/* write(writer, fd, bytes, at): takes its turn; the bytes must stay as they are until it was told. */
+/* What a call says of a frame: the text to be signed, and where its signature belongs. */
+static bool signing_of(napi_env env, const napi_value given[2], const uint8_t *bytes, size_t length,
+                       char text[TEXT_MAX], size_t *text_length, size_t *signature_at)
+{
+    int64_t at = -1;
+    if (napi_get_value_string_utf8(env, given[0], text, TEXT_MAX, text_length) != napi_ok || *text_length == 0 ||
+        *text_length >= TEXT_MAX - 4 || napi_get_value_int64(env, given[1], &at) != napi_ok || at < 0)
+        return false;
+    *signature_at = (size_t)at;
+    return frame_has_room(bytes, length, *signature_at);
+}
+
+/* finish(writer, bytes, text, signatureAt): the frame is whole when it returns. */
+napi_value writer_finish(napi_env env, napi_callback_info info)
+{
+    size_t count = 4, length = 0, text_length, signature_at;
+    napi_value given[4];
+    napi_typedarray_type type;
+    void *bytes = NULL;
+    char text[TEXT_MAX];
+    writer *self = NULL;
+    if (napi_get_cb_info(env, info, &count, given, NULL, NULL) == napi_ok && count == 4)
+        self = writer_of(env, given[0]);
+    if (self == NULL || napi_get_typedarray_info(env, given[1], &type, &length, &bytes, NULL, NULL) != napi_ok ||
+        type != napi_uint8_array || !signing_of(env, given + 2, bytes, length, text, &text_length, &signature_at))
+        return fail(env, "finish takes a writer that runs, a frame, a text, and the place of its signature");
+    if (!frame_finish(self->own, bytes, text, text_length, signature_at))
+        return fail(env, "the frame could not be signed");
+    return NULL;
+}
+
+/* write(writer, fd, bytes, at, text?, signatureAt?): takes its turn; the bytes must stay as they are until it was told.
+ * With a text it is a frame, which is finished first. */
 napi_value writer_write(napi_env env, napi_callback_info info)
 {
-    size_t count = 4, length = 0;
-    napi_value given[4];
+    size_t count = 6, length = 0, text_length = 0, signature_at = 0;
+    napi_value given[6];
     napi_typedarray_type type;
     void *bytes = NULL;
     int32_t fd = -1;
     int64_t at = -1;
-    if (napi_get_cb_info(env, info, &count, given, NULL, NULL) != napi_ok || count != 4)
-        return fail(env, "write takes a writer, a descriptor, bytes and a place");
+    char text[TEXT_MAX];
+    if (napi_get_cb_info(env, info, &count, given, NULL, NULL) != napi_ok || (count != 4 && count != 6))
+        return fail(env, "write takes a writer, a descriptor, bytes and a place, and for a frame what is to be signed");
     writer *self = writer_of(env, given[0]);
     if (self == NULL || napi_get_value_int32(env, given[1], &fd) != napi_ok || fd < 0 ||
         napi_get_typedarray_info(env, given[2], &type, &length, &bytes, NULL, NULL) != napi_ok ||
         type != napi_uint8_array || napi_get_value_int64(env, given[3], &at) != napi_ok || at < 0)
         return fail(env, "write takes a writer that runs, a descriptor, bytes and a place");
-    job *each = calloc(1, sizeof *each);
+    if (count == 6 && !signing_of(env, given + 4, bytes, length, text, &text_length, &signature_at))
+        return fail(env, "write takes a text to be signed into a frame that has room for its signature");
+    job *each = calloc(1, sizeof *each + text_length);
     if (each == NULL || napi_create_reference(env, given[2], 1, &each->held) != napi_ok) {
         free(each);
         return fail(env, "no memory");
@@ -261,12 +386,15 @@ napi_value writer_write(napi_env env, napi_callback_info info)
     each->length = length;
     each->at = (off_t)at;
     each->fd = fd;
+    each->signature_at = signature_at;
+    each->text_length = text_length;
+    memcpy(each->text, text, text_length);
     /* A process does not end while something is being written. */
     if (self->under_way++ == 0)
         napi_ref_threadsafe_function(env, self->tell);
     pthread_mutex_lock(&self->lock);
-    put(&self->given, each);
-    pthread_cond_signal(&self->wake);
+    put(&self->finish.given, each);
+    pthread_cond_signal(&self->finish.wake);
     pthread_mutex_unlock(&self->lock);
     return NULL;
 }

@@ -1,5 +1,5 @@
 /**
- * The machine code of the store: sealing, hashing, and the thread that writes.
+ * The machine code of the store: sealing, hashing, and the threads that sign and write.
  * It must not be used by anything but the two files that say what its calls mean.
  */
 import { KedgeError } from '@kedge/units';
@@ -11,17 +11,26 @@ interface Addon {
   seal(value: string, keys: Uint8Array, place: string): string | undefined;
   hashLeaf(entry: Uint8Array, out: Uint8Array): void;
   hashPair(left: Uint8Array, right: Uint8Array, out: Uint8Array): void;
-  /** A thread that writes. `told` is called for each write, in their order, with 0 or its errno; it must not throw. */
-  startWriter(told: (errno: number) => void): Writer;
-  /** The bytes must stay as they are until it was told. */
-  write(writer: Writer, fd: number, bytes: Uint8Array, at: number): void;
+  /**
+   * Threads that sign and write. `told` is called for each write, in their order, with 0 or its errno; it must not throw.
+   * The secret is the private key of 32 bytes; it may be overwritten after the call.
+   */
+  startWriter(told: (errno: number) => void, secret: Uint8Array, keyId: Uint8Array): Writer;
+  /** Signs the text into a frame, and writes its CRC. */
+  finish(writer: Writer, frame: Uint8Array, text: string, signatureAt: number): void;
+  /** Nobody may touch the bytes until it was told. With a text they start with a frame, which is finished first. */
+  write(
+    ...given:
+      | [writer: Writer, fd: number, bytes: Uint8Array, at: number]
+      | [writer: Writer, fd: number, frame: Uint8Array, at: number, text: string, signatureAt: number]
+  ): void;
   /** Goes on after a write that failed. */
   resume(writer: Writer): void;
   /** Waits for the write that is under way. Nothing is told after that. */
   stopWriter(writer: Writer): void;
 }
 
-/** A thread of the addon; nothing else may be made of it than to give it back. */
+/** Threads of the addon; nothing else may be made of it than to give it back. */
 export interface Writer {
   readonly [brand]: true;
 }

@@ -12,10 +12,10 @@ import {
   partsOrThrow,
   readEntries,
   sealRecord,
-  signCheckpoint,
   TILE_WIDTH,
   tileIn,
   type TileReader,
+  unsignedCheckpoint,
 } from '@kedge/ledger';
 import { KedgeError } from '@kedge/units';
 import { stat } from 'node:fs/promises';
@@ -52,7 +52,7 @@ import { KeyFile } from './subject-keys.js';
 import { TileFiles } from './tile-files.js';
 import type { TileShelf } from './tile-shelf.js';
 import type { Wal } from './wal.js';
-import { walFrameOf } from './wal-frame.js';
+import { signedIn, type UnsignedFrame, unsignedFrameOf } from './wal-frame.js';
 
 const MIB = 1024 * 1024;
 /** Where a group ends, though more waits. */
@@ -99,8 +99,7 @@ interface Group {
   readonly first: number;
   readonly end: number;
   readonly bytes: number;
-  readonly frame: Buffer;
-  readonly checkpoint: string;
+  readonly frame: UnsignedFrame;
   readonly cursors: ReadonlyMap<string, bigint>;
 }
 
@@ -558,12 +557,12 @@ class OpenStore implements LedgerStore {
     for (const [name, sequence] of cursors) this.#said.set(name, sequence);
     const end = first + entries.length;
     const root = this.#shelf.root();
-    const checkpoint = signCheckpoint({ origin: this.#signer.name, size: end, root }, this.#signer);
+    const checkpoint = unsignedCheckpoint({ origin: this.#signer.name, size: end, root }, this.#signer);
     // Each frame says all cursors: the files before it may go.
     const note = { checkpoint, cursors: this.#said, keys: this.keys.position() };
-    const frame = walFrameOf(first, entries, note);
+    const frame = unsignedFrameOf(first, entries, note);
     this.#waitingFrom = at;
-    return { units, first, end, bytes, frame, checkpoint, cursors };
+    return { units, first, end, bytes, frame, cursors };
   }
 
   async #write({ frame, end }: Group): Promise<void> {
@@ -582,8 +581,8 @@ class OpenStore implements LedgerStore {
   }
 
   /** The group is durable. */
-  #settle({ units, first, end, bytes, checkpoint, cursors, frame }: Group): void {
-    this.#shelf.settle(end, checkpoint);
+  #settle({ units, first, end, bytes, cursors, frame }: Group): void {
+    this.#shelf.settle(end, signedIn(frame));
     for (const [name, sequence] of cursors) this.#cursors.set(name, sequence);
     this.#counts.flushes += 1;
     this.#waitingBytes -= bytes;
@@ -594,7 +593,7 @@ class OpenStore implements LedgerStore {
       this.#waiting = this.#waiting.slice(this.#waitingFrom);
       this.#waitingFrom = 0;
     }
-    this.#untiledBytes += frame.length;
+    this.#untiledBytes += frame.bytes.length;
     if (this.#state === 'full') this.#state = 'open';
     const records: DurableRecord[] = [];
     let index = first;

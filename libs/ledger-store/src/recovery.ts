@@ -52,7 +52,7 @@ export async function recoverLog(
   const origin = `${signer.name}\n`;
   let last: { readonly frame: WalFrame; readonly path: string; readonly at: number } | undefined;
   let end: number | undefined;
-  const { wal, cut } = await Wal.open(walDirectory, walFileBytes, (frame, path, at) => {
+  const { wal, cut } = await Wal.open(walDirectory, walFileBytes, signer, (frame, path, at) => {
     const { first, entries, checkpoint } = frame;
     const next = first + entries.length;
     if (end === undefined ? first > inTiles : first !== end) {

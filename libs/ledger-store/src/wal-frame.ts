@@ -7,7 +7,15 @@
  * entries as in a bundle. A file starts with {@link WAL_HEAD}, and holds whole frames and, behind them, zeros: room that
  * was made ready.
  */
-import { canonicalJson, entriesOf, isTreeSize, MAX_ENTRY_BYTES, parseCanonicalJson } from '@kedge/ledger';
+import {
+  canonicalJson,
+  entriesOf,
+  isTreeSize,
+  MAX_ENTRY_BYTES,
+  parseCanonicalJson,
+  SIGNATURE_LENGTH,
+  type UnsignedCheckpoint,
+} from '@kedge/ledger';
 import { crc32 } from 'node:zlib';
 
 const MAGIC = 0x6c61774b; // "Kwal"
@@ -37,8 +45,44 @@ export interface WalFrame extends WalNote {
   readonly end: number;
 }
 
+/** A frame whose checkpoint is to be signed, and which has no CRC before that. */
+export interface UnsignedFrame {
+  /** Its bytes, also after it was signed: the signature is written into them. */
+  readonly bytes: Buffer;
+  /** What is to be signed. */
+  readonly text: string;
+  /** The note without its signature. */
+  readonly note: string;
+  /** Where the characters of the signature go. */
+  readonly signatureAt: number;
+}
+
 /** Frames a group. */
 export function walFrameOf(first: number, entries: readonly Uint8Array[], note: WalNote): Buffer {
+  const frame = laidOut(first, entries, note);
+  frame.writeUInt32LE(crc32(frame.subarray(HEAD_BYTES), crc32(frame.subarray(0, 16))), 16);
+  return frame;
+}
+
+/** Frames a group under a checkpoint that the addon signs, with whatever else it then lacks. */
+export function unsignedFrameOf(
+  first: number,
+  entries: readonly Uint8Array[],
+  { checkpoint: { text, note }, ...rest }: Omit<WalNote, 'checkpoint'> & { checkpoint: UnsignedCheckpoint },
+): UnsignedFrame {
+  const bytes = laidOut(first, entries, { ...rest, checkpoint: note });
+  const end = HEAD_BYTES + BODY_HEAD_BYTES + Buffer.byteLength(`{"checkpoint":${JSON.stringify(note)}`);
+  return { bytes, text, note, signatureAt: end - String.raw`\n"`.length - SIGNATURE_LENGTH };
+}
+
+/** The checkpoint of a frame that was signed. */
+export function signedIn({ bytes, note, signatureAt }: UnsignedFrame): string {
+  const signature = bytes.toString('latin1', signatureAt, signatureAt + SIGNATURE_LENGTH);
+  return `${note.slice(0, -1 - SIGNATURE_LENGTH)}${signature}\n`;
+}
+
+/** All of a frame but its CRC. */
+function laidOut(first: number, entries: readonly Uint8Array[], note: WalNote): Buffer {
   const text = Buffer.from(
     canonicalJson({
       checkpoint: note.checkpoint,
@@ -63,7 +107,6 @@ export function walFrameOf(first: number, entries: readonly Uint8Array[], note: 
     frame.set(entry, at + 2);
     at += 2 + entry.length;
   }
-  frame.writeUInt32LE(crc32(frame.subarray(HEAD_BYTES), crc32(frame.subarray(0, 16))), 16);
   return frame;
 }
 

@@ -2,6 +2,7 @@
  * The write-ahead files: frames that are durable when a write resolves, read back after a crash.
  * It must not know what entries say, nor remove a file whose entries are not in tiles.
  */
+import type { NoteSigner } from '@kedge/ledger';
 import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -9,7 +10,7 @@ import { dirname, join } from 'node:path';
 import { fullDisk, isDiskFull, SyncFailure, syncData, syncDirectory, writeAll } from './durable-files.js';
 import { damaged } from './errors.js';
 import { FrameWriter } from './frame-writer.js';
-import { anyWalFrameAfter, WAL_HEAD, type WalFrame, walFrameAt } from './wal-frame.js';
+import { anyWalFrameAfter, type UnsignedFrame, WAL_HEAD, type WalFrame, walFrameAt } from './wal-frame.js';
 
 const NAME = /^wal-(\d{12})\.log$/;
 
@@ -50,7 +51,8 @@ export class Wal {
   readonly #directory: string;
   readonly #fileBytes: number;
   readonly #files: WalFile[];
-  /** Started with the first file that is written to. */
+  readonly #signer: NoteSigner;
+  /** Started with the first frame. */
   #writer: FrameWriter | undefined;
   #handles: Handles | undefined;
   /** What of the last file is durable. */
@@ -62,9 +64,16 @@ export class Wal {
   #next: number;
   #wantsNewFile = false;
 
-  private constructor(directory: string, fileBytes: number, files: WalFile[], next: number) {
+  private constructor(
+    directory: string,
+    fileBytes: number,
+    signer: NoteSigner,
+    files: WalFile[],
+    next: number,
+  ) {
     this.#directory = directory;
     this.#fileBytes = fileBytes;
+    this.#signer = signer;
     this.#files = files;
     this.#next = next;
   }
@@ -74,11 +83,13 @@ export class Wal {
    * when the one before it is durable.
    *
    * @param fileBytes a file that has grown beyond this is followed by a new one.
+   * @param signer of the checkpoints of frames that are written.
    * @throws KedgeError `LEDGER_STORE_DAMAGED`, and system errors.
    */
   static async open(
     directory: string,
     fileBytes: number,
+    signer: NoteSigner,
     onFrame: FrameReader,
   ): Promise<{ wal: Wal; cut: WalCut }> {
     const names = (await readdir(directory)).filter((name) => NAME.test(name)).sort();
@@ -113,7 +124,7 @@ export class Wal {
       }
       files.push({ path, number, bytes: at, room: isWhole ? bytes.length : at, end });
     }
-    return { wal: new Wal(directory, fileBytes, files, next), cut };
+    return { wal: new Wal(directory, fileBytes, signer, files, next), cut };
   }
 
   /** True where the next frame starts a file. */
@@ -143,40 +154,47 @@ export class Wal {
   }
 
   /**
-   * Makes a frame durable: one write through a descriptor of O_DSYNC, which is a write and its fdatasync in one, and for
+   * Signs a frame and makes it durable: one write through a descriptor of O_DSYNC, which is a write and its fdatasync in one, and for
    * a new file its name. Frames that are given while others are under way, where {@link takesMore}, are written in their
    * order, each when the one before it is durable.
    *
    * @param end entries in the log with it.
-   * @param room bytes to make ready behind the frame where the file has no room for it: what lies inside of a file is
-   *   flushed faster than what makes it longer.
+   * @param room bytes to make ready for it and those behind it where the file has no room for it: what lies inside of
+   *   a file is flushed faster than what makes it longer.
    * @throws system errors. A full disk left nothing behind where {@link isDiskFull} says so and the error is no
    *   `SyncFailure`: {@link resume} takes frames again. After any other the files are not to be written to again.
    *   Frames behind one that failed were not written, and fail with the same error.
    */
-  async write(frame: Buffer, end: number, room: number): Promise<void> {
+  async write(frame: UnsignedFrame, end: number, room: number): Promise<void> {
+    this.#writer ??= new FrameWriter(this.#signer);
     if (this.#startsFile) {
-      await this.#startFile(frame, end, room);
+      await this.#startFile(this.#writer, frame, end, room);
       return;
     }
     const file = this.#files.at(-1);
     if (file === undefined) throw new Error('no file to write to');
     this.#handles ??= await this.#openLast(file);
-    this.#writer ??= new FrameWriter();
     const { durable } = this.#handles;
     const at = file.bytes;
-    const grows = at + frame.length > file.room;
-    const bytes = grows && room > 0 ? Buffer.concat([frame, Buffer.alloc(room)]) : frame;
-    file.room = Math.max(file.room, at + bytes.length);
-    file.bytes += frame.length;
+    const { length } = frame.bytes;
+    if (at + length > file.room && room > 0) {
+      const zeros = Buffer.alloc(Math.max(room, length));
+      // Where it fails, the frames behind it fail because of it.
+      this.#writer.writePlain(durable.fd, zeros, file.room).catch((error: unknown) => {
+        this.#failing ??= this.#takeBack(file, error);
+      });
+      file.room += zeros.length;
+    }
+    file.room = Math.max(file.room, at + length);
+    file.bytes += length;
     file.end = end;
-    this.#given = this.#writer.write(durable.fd, bytes, at);
+    this.#given = this.#writer.write(durable.fd, frame, at);
     try {
       await this.#given;
     } catch (error) {
       throw await (this.#failing ??= this.#takeBack(file, error));
     }
-    this.#durable = { bytes: at + frame.length, end };
+    this.#durable = { bytes: at + length, end };
   }
 
   /** Takes frames again, after a full disk whose frames were all given back. */
@@ -217,10 +235,11 @@ export class Wal {
     return { plain, durable: await openDurably(file.path, plain) };
   }
 
-  async #startFile(frame: Buffer, end: number, room: number): Promise<void> {
+  async #startFile(writer: FrameWriter, frame: UnsignedFrame, end: number, room: number): Promise<void> {
     await this.#closeLast();
     const path = join(this.#directory, `wal-${digits(this.#next)}.log`);
-    const bytes = Buffer.concat([WAL_HEAD, frame, Buffer.alloc(room)]);
+    writer.finish(frame);
+    const bytes = Buffer.concat([WAL_HEAD, frame.bytes, Buffer.alloc(room)]);
     const handle = await open(path, 'wx', 0o600);
     let durable: FileHandle;
     try {
@@ -238,7 +257,7 @@ export class Wal {
     }
     this.#handles = { plain: handle, durable };
     this.#wantsNewFile = false;
-    this.#durable = { bytes: WAL_HEAD.length + frame.length, end };
+    this.#durable = { bytes: WAL_HEAD.length + frame.bytes.length, end };
     this.#files.push({ path, number: this.#next, ...this.#durable, room: bytes.length });
     this.#next += 1;
   }

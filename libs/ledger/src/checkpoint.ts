@@ -12,6 +12,7 @@ import {
   type NoteVerifier,
   openNote,
   signNote,
+  unsignedNote,
 } from './signed-note.js';
 
 /** What a log says of itself at one time. */
@@ -38,12 +39,30 @@ const PROOF_LENGTH_MAX = 2 * MAX_NOTE_BYTES;
  *
  * @throws KedgeError `LEDGER_CHECKPOINT` (the signer has another name than the log), `LEDGER_NOTE_TEXT`.
  */
-export function signCheckpoint({ origin, size, root }: Checkpoint, signer: NoteSigner): string {
+export function signCheckpoint(checkpoint: Checkpoint, signer: NoteSigner): string {
+  return signNote(textOf(checkpoint, signer), signer);
+}
+
+/** A checkpoint that is signed elsewhere. */
+export interface UnsignedCheckpoint {
+  /** What is to be signed. */
+  readonly text: string;
+  /** The note as {@link unsignedNote} leaves it. */
+  readonly note: string;
+}
+
+/** A checkpoint for whoever signs it elsewhere. @throws as {@link signCheckpoint} does. */
+export function unsignedCheckpoint(checkpoint: Checkpoint, signer: NoteSigner): UnsignedCheckpoint {
+  const text = textOf(checkpoint, signer);
+  return { text, note: unsignedNote(text, signer) };
+}
+
+function textOf({ origin, size, root }: Checkpoint, signer: NoteSigner): string {
   const text = `${origin}\n${size}\n${root.toString('base64')}\n`;
   if (signer.name !== origin || checkpointOf(text) === undefined) {
     throw wrongCheckpoint('a size, a root of 32 bytes, and the name of the log as that of its key');
   }
-  return signNote(text, signer);
+  return text;
 }
 
 /**

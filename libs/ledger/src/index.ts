@@ -13,6 +13,8 @@ export {
   proofOf,
   proofText,
   signCheckpoint,
+  unsignedCheckpoint,
+  type UnsignedCheckpoint,
 } from './checkpoint.js';
 export {
   type KeyById,
@@ -69,6 +71,7 @@ export {
   openNote,
   type SignatureKind,
   signerOf,
+  SIGNATURE_LENGTH,
   signNote,
   verifierOf,
 } from './signed-note.js';

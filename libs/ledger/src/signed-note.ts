@@ -102,6 +102,25 @@ export function signerOf(name: string, privateKey: KeyObject, kind: SignatureKin
  * @throws KedgeError `LEDGER_NOTE_TEXT`, `LEDGER_KEY_KIND` (a witness signs what a log has signed).
  */
 export function signNote(text: string, signer: NoteSigner): string {
+  return noteWith(text, signer, (bytes) => sign(null, bytes, signer.privateKey));
+}
+
+/** Characters of a signature of a log as it stands at the end of a note, before its newline: key id and signature. */
+export const SIGNATURE_LENGTH = 92;
+
+/**
+ * A text as a note with room for the signature of a log: its id is there, and zeros in place of the signature, in the
+ * last {@link SIGNATURE_LENGTH} characters before the last newline. For whoever signs it elsewhere.
+ *
+ * @throws as {@link signNote} does.
+ */
+export function unsignedNote(text: string, signer: NoteSigner): string {
+  return noteWith(text, signer, () => NO_SIGNATURE);
+}
+
+const NO_SIGNATURE = Buffer.alloc(SIGNATURE_BYTES);
+
+function noteWith(text: string, signer: NoteSigner, signed: (bytes: Buffer) => Buffer): string {
   if (!isNoteText(text) || Buffer.byteLength(text) > MAX_NOTE_BYTES / 2) {
     throw new KedgeError({
       code: 'LEDGER_NOTE_TEXT',
@@ -110,7 +129,7 @@ export function signNote(text: string, signer: NoteSigner): string {
     });
   }
   if (signer.kind !== 'log') throw wrongSigner(signer, 'the key of a log');
-  return `${text}\n${signatureLine(signer, sign(null, Buffer.from(text), signer.privateKey))}`;
+  return `${text}\n${signatureLine(signer, signed(Buffer.from(text)))}`;
 }
 
 /**
