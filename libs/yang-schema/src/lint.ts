@@ -279,7 +279,7 @@ function needs(node: Statement): boolean {
   if (argumentOf(node, 'mandatory') === 'true') return true;
   if (Number(argumentOf(node, 'min-elements') ?? '0') > 0) return true;
   if (node.keyword !== 'container' || childOf(node, 'presence') !== undefined) return false;
-  return childOf(node, 'must') !== undefined || node.children.some((child) => needs(child));
+  return node.children.some((child) => needs(child));
 }
 
 /**
