@@ -183,7 +183,7 @@ export interface InterfaceBridgePort {
 
 /** A VLAN that the port is a member of. `/interfaces/interface/bridge-port/vlan` */
 export interface InterfaceBridgePortVlan {
-  /** Its number. The bridge has to know it. Range 1..4094. */
+  /** Its number. Range 1..4094. */
   readonly id: number;
   /** How frames of the VLAN go out of the port. Default tagged. */
   readonly tagging?: 'tagged' | 'untagged';
