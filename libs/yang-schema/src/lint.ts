@@ -242,6 +242,10 @@ const CHECKS = {
     paths(subject)
       .filter(({ text }) => /(^|[\s(=|])\/(?![a-z][a-z0-9]*:)/.test(text.replace(/'[^']*'/g, "''")))
       .map(({ at }) => ({ at, what: 'an absolute path whose first step has no prefix' })),
+  'looked-up-not-searched': (subject) =>
+    paths(subject)
+      .filter(({ text }) => /\[[^\]]*current\(\)/.test(text.replace(/deref\([^)]*\)\S*(\[[^\]]*\])?/g, '')))
+      .map(({ at }) => ({ at, what: 'libyang searches all entries for each one: use deref()' })),
   'sections-in-order': (subject) => {
     let reached = 0;
     return subject.module.children.flatMap((at): Found[] => {

@@ -44,6 +44,31 @@ const EXEMPTIONS: readonly Exemption[] = [
   },
 ];
 
+const SEARCHED: readonly (readonly [module: string, argument: string, why: string])[] = [
+  ['kedge-zones', 'count(/kz:zones/kz:zone/kz:port[. = current()]) = 1', 'at most 15 zones'],
+  [
+    'kedge-site',
+    'count(/ksite:site/ksite:network/ksite:prefix[. = current()]) = 1',
+    'a site has few networks',
+  ],
+  [
+    'kedge-site',
+    '/kinv:devices/kinv:device[kinv:id = current()/../device]/kinv:interface/kinv:name',
+    'a site has a handful of uplinks',
+  ],
+  ['kedge-acl', '../../acl[kacl:family = current()/../family]/name', 'a device has few lists'],
+  [
+    'kedge-mesh',
+    'count(/kmesh:mesh/kmesh:peer/kmesh:prefix[kmesh:prefix = current()]) = 1',
+    '0.2 s for 1,000 peers, and no reference leads to who else has the prefix',
+  ],
+  [
+    'kedge-mesh',
+    'not(/kmesh:mesh/kmesh:peer[kmesh:public-key = current()])',
+    'keys rotate peer by peer: few have a next one',
+  ],
+];
+
 /** A module that no rule finds fault with, with something of each kind in it. */
 const SOUND = `module sound {
   yang-version 1.1;
@@ -210,6 +235,10 @@ const PLANTS: Readonly<Record<RuleName, readonly [from: string, to: string, from
     ],
     'paths-name-what-they-mean': ['count(/so:things/so:thing)', 'count(/so:things/*)'],
     'absolute-paths-prefixed': ['count(/so:things/so:thing)', 'count(/things/so:thing)'],
+    'looked-up-not-searched': [
+      'count(/so:things/so:thing) <',
+      'count(/so:things/so:thing[so:name = current()]) <',
+    ],
     'sections-in-order': [
       '  feature fast {',
       '  import ietf-yang-types {\n    prefix inet;\n    reference\n      "RFC 6991";\n  }\n  feature fast {',
@@ -254,7 +283,13 @@ const linted = (text: string): string[] => [
 
 describe('the modules in yang/', () => {
   it('UN-5 pass the lint, but for what was decided', () => {
-    expect(lintFaults(own, EXEMPTIONS)).toEqual([]);
+    const searched = SEARCHED.map(([module, argument, why]): Exemption => ({
+      rule: 'looked-up-not-searched',
+      module,
+      argument,
+      why,
+    }));
+    expect(lintFaults(own, [...EXEMPTIONS, ...searched])).toEqual([]);
     expect(own.length).toBe(11);
   });
 
@@ -315,7 +350,7 @@ describe('the lint', () => {
 
   it('has a planted fault for each of its rules', () => {
     expect(Object.keys(PLANTS).sort()).toEqual([...RULES].sort());
-    expect(RULES.length).toBe(29);
+    expect(RULES.length).toBe(30);
   });
 
   it.each(RULES)('%s fires, and no other rule', (rule) => {
