@@ -310,6 +310,19 @@ describe('the modules in yang/', () => {
     expect(own.filter(({ name }) => !used.has(name))).toEqual([]);
   });
 
+  it('UN-5 each have a row on the page on intent, and each tree one with its own modules', () => {
+    const rows = readFileSync(join(ROOT, 'docs/intent.md'), 'utf8').split('\n');
+    for (const { name } of own)
+      expect(rows.filter((row) => row.startsWith(`| \`${name}\` |`)).length, name).toBe(1);
+    for (const tree of trees.values()) {
+      const row = rows.find((one) => one.startsWith(`| \`${tree.name}\` |`)) ?? '';
+      expect(row).toContain(tree.name);
+      // The tree of what was read has the modules of what is meant, and says so.
+      if (row.includes('as `device`')) continue;
+      for (const { name } of tree.modules) expect(row).toContain(`\`${name}\``);
+    }
+  });
+
   it('UN-5 stand on the revisions of the standard modules that follow NMDA', () => {
     const files = [...(trees.get('device-state')?.modules ?? [])].map(({ file }) =>
       file.replace(/^.*\//, ''),
