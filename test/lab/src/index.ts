@@ -87,6 +87,7 @@ export {
   type RouteTier,
   seedRoutes,
 } from './route-topology.js';
+export { type SanitizedTests, sanitizedTests } from './sanitized.js';
 export { addRoutes, wantedRoutes } from './seed.js';
 export {
   DEFAULT_NAME,
