@@ -134,7 +134,7 @@ describe('the command for ledgers', () => {
     expect(out).toContain(
       'FILE              ENTRIES  WHAT\ntile/entries/000        0  is not what the checkpoint',
     );
-    expect(out.endsWith('\nNOT SOUND: 1 faults\n')).toBe(true);
+    expect(out.endsWith('\nNOT SOUND: 1 fault\n')).toBe(true);
     rmSync(directory, { recursive: true });
     write(directory, 200);
     expect((await kedge([...verify, '--kept', kept])).out).toContain(

@@ -74,9 +74,10 @@ function filter(command: Command): Command {
 
 const FILTER_HELP = `
 Every option that is given has to match. --since and --until take a date (2026-03-01), a date with a time
-(2026-03-01T08:00Z), or how long ago: 30s, 90min, 2h, 7d, 4w. Kinds are ${KINDS.slice(0, 4).join(', ')},
-${KINDS.slice(4, 7).join(', ')},
-${KINDS.slice(7).join(', ')}.`;
+(2026-03-01T08:00Z), or how long ago: 30s, 90min, 2h, 7d, 4w.
+
+Kinds are ${KINDS.slice(0, 4).join(', ')},
+${KINDS.slice(4).join(', ')}.`;
 
 /** Adds the commands to the program. */
 export function ledgerCommands(program: Command, act: Act): void {

@@ -24,7 +24,9 @@ export function reportText(found: Verification): string {
   if (more) lines.push('and more');
   lines.push(
     '',
-    faults.length === 0 ? 'sound' : `NOT SOUND: ${faults.length}${more ? ' or more' : ''} faults`,
+    faults.length === 0
+      ? 'sound'
+      : `NOT SOUND: ${faults.length}${more ? ' or more' : ''} ${faults.length === 1 ? 'fault' : 'faults'}`,
   );
   return `${(lines[0] === '' ? lines.slice(1) : lines).join('\n')}\n`;
 }

@@ -1,4 +1,7 @@
-/* See frame.h. */
+/*
+ * A frame's last two steps: its checkpoint is signed by OpenSSL's Ed25519, then its CRC is written.
+ * It must not be used by two threads with one signer, nor look at what a frame says.
+ */
 #include "frame.h"
 
 #include "base64.h"
