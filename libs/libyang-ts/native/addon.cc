@@ -11,6 +11,7 @@ namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports)
 {
+  keep_messages();
   add_contexts(env, exports);
   add_trees(env, exports);
   add_diffs(env, exports);

@@ -151,8 +151,37 @@ lyd_node *parse_data(Context &context, const std::string &document, Format forma
   return root;
 }
 
+namespace {
+
+/*
+ * Refuses an operation on an entry that the data has not: libyang checks everything of it but that. Containers without
+ * presence are always there.
+ */
+void check_target(const lyd_node *operation, const Reference &reference, Context &context)
+{
+  if (!reference.given)
+    return;
+  for (const lyd_node *node = lyd_parent(operation); node != nullptr; node = lyd_parent(node)) {
+    if (lysc_is_np_cont(node->schema))
+      continue;
+    std::string path = path_of(node);
+    if (node_at(const_cast<lyd_node *>(reference.root), context, path, false) != nullptr)
+      return;
+    Failure failure("YANG_INVALID", "the message does not hold");
+    Problem problem;
+    problem.message = "There is no such node in the data for the operation";
+    problem.path = path;
+    problem.kind = LYVE_DATA;
+    failure.problems.push_back(problem);
+    failure.complete = false;
+    throw failure;
+  }
+}
+
+} // namespace
+
 lyd_node *parse_operation_data(Context &context, const std::string &document, Format format, Kind kind,
-                               const lyd_node *reference)
+                               const Reference &reference)
 {
   Listening listening(context.get());
   ly_in *raw = nullptr;
@@ -173,20 +202,23 @@ lyd_node *parse_operation_data(Context &context, const std::string &document, Fo
     failure.complete = false;
     throw failure;
   }
-  error = lyd_validate_op(root, reference, type_of(kind), nullptr);
+  check_target(operation, reference, context);
+  error = lyd_validate_op(root, reference.root, type_of(kind), nullptr);
   if (error != LY_SUCCESS)
     throw listening.failure("YANG_INVALID", "the message does not hold", error, false);
   return owned.release();
 }
 
-void validate(Tree &tree, Check check, const lyd_node *reference)
+void validate(Tree &tree, Check check, const Reference &reference)
 {
   Listening listening(tree.context->get());
   Forest copy(duplicate(tree.root, *tree.context));
   LY_ERR error;
   if (is_operation(tree.kind)) {
     lyd_node *operation = operation_in(copy.get());
-    error = operation == nullptr ? LY_EINVAL : lyd_validate_op(copy.get(), reference, type_of(tree.kind), nullptr);
+    if (operation != nullptr)
+      check_target(operation, reference, *tree.context);
+    error = operation == nullptr ? LY_EINVAL : lyd_validate_op(copy.get(), reference.root, type_of(tree.kind), nullptr);
     if (error != LY_SUCCESS)
       throw listening.failure("YANG_INVALID", "the message does not hold", error, false);
   } else {
@@ -220,15 +252,19 @@ std::string print(const lyd_node *root, Context &context, Format format, bool pr
     options |= LYD_PRINT_WD_ALL;
     break;
   case Defaults::tagged:
+    /* Without the module of the mark libyang prints none, and says nothing. */
+    if (ly_ctx_get_module_implemented(context.get(), "ietf-netconf-with-defaults") == nullptr)
+      throw Failure("YANG_NOT_FOUND", "the module ietf-netconf-with-defaults, which has the mark, is not loaded");
     options |= LYD_PRINT_WD_ALL_TAG;
     break;
   }
   char *raw = nullptr;
   LY_ERR error = lyd_print_mem(&raw, root, format_of(format), options);
   Text printed(raw);
-  if (error != LY_SUCCESS || raw == nullptr)
+  if (error != LY_SUCCESS)
     throw listening.failure("YANG_LIBRARY", "the data could not be printed", error, false);
-  return raw;
+  /* Nothing to be printed is nothing at all. */
+  return raw == nullptr ? "" : raw;
 }
 
 std::vector<NodeValue> find(const lyd_node *root, Context &context, const std::string &xpath, size_t limit)

@@ -38,16 +38,22 @@ struct Change {
   std::optional<std::string> behind_before, behind_after;
 };
 
+/* The data that a message refers to, which may be an empty tree. */
+struct Reference {
+  bool given = false;
+  const lyd_node *root = nullptr;
+};
+
 /* Refuses what libyang should not see. */
 void inspect_or_throw(const std::string &document, Format format, uint32_t depth);
 
 /* Both take a document that was inspected. */
 lyd_node *parse_data(Context &context, const std::string &document, Format format, Kind kind, Check check);
 lyd_node *parse_operation_data(Context &context, const std::string &document, Format format, Kind kind,
-                               const lyd_node *reference);
+                               const Reference &reference);
 
 /* In place, with defaults added; a tree that does not hold stays as it was. */
-void validate(Tree &tree, Check check, const lyd_node *reference);
+void validate(Tree &tree, Check check, const Reference &reference);
 
 std::string print(const lyd_node *root, Context &context, Format format, bool pretty, Defaults defaults,
                   bool empty_containers);

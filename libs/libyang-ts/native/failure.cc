@@ -37,13 +37,10 @@ bool ends_reading(int kind)
 
 } // namespace
 
+void keep_messages() { ly_log_options(LY_LOSTORE); }
+
 Listening::Listening(ly_ctx *ctx) : ctx_(ctx)
 {
-#if LY_VERSION_MAJOR >= 3
-  before_ = ly_temp_log_options(&options_);
-#else
-  ly_temp_log_options(&options_);
-#endif
   if (ctx_ != nullptr)
     ly_err_clean(ctx_, nullptr);
 }
@@ -52,11 +49,6 @@ Listening::~Listening()
 {
   if (ctx_ != nullptr)
     ly_err_clean(ctx_, nullptr);
-#if LY_VERSION_MAJOR >= 3
-  ly_temp_log_options(before_);
-#else
-  ly_temp_log_options(nullptr);
-#endif
 }
 
 std::vector<Problem> Listening::problems(bool warnings) const

@@ -36,9 +36,12 @@ struct Failure : std::exception {
 };
 
 /*
- * For as long as it lives, this thread's messages of `ctx` are kept and nothing is printed. Both are libyang's own
- * state of the thread and the context; no option of the process is touched.
+ * Makes libyang keep what it has to say and print nothing, in the whole process: it has no other way. An option of the
+ * thread it sets back by itself in the middle of a call. Done once more, it changes nothing.
  */
+void keep_messages();
+
+/* For as long as it lives, this thread's messages of `ctx` are those of one call; none is left behind. */
 class Listening {
 public:
   explicit Listening(ly_ctx *ctx);
@@ -53,10 +56,6 @@ public:
 
 private:
   ly_ctx *ctx_;
-  uint32_t options_ = LY_LOSTORE;
-#if LY_VERSION_MAJOR >= 3
-  uint32_t *before_;
-#endif
 };
 
 } // namespace kedge_yang

@@ -36,6 +36,14 @@ Napi::Value parse(const Napi::CallbackInfo &info)
   return begin(env, std::move(job));
 }
 
+Reference reference_to(const std::shared_ptr<Tree> &tree)
+{
+  Reference reference;
+  reference.given = tree != nullptr;
+  reference.root = tree == nullptr ? nullptr : tree->root;
+  return reference;
+}
+
 /* (context, document, format, kind, depth, reference?) → promise of a tree */
 Napi::Value parse_message(const Napi::CallbackInfo &info)
 {
@@ -58,8 +66,7 @@ Napi::Value parse_message(const Napi::CallbackInfo &info)
   job.work = [=] {
     inspect_or_throw(*content, format, depth);
     *made = adopt(context,
-                  parse_operation_data(*context, *content, format, kind, reference == nullptr ? nullptr : reference->root),
-                  kind, true);
+                  parse_operation_data(*context, *content, format, kind, reference_to(reference)), kind, true);
   };
   job.result = [made](Napi::Env env) -> Napi::Value { return wrap(env, *made); };
   return begin(env, std::move(job));
@@ -87,7 +94,7 @@ Napi::Value validate_tree(const Napi::CallbackInfo &info)
   job.trees = {tree};
   if (reference != nullptr)
     job.trees.push_back(reference);
-  job.work = [=] { validate(*tree, check, reference == nullptr ? nullptr : reference->root); };
+  job.work = [=] { validate(*tree, check, reference_to(reference)); };
   job.result = [](Napi::Env env) { return env.Undefined(); };
   return begin(env, std::move(job));
 }
