@@ -402,7 +402,41 @@ void merge(Tree &into, const lyd_node *from)
   replace(into, owned);
 }
 
-lyd_node *diff(const lyd_node *before, const lyd_node *after, Context &context)
+namespace {
+
+bool says_something(const lyd_node *root)
+{
+  const lyd_node *node;
+  LYD_TREE_DFS_BEGIN(root, node)
+  {
+    if (lyd_find_meta(node->meta, nullptr, "yang:operation") != nullptr)
+      return true;
+    LYD_TREE_DFS_END(root, node)
+  }
+  return false;
+}
+
+/*
+ * An entry that only moved carries all its content in the diff, and applying it stumbles over what stands there without
+ * an operation: it is taken away.
+ */
+void lighten_moves(lyd_node *first)
+{
+  for (lyd_node *node = first, *next; node != nullptr; node = next) {
+    next = node->next;
+    const lyd_meta *meta = lyd_find_meta(node->meta, nullptr, "yang:operation");
+    bool moved = node->schema->nodetype == LYS_LIST && lysc_is_userordered(node->schema) && meta != nullptr &&
+                 std::strcmp(lyd_get_meta_value(meta), "replace") == 0;
+    for (lyd_node *child = moved ? lyd_child_no_keys(node) : nullptr, *after; child != nullptr; child = after) {
+      after = child->next;
+      if (!says_something(child))
+        lyd_free_tree(child);
+    }
+    lighten_moves(lyd_child_no_keys(node));
+  }
+}
+
+lyd_node *one_way(const lyd_node *before, const lyd_node *after, Context &context)
 {
   Listening listening(context.get());
   lyd_node *found = nullptr;
@@ -410,7 +444,33 @@ lyd_node *diff(const lyd_node *before, const lyd_node *after, Context &context)
   Forest owned(found);
   if (error != LY_SUCCESS)
     throw listening.failure("YANG_LIBRARY", "the trees could not be compared", error, false);
+  lighten_moves(owned.get());
   return owned.release();
+}
+
+bool orders_matter(const lyd_node *root)
+{
+  const lyd_node *top, *node;
+  LY_LIST_FOR(root, top)
+  {
+    LYD_TREE_DFS_BEGIN(top, node)
+    {
+      if (lysc_is_userordered(node->schema))
+        return true;
+      LYD_TREE_DFS_END(top, node)
+    }
+  }
+  return false;
+}
+
+} // namespace
+
+Ways diff(const lyd_node *before, const lyd_node *after, Context &context)
+{
+  Forest there(one_way(before, after, context)), back;
+  if (orders_matter(there.get()))
+    back.reset(one_way(after, before, context));
+  return {there.release(), back.release()};
 }
 
 void apply(Tree &to, const lyd_node *diff)
@@ -429,17 +489,22 @@ void apply(Tree &to, const lyd_node *diff)
   replace(to, owned);
 }
 
-lyd_node *reverse(const lyd_node *diff, Context &context)
+Ways reverse(const Tree &diff)
 {
-  if (diff == nullptr)
-    return nullptr;
+  Context &context = *diff.context;
+  if (diff.root == nullptr)
+    return {};
+  if (diff.back != nullptr) {
+    Forest there(duplicate(diff.back, context)), back(duplicate(diff.root, context));
+    return {there.release(), back.release()};
+  }
   Listening listening(context.get());
   lyd_node *reversed = nullptr;
-  LY_ERR error = lyd_diff_reverse_all(diff, &reversed);
+  LY_ERR error = lyd_diff_reverse_all(diff.root, &reversed);
   Forest owned(reversed);
   if (error != LY_SUCCESS)
     throw listening.failure("YANG_DIFF", "the diff cannot be reverted", error, false);
-  return owned.release();
+  return {owned.release(), nullptr};
 }
 
 } // namespace kedge_yang

@@ -69,9 +69,14 @@ void move(Tree &tree, const std::string &path, const std::string &beside, bool b
 lyd_node *duplicate(const lyd_node *root, Context &context);
 void merge(Tree &into, const lyd_node *from);
 
-lyd_node *diff(const lyd_node *before, const lyd_node *after, Context &context);
+/* There and back: libyang can turn a diff around only where no list is involved that its user orders. */
+struct Ways {
+  lyd_node *there = nullptr;
+  lyd_node *back = nullptr; /* nullptr where `there` can be turned around */
+};
+Ways diff(const lyd_node *before, const lyd_node *after, Context &context);
+Ways reverse(const Tree &diff);
 void apply(Tree &to, const lyd_node *diff);
-lyd_node *reverse(const lyd_node *diff, Context &context);
 std::vector<Change> changes(const lyd_node *diff, Context &context);
 
 } // namespace kedge_yang

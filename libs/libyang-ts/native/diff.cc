@@ -16,6 +16,14 @@ std::shared_ptr<Tree> diff_of(const Napi::CallbackInfo &info, size_t at)
   return tree;
 }
 
+std::shared_ptr<Tree> adopt(const std::shared_ptr<Context> &context, Ways ways)
+{
+  std::shared_ptr<Tree> tree = adopt(context, ways.there, Kind::diff, false);
+  tree->back = ways.back;
+  tree->nodes += count_nodes(ways.back);
+  return tree;
+}
+
 /* (before, after) → promise of a diff */
 Napi::Value diff_trees(const Napi::CallbackInfo &info)
 {
@@ -29,7 +37,7 @@ Napi::Value diff_trees(const Napi::CallbackInfo &info)
   job.context = before->context;
   job.trees = {before, after};
   job.work = [=] {
-    *made = adopt(before->context, diff(before->root, after->root, *before->context), Kind::diff, false);
+    *made = adopt(before->context, diff(before->root, after->root, *before->context));
   };
   job.result = [made](Napi::Env env) -> Napi::Value { return wrap(env, *made); };
   return begin(env, std::move(job));
@@ -59,7 +67,7 @@ Napi::Value reverse_diff(const Napi::CallbackInfo &info)
   Job job;
   job.context = diff->context;
   job.trees = {diff};
-  job.work = [=] { *made = adopt(diff->context, reverse(diff->root, *diff->context), Kind::diff, false); };
+  job.work = [=] { *made = adopt(diff->context, reverse(*diff)); };
   job.result = [made](Napi::Env env) -> Napi::Value { return wrap(env, *made); };
   return begin(info.Env(), std::move(job));
 }

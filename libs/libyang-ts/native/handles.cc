@@ -109,7 +109,7 @@ void execute(napi_env, void *data)
   try {
     running->job.work();
     for (const std::shared_ptr<Tree> &tree : running->job.trees)
-      tree->nodes = count_nodes(tree->root);
+      tree->nodes = count_nodes(tree->root) + count_nodes(tree->back);
   } catch (const Failure &failure) {
     running->failure = std::make_unique<Failure>(failure);
   } catch (const std::exception &error) {

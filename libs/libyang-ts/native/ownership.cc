@@ -44,16 +44,17 @@ Tree::Tree(std::shared_ptr<Context> context_, lyd_node *root_, Kind kind_)
 
 Tree::~Tree()
 {
-  if (root != nullptr)
-    lyd_free_all(root);
+  lyd_free_all(root);
+  lyd_free_all(back);
   context->trees--;
 }
 
 void Tree::condemn()
 {
-  if (root != nullptr)
-    context->condemn(root);
-  root = nullptr;
+  for (lyd_node *each : {root, back})
+    if (each != nullptr)
+      context->condemn(each);
+  root = back = nullptr;
 }
 
 size_t count_nodes(const lyd_node *root)

@@ -62,6 +62,8 @@ public:
   const Kind kind;
   /* Whether the defaults of the modules stand in it, as validation puts them there. */
   bool with_defaults = false;
+  /* Of a diff: the way back, where libyang cannot make it of the way there. */
+  lyd_node *back = nullptr;
   /* Touched on the JavaScript thread alone. */
   bool lent = false;
   size_t accounted = 0; /* bytes that V8 was told of */

@@ -95,10 +95,12 @@ public:
         continue;
       const char *said = metadata(node, "yang:operation");
       char op = said == nullptr ? inherited : said[0];
+      /* A move, or a new value, is of the node alone. */
+      char below = op == 'r' ? inherited : op;
       /* What is taken away goes before what it stands in; what is added comes after it. */
       if (op != 'd')
         add(node, op);
-      read(lyd_child(node), op);
+      read(lyd_child(node), below);
       if (op == 'd')
         add(node, op);
     }
