@@ -1,0 +1,65 @@
+/**
+ * The front door's own tests over an addon with sanitizers built in, and what it leaves behind.
+ */
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+import { EVERYTHING } from './material.js';
+
+const HOME = join(import.meta.dirname, '..');
+const SANITIZED = join(HOME, 'build/sanitized');
+const run = promisify(execFile);
+const ASAN = execFileSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
+const environment = (options: string): NodeJS.ProcessEnv => ({
+  PATH: process.env['PATH'] ?? '',
+  LD_PRELOAD: ASAN,
+  ASAN_OPTIONS: options,
+  UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+});
+
+beforeAll(async () => {
+  await run('make', ['-s', '-j2', '-C', HOME, 'sanitized-addon'], { maxBuffer: 1 << 24 });
+}, 180_000);
+
+describe('the addon', () => {
+  it('UN-1 passes the front door’s tests under AddressSanitizer and UndefinedBehaviorSanitizer in Node', async () => {
+    const vitest = join(HOME, '../../node_modules/vitest/vitest.mjs');
+    const config = join(HOME, 'test/sanitized.config.mjs');
+    const args = [vitest, 'run', '--config', config, '--root', SANITIZED, '--reporter=json'];
+    const { stdout } = await run(process.execPath, args, {
+      cwd: SANITIZED,
+      maxBuffer: 1 << 24,
+      env: environment('detect_leaks=0:abort_on_error=1'),
+    });
+    const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Record<string, number>;
+    expect(report['numFailedTests']).toBe(0);
+    expect(report['numPassedTests']).toBeGreaterThanOrEqual(65);
+    expect(report['numPassedTests']).toBe(report['numTotalTests']);
+  }, 180_000);
+
+  it('UN-1 leaves nothing behind, as LeakSanitizer sees, which sees what is left on purpose', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'kedge-yang-'));
+    try {
+      const module = join(directory, 'everything.yang');
+      writeFileSync(module, EVERYTHING);
+      const script = join(SANITIZED, 'test/every-call.mjs');
+      /** How many things were left; a process that ends in order leaves none, of Node neither. */
+      const left = async (...more: string[]): Promise<number> => {
+        const args = [script, join(SANITIZED, 'build/yang.node'), module, ...more];
+        const { stderr } = await run(process.execPath, args, {
+          maxBuffer: 1 << 26,
+          env: environment('detect_leaks=1:exitcode=0'),
+        });
+        return [...stderr.matchAll(/^(?:Direct|Indirect) leak of /gm)].length;
+      };
+      expect(await left()).toBe(0);
+      expect(await left('leave')).toBeGreaterThan(5);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }, 120_000);
+});
