@@ -142,7 +142,11 @@ describe('the schema', () => {
     expect(child('rule')).toMatchObject({ orderedBy: 'user', keys: ['name'], minElements: 0 });
     expect(child('rule').maxElements).toBeUndefined();
     expect(child('peer').keys).toEqual(['host', 'port']);
-    expect(child('peer').children.map(({ kind }) => kind).slice(-2)).toEqual(['action', 'notification']);
+    expect(
+      child('peer')
+        .children.map(({ kind }) => kind)
+        .slice(-2),
+    ).toEqual(['action', 'notification']);
     expect(child('uptime')).toMatchObject({ config: false, mandatory: true });
     expect(child('log').keys).toEqual([]);
     expect(child('high').musts).toEqual([
@@ -151,7 +155,9 @@ describe('the schema', () => {
     expect(child('loud').presence).toBe(true);
     const way = child('way');
     expect(way.path).toBeUndefined();
-    expect(way.children.map(({ kind, name, children }) => [kind, name, children.map((each) => each.name)])).toEqual([
+    expect(
+      way.children.map(({ kind, name, children }) => [kind, name, children.map((each) => each.name)]),
+    ).toEqual([
       ['case', 'by-name', ['name']],
       ['case', 'by-number', ['number', 'prefix']],
     ]);
@@ -208,7 +214,9 @@ describe('bad modules', () => {
 
   it('UN-1 of a text too, with the line', () => {
     const context = new Context();
-    const error = thrown(() => context.loadText('module a {\n  namespace "urn:a";\n  prefix a;\n  leaf x { tpye string; }\n}'));
+    const error = thrown(() =>
+      context.loadText('module a {\n  namespace "urn:a";\n  prefix a;\n  leaf x { tpye string; }\n}'),
+    );
     expect(error.code).toBe('YANG_MODULE');
     expect(error.problems[0]).toMatchObject({ kind: 'syntax', line: 4 });
     expect(thrown(() => context.loadText('')).code).toBe('YANG_MODULE');
@@ -219,7 +227,9 @@ describe('bad modules', () => {
   it('UN-1 features and revisions that are not there are refused', () => {
     const context = new Context({ searchDirectories: IETF });
     expect(thrown(() => context.load('ietf-interfaces', { features: ['colours'] })).code).toBe('YANG_MODULE');
-    expect(thrown(() => context.load('ietf-interfaces', { revision: '2001-01-01' })).code).toBe('YANG_MODULE');
+    expect(thrown(() => context.load('ietf-interfaces', { revision: '2001-01-01' })).code).toBe(
+      'YANG_MODULE',
+    );
     expect(thrown(() => context.load('ietf-interfaces', { revision: 'newest' }))).toMatchObject({
       code: 'YANG_ARGUMENT',
       field: 'revision',

@@ -35,7 +35,9 @@ const at = (name: string): string => `/everything:all/${name}`;
 
 describe('the changes of a diff', () => {
   it('UN-1 say what was created, deleted and replaced, with typed values before and after', async () => {
-    expect(await between({ i8: 1, s: 'a', u: 80, e: [null] }, { i8: 2, b: true, u: 'auto', e: [null] })).toEqual([
+    expect(
+      await between({ i8: 1, s: 'a', u: 80, e: [null] }, { i8: 2, b: true, u: 'auto', e: [null] }),
+    ).toEqual([
       { op: 'replace', path: at('i8'), kind: 'leaf', before: 1, after: 2 },
       { op: 'delete', path: at('s'), kind: 'leaf', before: 'a' },
       { op: 'create', path: at('b'), kind: 'leaf', after: true },
@@ -64,7 +66,9 @@ describe('the changes of a diff', () => {
 
   it('UN-1 leave out defaults that stand there only by the module', async () => {
     expect(await between({}, { peer: [{ host: 'a', port: 1 }], loud: {} })).toHaveLength(2);
-    expect(await between({ share: 60 }, {})).toEqual([{ op: 'delete', path: at('share'), kind: 'leaf', before: 60 }]);
+    expect(await between({ share: 60 }, {})).toEqual([
+      { op: 'delete', path: at('share'), kind: 'leaf', before: 60 },
+    ]);
     expect(await between({}, {})).toEqual([]);
   });
 
@@ -115,7 +119,10 @@ async function follow(tree: DataTree, changes: readonly Change[]): Promise<void>
 
 /** A printed tree without the order that means nothing. */
 async function meaningOf(tree: DataTree, options: object = {}): Promise<unknown> {
-  const { 'everything:all': all = {} } = JSON.parse(await tree.print(options)) as Record<string, Record<string, unknown>>;
+  const { 'everything:all': all = {} } = JSON.parse(await tree.print(options)) as Record<
+    string,
+    Record<string, unknown>
+  >;
   for (const name of ['tags', 'peer']) {
     const list = all[name];
     if (Array.isArray(list)) list.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
@@ -170,7 +177,9 @@ describe('applying and reverting', () => {
     let visited = 0;
     await fc.assert(
       fc.asyncProperty(content, content, async (first, second) => {
-        const [a, b] = await Promise.all([first, second].map((made) => context.parseConfiguration(documentOf(made))));
+        const [a, b] = await Promise.all(
+          [first, second].map((made) => context.parseConfiguration(documentOf(made))),
+        );
         if (a === undefined || b === undefined) throw new Error('nothing was parsed');
         const [before, after] = [await meaningOf(a), await meaningOf(b)];
         const diff = await context.diff(a, b);
@@ -197,7 +206,9 @@ describe('applying and reverting', () => {
   it('UN-1 the changes, done one by one in their order, make the second tree of the first', async () => {
     await fc.assert(
       fc.asyncProperty(content, content, async (first, second) => {
-        const [a, b] = await Promise.all([first, second].map((made) => context.parseConfiguration(documentOf(made))));
+        const [a, b] = await Promise.all(
+          [first, second].map((made) => context.parseConfiguration(documentOf(made))),
+        );
         if (a === undefined || b === undefined) throw new Error('nothing was parsed');
         const diff = await context.diff(a, b);
         const changes = await changesOf(diff);
@@ -212,7 +223,11 @@ describe('applying and reverting', () => {
   });
 
   it('UN-1 a diff that does not fit leaves the tree as it was', async () => {
-    const [a, b, other] = [await parse({ i8: 1, s: 'x' }), await parse({ s: 'y', b: true }), await parse({ s: 'z' })];
+    const [a, b, other] = [
+      await parse({ i8: 1, s: 'x' }),
+      await parse({ s: 'y', b: true }),
+      await parse({ s: 'z' }),
+    ];
     const diff = await context.diff(a, b);
     const error: unknown = await diff.applyTo(other).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(YangError);

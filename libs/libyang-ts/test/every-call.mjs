@@ -26,7 +26,13 @@ for (let round = 0; round < 3; round += 1) {
   const rule = [{ name: 'a', step: [{ at: 1, what: 'x' }] }, { name: 'b' }];
   const first = await parse(json({ i8: 1, u: 80, rule, peer: [{ host: 'a', port: 1 }], any: { a: [1] } }));
   const second = await parse(json({ i8: 2, u: 'auto', rule: [...rule].reverse(), loud: {}, order: ['x'] }));
-  for (const bad of ['{', json({ i8: 200 }), json({ low: 5, high: 4 }), json({ favourite: 'x' }), json({ rule: [{}] })])
+  for (const bad of [
+    '{',
+    json({ i8: 200 }),
+    json({ low: 5, high: 4 }),
+    json({ favourite: 'x' }),
+    json({ rule: [{}] }),
+  ])
     await refused(() => parse(bad));
   await refused(() => addon.parse(context, '<all xmlns="urn:wrong"/>', 1, 0, 0, 128));
   const loose = await parse(json({ low: 5, high: 4 }), 2);
@@ -52,7 +58,8 @@ for (let round = 0; round < 3; round += 1) {
   const back = await addon.reverse(diff);
   await addon.apply(back, copy);
   await addon.merge(copy, second);
-  const message = (kind, document, reference) => addon.parseMessage(context, document, 0, kind, 128, reference);
+  const message = (kind, document, reference) =>
+    addon.parseMessage(context, document, 0, kind, 128, reference);
   const request = await message(2, '{"everything:ping":{"host":"a"}}', undefined);
   const reply = await message(3, '{"everything:ping":{"lost":1}}', undefined);
   const reset = (host) => json({ peer: [{ host, port: 1, reset: { hard: true } }] });

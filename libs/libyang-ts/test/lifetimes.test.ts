@@ -110,7 +110,11 @@ describe('lifetimes', () => {
     const context = interfaces();
     const tree = await context.parseConfiguration(interfacesDocument(100));
     const working = tree.validate();
-    for (const call of [() => tree.get(ETH0), () => tree.set(`${ETH0}/description`, 'x'), () => tree.remove(ETH0)])
+    for (const call of [
+      () => tree.get(ETH0),
+      () => tree.set(`${ETH0}/description`, 'x'),
+      () => tree.remove(ETH0),
+    ])
       expect(thrown(call)).toBe('YANG_BUSY');
     // The addon refuses by itself too.
     await working;
@@ -177,7 +181,10 @@ describe('lifetimes', () => {
     const context = interfaces();
     for (let round = 0; round < 20; round += 1) {
       const own = everything();
-      const [a, b] = [await own.parseConfiguration('{"everything:all":{"i8":1}}'), own.emptyTree('configuration')];
+      const [a, b] = [
+        await own.parseConfiguration('{"everything:all":{"i8":1}}'),
+        own.emptyTree('configuration'),
+      ];
       await own.diff(a, b);
       await context.parseConfiguration(interfacesDocument(20));
     }
@@ -216,7 +223,9 @@ describe('jobs', () => {
     const after = context.parseConfiguration('{}');
     second.abort(new Error('not needed'));
     expect(await code(waiting)).toBe('YANG_ABORTED');
-    await expect(waiting).rejects.toMatchObject({ cause: expect.objectContaining({ message: 'not needed' }) as Error });
+    await expect(waiting).rejects.toMatchObject({
+      cause: expect.objectContaining({ message: 'not needed' }) as Error,
+    });
     first.abort();
     expect(await code(running)).toBe('YANG_ABORTED');
     // The one that ran is over before the next begins, and left nothing: the context takes modules again.
@@ -280,7 +289,9 @@ describe('threads', () => {
       workerData: {
         addon: ADDON,
         module: EVERYTHING,
-        document: JSON.stringify({ 'everything:all': { tags: Array.from({ length: 500 }, (_, i) => `tag${i}`) } }),
+        document: JSON.stringify({
+          'everything:all': { tags: Array.from({ length: 500 }, (_, i) => `tag${i}`) },
+        }),
         mode,
       },
     });
@@ -294,7 +305,9 @@ describe('threads', () => {
             let text = '';
             each.on('message', (message: { printed: string }) => (text = message.printed));
             each.on('error', reject);
-            each.on('exit', (status) => (status === 0 ? resolve(text) : reject(new Error(`ended with ${status}`))));
+            each.on('exit', (status) =>
+              status === 0 ? resolve(text) : reject(new Error(`ended with ${status}`)),
+            );
           }),
       ),
     );
