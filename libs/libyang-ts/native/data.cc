@@ -129,7 +129,7 @@ void inspect_or_throw(const std::string &document, Format format, uint32_t depth
     throw Failure("YANG_ENCODING", "the document is not UTF-8" + at);
   case Objection::depth:
     throw Failure("YANG_TOO_DEEP", "the document is nested too deeply" + at);
-  case Objection::unfinished:
+  case Objection::malformed:
     throw Failure("YANG_MALFORMED", "the document is not one whole JSON object" + at);
   case Objection::trailing:
     throw Failure("YANG_MALFORMED", "something stands behind the end of the document" + at);

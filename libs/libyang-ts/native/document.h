@@ -13,7 +13,7 @@ namespace kedge_yang {
 enum class Format { json, xml };
 
 /* Why a document is refused. */
-enum class Objection { none, encoding, depth, unfinished, trailing };
+enum class Objection { none, encoding, depth, malformed, trailing };
 
 struct Inspection {
   Objection objection = Objection::none;
@@ -21,8 +21,9 @@ struct Inspection {
 };
 
 /*
- * Never counts less nesting than a parser of the format would see; more only in what is not well-formed. Of JSON it
- * wants one object with brackets that fit: libyang takes what is cut off, and what has something behind its end.
+ * JSON has to be one object as RFC 8259 writes it: libyang takes what is cut off or has something behind its end, and
+ * leaks nodes of messages that are not well-formed. Of XML, where libyang looks closely, nesting is counted: never less
+ * than a parser would see.
  */
 Inspection inspect(const char *bytes, size_t length, Format format, uint32_t depth);
 

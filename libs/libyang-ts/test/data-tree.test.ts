@@ -180,6 +180,65 @@ describe('what is not taken', () => {
     );
   });
 
+  it('UN-1 JSON is taken exactly where JSON.parse takes it, but for escaped NUL and halves of pairs', async () => {
+    const piece = fc.constantFrom(
+      ...['{', '}', '[', ']', ',', ':', '"a"', '"\\u00e9"', '"\\ud83d\\ude00"', '"\\x"', '"\t"', '""'],
+      ...[
+        '0',
+        '-1.5e+3',
+        '01',
+        '1.',
+        '-',
+        '.5',
+        '1e',
+        'true',
+        'false',
+        'null',
+        'nul',
+        ' ',
+        '\n',
+        '"',
+        "'a'",
+        '\\',
+      ],
+    );
+    const made = fc.oneof(
+      fc.array(piece, { maxLength: 12 }).map((all) => all.join('')),
+      fc.json().map((text) => `{"a":${text}}`),
+      fc.tuple(fc.json(), fc.nat(), fc.string({ maxLength: 1 })).map(([text, at, more]) => {
+        const whole = `{"a":${text}}`;
+        return whole.slice(0, at % whole.length) + more + whole.slice((at % whole.length) + 1);
+      }),
+    );
+    const parses = (text: string): boolean => {
+      try {
+        const value: unknown = JSON.parse(text);
+        return typeof value === 'object' && value !== null && !Array.isArray(value);
+      } catch {
+        return false;
+      }
+    };
+    let taken = 0;
+    await fc.assert(
+      fc.asyncProperty(made, async (text) => {
+        fc.pre(
+          !text.includes('\0') && !/\\u0000|\\u[dD][89a-fA-F]/.test(text.replaceAll('\\ud83d\\ude00', '')),
+        );
+        const error: unknown = await context.parseConfiguration(text, { validate: 'none' }).then(
+          (tree) => tree.dispose(),
+          (reason: unknown) => reason,
+        );
+        const refused = error instanceof YangError && error.code === 'YANG_MALFORMED';
+        expect(refused, text).toBe(!parses(text));
+        taken += refused ? 0 : 1;
+      }),
+      { numRuns: 2000 },
+    );
+    expect(taken).toBeGreaterThan(200);
+    for (const text of ['{"a":"\\u0000"}', '{"a":"\\ud800"}', '{"a":"\\udc00\\ud800"}'])
+      expect((await rejection(context.parseConfiguration(text))).code).toBe('YANG_MALFORMED');
+  });
+
   it('UN-1 nor JSON that is cut off, followed by something, or no object', async () => {
     const whole = interfacesDocument(1);
     for (const document of [

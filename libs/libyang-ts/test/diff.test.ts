@@ -222,6 +222,19 @@ describe('applying and reverting', () => {
     );
   });
 
+  it('UN-1 a diff leaves no default of the module beside what it creates', async () => {
+    const [a, b] = [await parse({}), await parse({ share: 60, quiet: { inner: 'not' } })];
+    const diff = await context.diff(a, b);
+    await diff.applyTo(a);
+    for (const name of ['share', 'quiet', 'quiet/inner'])
+      expect(await a.find(at(name)), name).toHaveLength(1);
+    expect(a.get(at('share'))).toMatchObject({ value: 60, isDefault: false });
+    const back = await diff.reverted();
+    await back.applyTo(a);
+    expect(a.get(at('share'))).toMatchObject({ value: 50, isDefault: true });
+    for (const each of [back, diff, a, b]) each.dispose();
+  });
+
   it('UN-1 a diff that does not fit leaves the tree as it was', async () => {
     const [a, b, other] = [
       await parse({ i8: 1, s: 'x' }),

