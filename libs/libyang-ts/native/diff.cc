@@ -18,9 +18,9 @@ std::shared_ptr<Tree> diff_of(const Napi::CallbackInfo &info, size_t at)
 
 std::shared_ptr<Tree> adopt(const std::shared_ptr<Context> &context, Ways ways)
 {
-  std::shared_ptr<Tree> tree = adopt(context, ways.there, Kind::diff, false);
+  size_t nodes = count_nodes(ways.there) + count_nodes(ways.back);
+  std::shared_ptr<Tree> tree = adopt(context, ways.there, Kind::diff, false, nodes);
   tree->back = ways.back;
-  tree->nodes += count_nodes(ways.back);
   return tree;
 }
 
@@ -54,7 +54,10 @@ Napi::Value apply_diff(const Napi::CallbackInfo &info)
   Job job;
   job.context = diff->context;
   job.trees = {diff, tree};
-  job.work = [=] { apply(*tree, diff->root); };
+  job.work = [=] {
+    apply(*tree, diff->root);
+    tree->nodes = count_nodes(tree->root);
+  };
   job.result = [](Napi::Env env) { return env.Undefined(); };
   return begin(env, std::move(job));
 }

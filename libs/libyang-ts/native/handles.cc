@@ -108,8 +108,6 @@ void execute(napi_env, void *data)
   auto *running = static_cast<RunningJob *>(data);
   try {
     running->job.work();
-    for (const std::shared_ptr<Tree> &tree : running->job.trees)
-      tree->nodes = count_nodes(tree->root) + count_nodes(tree->back);
   } catch (const Failure &failure) {
     running->failure = std::make_unique<Failure>(failure);
   } catch (const std::exception &error) {
@@ -303,10 +301,11 @@ Napi::Value describe(Napi::Env env, const NodeValue &node)
   return object;
 }
 
-std::shared_ptr<Tree> adopt(const std::shared_ptr<Context> &context, lyd_node *root, Kind kind, bool with_defaults)
+std::shared_ptr<Tree> adopt(const std::shared_ptr<Context> &context, lyd_node *root, Kind kind, bool with_defaults,
+                            size_t nodes)
 {
   auto tree = std::make_shared<Tree>(context, root, kind);
-  tree->nodes = count_nodes(root);
+  tree->nodes = nodes;
   tree->with_defaults = with_defaults;
   return tree;
 }

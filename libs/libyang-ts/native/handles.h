@@ -74,8 +74,9 @@ struct Job {
 /* A promise of the result. The job's trees must not be lent. */
 Napi::Value begin(Napi::Env env, Job job);
 
-/* Hands a new tree over to JavaScript; counts what it takes off the event loop before, in `work`. */
-std::shared_ptr<Tree> adopt(const std::shared_ptr<Context> &context, lyd_node *root, Kind kind, bool with_defaults);
+/* A new tree with an owner; `nodes` is how many it has, about. */
+std::shared_ptr<Tree> adopt(const std::shared_ptr<Context> &context, lyd_node *root, Kind kind, bool with_defaults,
+                            size_t nodes);
 
 /* ---- the rooms of the addon */
 

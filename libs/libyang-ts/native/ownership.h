@@ -67,7 +67,8 @@ public:
   /* Touched on the JavaScript thread alone. */
   bool lent = false;
   size_t accounted = 0; /* bytes that V8 was told of */
-  size_t nodes = 0;     /* as last counted */
+  /* About how many it has: going through a large tree only to count would be felt. */
+  size_t nodes = 0;
 };
 
 /* Nodes of a forest, all levels. */

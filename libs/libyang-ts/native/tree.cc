@@ -13,6 +13,9 @@ Format format_at(const Napi::CallbackInfo &info, size_t at)
   return whole(info, at, 1) == 0 ? Format::json : Format::xml;
 }
 
+/* About how many nodes a document makes, the defaults of its modules included. */
+size_t nodes_of(const std::string &document, Format format) { return document.size() / (format == Format::json ? 24 : 40); }
+
 /* (context, document, format, kind, check, depth) → promise of a tree */
 Napi::Value parse(const Napi::CallbackInfo &info)
 {
@@ -28,7 +31,8 @@ Napi::Value parse(const Napi::CallbackInfo &info)
   job.context = context;
   job.work = [=] {
     inspect_or_throw(*content, format, depth);
-    *made = adopt(context, parse_data(*context, *content, format, kind, check), kind, check != Check::none);
+    *made = adopt(context, parse_data(*context, *content, format, kind, check), kind, check != Check::none,
+                  nodes_of(*content, format));
     content->clear();
     content->shrink_to_fit();
   };
@@ -66,7 +70,8 @@ Napi::Value parse_message(const Napi::CallbackInfo &info)
   job.work = [=] {
     inspect_or_throw(*content, format, depth);
     *made = adopt(context,
-                  parse_operation_data(*context, *content, format, kind, reference_to(reference)), kind, true);
+                  parse_operation_data(*context, *content, format, kind, reference_to(reference)), kind, true,
+                  nodes_of(*content, format));
   };
   job.result = [made](Napi::Env env) -> Napi::Value { return wrap(env, *made); };
   return begin(env, std::move(job));
@@ -76,7 +81,7 @@ Napi::Value parse_message(const Napi::CallbackInfo &info)
 Napi::Value empty(const Napi::CallbackInfo &info)
 {
   std::shared_ptr<Context> context = context_of(info, 0);
-  return wrap(info.Env(), adopt(context, nullptr, static_cast<Kind>(whole(info, 1, 1)), false));
+  return wrap(info.Env(), adopt(context, nullptr, static_cast<Kind>(whole(info, 1, 1)), false, 0));
 }
 
 /* (tree, check, reference?) → promise */
@@ -94,7 +99,10 @@ Napi::Value validate_tree(const Napi::CallbackInfo &info)
   job.trees = {tree};
   if (reference != nullptr)
     job.trees.push_back(reference);
-  job.work = [=] { validate(*tree, check, reference_to(reference)); };
+  job.work = [=] {
+    validate(*tree, check, reference_to(reference));
+    tree->nodes = count_nodes(tree->root);
+  };
   job.result = [](Napi::Env env) { return env.Undefined(); };
   return begin(env, std::move(job));
 }
@@ -189,7 +197,7 @@ Napi::Value duplicate_tree(const Napi::CallbackInfo &info)
   job.context = tree->context;
   job.trees = {tree};
   job.work = [=] {
-    *made = adopt(tree->context, duplicate(tree->root, *tree->context), tree->kind, tree->with_defaults);
+    *made = adopt(tree->context, duplicate(tree->root, *tree->context), tree->kind, tree->with_defaults, tree->nodes);
   };
   job.result = [made](Napi::Env env) -> Napi::Value { return wrap(env, *made); };
   return begin(info.Env(), std::move(job));
@@ -205,8 +213,10 @@ Napi::Value merge_trees(const Napi::CallbackInfo &info)
   job.context = into->context;
   job.trees = {into, from};
   job.work = [=] {
-    if (into != from)
-      merge(*into, from->root);
+    if (into == from)
+      return;
+    merge(*into, from->root);
+    into->nodes = count_nodes(into->root);
   };
   job.result = [](Napi::Env env) { return env.Undefined(); };
   return begin(env, std::move(job));
