@@ -3,7 +3,7 @@
  * Must not hand out a node: values and paths are all that leaves.
  */
 import { addon, CHECKS, DEFAULTS, FORMATS, type RawTree } from './addon.js';
-import { checkPath, checkText, checkUnicode } from './limits.js';
+import { checkPath, checkText } from './limits.js';
 import { bind, type Household, holdOf, TreeHold } from './tree-hold.js';
 import { nodeOf, type Settable, textOf, type YangNode } from './values.js';
 import { called, wrongArgument } from './yang-error.js';

@@ -2,15 +2,19 @@
  * The jobs of one context: one at a time, in the order in which they were asked for.
  * Must not begin a job that was aborted, nor let the result of one get lost: it is given, or thrown away.
  */
-import type { TreeHold } from './tree-hold.js';
 import { YangError, yangErrorOf } from './yang-error.js';
+
+/** What jobs are counted on, from when they are asked for until they are over. */
+export interface Held {
+  pending: number;
+}
 
 /** What a job is. */
 export interface Job<T> {
   /** What it does, as the rest of "cannot …". */
   readonly operation: string;
   /** Trees that nobody else may touch until it is over. */
-  readonly holds: readonly TreeHold[];
+  readonly holds: readonly Held[];
   readonly signal: AbortSignal | undefined;
   /** Begins it. */
   begin(): Promise<T>;
@@ -66,7 +70,7 @@ export class JobQueue {
             if (settled) job.discard?.(result);
             else resolve(result);
           } catch (error) {
-            if (!settled) reject(yangErrorOf(error, operation) as Error);
+            if (!settled) reject(yangErrorOf(error, operation));
           } finally {
             release();
           }

@@ -3,7 +3,7 @@
  * Must not be exported: whoever has one could free a tree under its owner.
  */
 import { addon, type RawTree } from './addon.js';
-import type { JobQueue } from './job-queue.js';
+import type { Held, JobQueue } from './job-queue.js';
 import type { Limits } from './limits.js';
 import { YangError } from './yang-error.js';
 
@@ -14,7 +14,7 @@ export interface Household {
 }
 
 /** A tree of the addon, with the jobs that were asked for and are not over. */
-export class TreeHold {
+export class TreeHold implements Held {
   readonly household: Household;
   /** Jobs that wait or run with it. */
   pending = 0;

@@ -172,7 +172,7 @@ describe('what is not taken', () => {
     }
     expect((await rejection(context.parseConfiguration('{"\ud800":1}'))).code).toBe('YANG_ENCODING');
     expect(bad).toHaveLength(8);
-    fc.assert(
+    await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary' }), async (text) => {
         const error = await rejection(context.parseConfiguration(JSON.stringify({ [text]: 1 })));
         expect(error.code).not.toBe('YANG_ENCODING');

@@ -11,7 +11,7 @@ import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 
-import { Context, type DataTree, YangError } from '../src/index.js';
+import { type DataTree, YangError } from '../src/index.js';
 import { everything, EVERYTHING, interfaces, interfacesDocument } from './material.js';
 
 setFlagsFromString('--expose-gc');
