@@ -132,9 +132,10 @@ function firstOf(problems: readonly YangProblem[]): string {
   return `: ${first.message.replace(/\.$/, '')}${at.length === 0 ? '' : ` at ${at.join(', ')}`}${more}`;
 }
 
-/** What the addon threw as an error that names the operation; anything else as it is. */
-export function yangErrorOf(error: unknown, operation: string): unknown {
-  if (error instanceof KedgeError || !isRaw(error)) return error;
+/** What the addon threw as an error that names the operation; any other error as it is. */
+export function yangErrorOf(error: unknown, operation: string): Error {
+  if (error instanceof KedgeError || !isRaw(error))
+    return error instanceof Error ? error : new Error(`cannot ${operation}`, { cause: error });
   const problems = once((error.problems ?? []).map(problemOf));
   const help = HELP[error.code];
   return new YangError({

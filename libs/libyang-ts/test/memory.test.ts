@@ -15,8 +15,8 @@ describe('memory', () => {
     const context = interfaces();
     const document = interfacesDocument(500);
     const before = process.memoryUsage().rss;
-    // Together they would take more than 600 MB.
-    for (let i = 0; i < 300; i += 1) await context.parseConfiguration(document);
+    // Together they would take more than 170 MB.
+    for (let i = 0; i < 200; i += 1) await context.parseConfiguration(document);
     expect(process.memoryUsage().rss - before).toBeLessThan(130_000_000);
     context.dispose();
   });
