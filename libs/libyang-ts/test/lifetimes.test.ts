@@ -109,6 +109,8 @@ describe('lifetimes', () => {
   it('UN-1 a tree that a job was begun with is nobody else’s until the job is over', async () => {
     const context = interfaces();
     const tree = await context.parseConfiguration(interfacesDocument(100));
+    // One job runs; that with the tree waits behind it.
+    const other = context.parseConfiguration(interfacesDocument(500));
     const working = tree.validate();
     for (const call of [
       () => tree.get(ETH0),
@@ -116,7 +118,7 @@ describe('lifetimes', () => {
       () => tree.remove(ETH0),
     ])
       expect(thrown(call)).toBe('YANG_BUSY');
-    // The addon refuses by itself too.
+    (await other).dispose();
     await working;
     expect(tree.set(`${ETH0}/description`, 'x')).toBe(true);
     tree.dispose();

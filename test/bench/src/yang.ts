@@ -2,51 +2,28 @@
  * What the YANG binding costs beside libyang alone: modules, a large configuration, its differences, the event loop
  * meanwhile, and the memory afterwards. Must not give one side anything that the other has not.
  */
-import { Context, type DataTree } from '@kedge/libyang-ts';
+import type { DataTree } from '@kedge/libyang-ts';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 
 import type { Bench } from './bench.js';
 import { goalOf, hostOf, percentile, rowOf } from './figures.js';
+import { DIRECTORIES, documentOf, load } from './yang-material.js';
 
-const DIRECTORIES = ['/usr/share/yuma/nmda-modules/ietf', '/usr/share/yuma/modules/ietf'] as const;
 const INTERFACES = 10_000;
 const CHANGES = 100;
-const SAMPLES = 7;
+const SAMPLES = 15;
+const WARM_UP = 8;
+const REST_MS = 100;
 /** Loading is short: more of it, for the same certainty. */
 const LOADS_PER_SAMPLE = 5;
 const ROUNDS = 1_000;
-const WARM_ROUNDS = 100;
 const OVERHEAD = 1.15;
-
-/** Configuration of so many interfaces, of which every so many is described otherwise. */
-function documentOf(count: number, otherwise = Infinity): string {
-  const list = Array.from({ length: count }, (_, i) => ({
-    name: `eth${i}`,
-    description: (i + 1) % otherwise === 0 ? `moved port number ${i}` : `access port number ${i}`,
-    type: 'iana-if-type:ethernetCsmacd',
-    enabled: i % 2 === 0,
-    'ietf-ip:ipv4': {
-      mtu: 1400 + (i % 100),
-      address: [{ ip: `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`, 'prefix-length': 24 }],
-    },
-    'ietf-ip:ipv6': { address: [{ ip: `2001:db8::${i.toString(16)}`, 'prefix-length': 64 }] },
-  }));
-  return JSON.stringify({ 'ietf-interfaces:interfaces': { interface: list } });
-}
-
-function load(): Context {
-  const context = new Context({ searchDirectories: DIRECTORIES });
-  for (const name of ['ietf-interfaces', 'ietf-ip', 'iana-if-type']) context.load(name, { features: 'all' });
-  return context;
-}
 
 /** The program beside: a word in, the nanoseconds that it took out. */
 function peer(before: string, after: string): { ask(word: string): Promise<number>; end(): void } {
@@ -92,24 +69,12 @@ const median = (all: readonly number[]): number =>
     0.5,
   );
 
-/** Reading and disposing again and again: resident memory after it, as a share of what it was before. */
-async function memoryAfter(rounds: number): Promise<number> {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  const context = load();
-  const document = documentOf(100);
-  const round = async (count: number): Promise<number> => {
-    for (let i = 0; i < count; i += 1) {
-      const tree = await context.parseConfiguration(document);
-      tree.dispose();
-    }
-    collect();
-    return process.memoryUsage().rss;
-  };
-  const before = await round(WARM_ROUNDS);
-  const after = await round(rounds);
-  context.dispose();
-  return after / before;
+/** Resident memory after so many rounds, as a share of what it was before: in a process that does nothing else. */
+function memoryAfter(rounds: number): number {
+  const program = join(import.meta.dirname, 'yang-memory.js');
+  return Number(
+    execFileSync(process.execPath, ['--expose-gc', program, String(rounds)], { encoding: 'utf8' }),
+  );
 }
 
 export const yang: Bench = async ({ samples = SAMPLES, quick = false, progress }) => {
@@ -122,29 +87,36 @@ export const yang: Bench = async ({ samples = SAMPLES, quick = false, progress }
   const mine = { load: [] as number[], parse: [] as number[], diff: [] as number[], read: [] as number[] };
   const theirs = { load: [] as number[], parse: [] as number[], diff: [] as number[] };
   try {
-    // First: what comes after leaves the heap larger.
     progress(`${ROUNDS} rounds of 100 interfaces`);
-    const memory = await memoryAfter(quick ? ROUNDS / 10 : ROUNDS);
+    const memory = memoryAfter(quick ? ROUNDS / 10 : ROUNDS);
     progress(`${count} interfaces, ${(before.length / 1e6).toFixed(1)} MB, in turns with libyang alone`);
     const context = load();
     const trees: DataTree[] = [];
     for (const document of [before, after]) trees.push(await context.parseConfiguration(document));
     const [a, b] = trees;
     if (a === undefined || b === undefined) throw new Error('bench: nothing was parsed');
-    await beside.ask('parse');
+    // Each thread of the pool has memory of its own, which it is given when it first needs it.
+    for (let i = 0; i < WARM_UP; i += 1) {
+      await beside.ask('parse');
+      (await context.parseConfiguration(before)).dispose();
+    }
     const late: number[] = [];
-    // In turns: whatever the machine does meanwhile, it does to both.
+    // In turns, one kind after the other: whatever the machine does meanwhile, it does to both, and both allocators go
+    // through the same sequence. What frees on another thread is given the time for it.
+    for (let i = 0; i < samples * LOADS_PER_SAMPLE; i += 1) {
+      theirs.load.push(await beside.ask('load'));
+      const loaded = await timed(load);
+      mine.load.push(loaded.ns);
+      loaded.result.dispose();
+    }
     for (let i = 0; i < samples; i += 1) {
-      for (let j = 0; j < LOADS_PER_SAMPLE; j += 1) {
-        theirs.load.push(await beside.ask('load'));
-        const loaded = await timed(load);
-        mine.load.push(loaded.ns);
-        loaded.result.dispose();
-      }
       theirs.parse.push(await beside.ask('parse'));
       const parsed = await watched(late, () => timed(() => context.parseConfiguration(before)));
       mine.parse.push(parsed.ns);
       parsed.result.dispose();
+      await wait(REST_MS);
+    }
+    for (let i = 0; i < samples; i += 1) {
       theirs.diff.push(await beside.ask('diff'));
       const compared = await watched(late, () => timed(() => context.diff(a, b)));
       mine.diff.push(compared.ns);
