@@ -75,12 +75,13 @@ export default {
       to: { path: NEST },
     },
     {
-      name: 'native-loading-in-three-packages-only',
-      comment: 'Machine code enters a process through shared-memory-ipc, dataplane and ledger-store.',
+      name: 'native-loading-in-four-packages-only',
+      comment:
+        'Machine code enters a process through shared-memory-ipc, dataplane, ledger-store and libyang-ts.',
       severity: 'error',
       from: {
         path: '^(apps|libs|plugins|test)/',
-        pathNot: ['^libs/(shared-memory-ipc|ledger-store)/', '^plugins/dataplane/', PURE, TESTS],
+        pathNot: ['^libs/(shared-memory-ipc|ledger-store|libyang-ts)/', '^plugins/dataplane/', PURE, TESTS],
       },
       to: { path: '^(node:)?module$', dependencyTypes: ['core'] },
     },

@@ -27,6 +27,7 @@ const NATIVE = [
   'libs/routes',
   'libs/ledger-index',
   'libs/ledger-store',
+  'libs/libyang-ts',
   'plugins/dataplane',
   'plugins/warden',
   'plugins/boot',
@@ -44,6 +45,8 @@ const SYSTEM = [
   { probe: 'g++', packages: ['g++'], why: 'native code' },
   { probe: 'make', packages: ['make'], why: 'native code' },
   { probe: '/usr/include/stdio.h', packages: ['libc6-dev'], why: 'native code' },
+  { probe: '/usr/include/libyang/libyang.h', packages: [libyangPackage()], why: 'native code' },
+  { probe: '/usr/include/pcre2.h', packages: ['libpcre2-dev'], why: 'native code' },
   { probe: 'ip', packages: ['iproute2'], why: 'the lab' },
   { probe: 'conntrack', packages: ['conntrack'], why: 'ending established flows' },
   { probe: 'ethtool', packages: ['ethtool'], why: 'the lab' },
@@ -70,14 +73,22 @@ class Stop extends Error {
   }
 }
 
-function yanglintPackage() {
+function onDebian12() {
   let release = '';
   try {
     release = readFileSync('/etc/os-release', 'utf8');
   } catch {
     // Not a system that says what it is: the newer name is as good as the older.
   }
-  return /^VERSION_ID="?12"?$/m.test(release) ? 'libyang2-tools' : 'libyang3-tools';
+  return /^VERSION_ID="?12"?$/m.test(release);
+}
+
+function yanglintPackage() {
+  return onDebian12() ? 'libyang2-tools' : 'libyang3-tools';
+}
+
+function libyangPackage() {
+  return onDebian12() ? 'libyang2-dev' : 'libyang-dev';
 }
 
 /** True when the sanitizers' libraries of some clang are installed. */

@@ -38,6 +38,7 @@ const LONGEST = {
   'boot-journal': 1440,
   deep: 1536,
   flows: 1536,
+  yang: 2048,
 };
 export const TARGETS = Object.keys(LONGEST);
 

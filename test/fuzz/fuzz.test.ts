@@ -23,6 +23,7 @@ const RUNS: Record<string, number> = {
   'boot-journal': 20_000,
   deep: 20_000,
   flows: 6000,
+  yang: 4000,
 };
 const SEED = 20_261_128;
 

@@ -41,7 +41,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'cedar-behind-one-file': plant('libs/authz/src/planted.ts', '@cedar-policy/cedar-wasm'),
   'nest-in-apps-and-runtime-only': plant('libs/bus/src/planted.ts', '@nestjs/core'),
   'nest-at-the-door-of-an-app': plant('apps/vpp-bridge/src/planted.ts', '@nestjs/core'),
-  'native-loading-in-three-packages-only': plant('libs/bus/src/planted.ts', 'node:module'),
+  'native-loading-in-four-packages-only': plant('libs/bus/src/planted.ts', 'node:module'),
   'the-verifier-stands-alone': plant('apps/ledger-verify/src/planted.ts', '@kedge/bus'),
   'nobody-imports-an-app': plant('apps/vpp-bridge/src/planted.ts', '@kedge/cli'),
   'libs-know-no-plugins': plant('libs/bus/src/planted.ts', '@kedge/dataplane'),

@@ -27,6 +27,7 @@ const BUILDS = [
   'libs/plugin-host',
   'libs/ledger-index',
   'libs/ledger-store',
+  'libs/libyang-ts',
   'plugins/dataplane',
   'plugins/warden',
   'plugins/boot',

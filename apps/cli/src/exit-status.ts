@@ -61,6 +61,11 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'SEGMENT_SYSTEM',
     'STORAGE_SILENT',
     'WITNESS_STORAGE',
+    'YANG_BUSY',
+    'YANG_CONTEXT_IN_USE',
+    'YANG_DISPOSED',
+    'YANG_LIBRARY',
+    'YANG_OTHER_CONTEXT',
   ],
   [EXIT.usage]: [
     'AUTHZ_SET_UNKNOWN',
@@ -95,6 +100,9 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'WITNESS_KEY_INVALID',
     'WITNESS_OPTIONS',
     'WITNESS_TLS',
+    'YANG_ARGUMENT',
+    'YANG_DIRECTORY',
+    'YANG_PATH',
   ],
   [EXIT.unreachable]: [
     'BOOT_BUSY',
@@ -139,6 +147,8 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'WITNESS_BUSY',
     'WITNESS_KEY_UNREADABLE',
     'WITNESS_KEY_UNWRITABLE',
+    'YANG_ADDON',
+    'YANG_QUEUE_FULL',
   ],
   [EXIT.timeout]: [
     'BUS_CANCELLED',
@@ -152,6 +162,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'RECONCILE_STUCK',
     'ROUTES_TIMEOUT',
     'SEGMENT_OPENING',
+    'YANG_ABORTED',
   ],
   [EXIT.failedCheck]: ['RECONCILE_NOT_VERIFIED'],
   [EXIT.damaged]: [

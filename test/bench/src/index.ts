@@ -12,6 +12,7 @@ import { ledgerQuery } from './ledger-query.js';
 import { posturePath } from './posture-path.js';
 import { transitionBench } from './transition.js';
 import { watchdog } from './watchdog.js';
+import { yang } from './yang.js';
 
 export type { Bench, BenchOptions } from './bench.js';
 
@@ -26,6 +27,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   'posture-path': posturePath,
   transition: transitionBench,
   watchdog,
+  yang,
 };
 
 /** Node's own flags for those that do in their own process what a service does under such flags. */

@@ -30,7 +30,7 @@ static inline uint64_t take(struct input *in, unsigned bytes)
 /* A copy of exactly `length` bytes, so that one byte read too far is found. The caller frees it. */
 static inline uint8_t *copy_of(const uint8_t *bytes, size_t length)
 {
-  uint8_t *copy = malloc(length > 0 ? length : 1);
+  uint8_t *copy = (uint8_t *)malloc(length > 0 ? length : 1);
   if (copy == NULL)
     abort();
   if (length > 0)

@@ -22,15 +22,16 @@ export interface SanitizedTests {
  * its tests.
  *
  * @param home directory of the package.
+ * @param config for vitest, where it is not all tests beside the sources.
  * @throws what execFile throws, with all that was printed, where a test failed or a sanitizer had something to say.
  */
-export async function sanitizedTests(home: string): Promise<SanitizedTests> {
+export async function sanitizedTests(home: string, config = CONFIG): Promise<SanitizedTests> {
   const run = promisify(execFile);
   await run('make', ['-s', '-C', home, 'sanitized-addon'], { maxBuffer: 1 << 24 });
   const root = join(home, 'build/sanitized');
   const { stdout } = await run(
     process.execPath,
-    [VITEST, 'run', '--config', CONFIG, '--root', root, '--reporter=json'],
+    [VITEST, 'run', '--config', config, '--root', root, '--reporter=json'],
     {
       cwd: root,
       maxBuffer: 1 << 24,
