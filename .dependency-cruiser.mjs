@@ -10,7 +10,7 @@ const NEST = npm('@nestjs|reflect-metadata|rxjs');
 const ADAPTERS = {
   'libs/bus': '@grpc|grpc-health-check',
   'libs/ledger': 'canonicalize',
-  'libs/ledger-index': 'better-sqlite3',
+  'libs/sqlite': 'better-sqlite3',
   'libs/runtime': 'pino|prom-client',
   'apps/cli': 'commander',
 };

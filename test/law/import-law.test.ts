@@ -35,7 +35,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'ledger-touches-files-in-its-spool-only': plant('libs/ledger/src/planted.ts', 'node:fs'),
   'only-libs-bus-uses-its-dependency': plant('libs/authz/src/planted.ts', '@grpc/grpc-js'),
   'only-libs-ledger-uses-its-dependency': plant('libs/bus/src/planted.ts', 'canonicalize'),
-  'only-libs-ledger-index-uses-its-dependency': plant('libs/ledger/src/planted.ts', 'better-sqlite3'),
+  'only-libs-sqlite-uses-its-dependency': plant('libs/ledger/src/planted.ts', 'better-sqlite3'),
   'only-libs-runtime-uses-its-dependency': plant('apps/vpp-bridge/src/planted.ts', 'pino'),
   'only-apps-cli-uses-its-dependency': plant('test/lab/src/planted.ts', 'commander'),
   'cedar-behind-one-file': plant('libs/authz/src/planted.ts', '@cedar-policy/cedar-wasm'),
