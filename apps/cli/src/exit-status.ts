@@ -119,6 +119,8 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'GOVERNANCE_WATCHERS',
     'INTENT_CLOSING',
     'INTENT_OPENING',
+    'INTENT_STORE_BUSY',
+    'INTENT_STORE_CLOSED',
     'INTENT_STORE_FULL',
     'LAB_FORBIDDEN',
     'LAB_INCOMPLETE',

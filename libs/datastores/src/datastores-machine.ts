@@ -173,7 +173,7 @@ function asKept(
     operational: undefined,
     lock,
     history: revisions,
-    validity: validityOf(running.revision, modules),
+    validity: validityOf(running, modules),
     checks: [],
   };
   return pending === null
@@ -224,7 +224,7 @@ function begun(level: OpenState['level'], modules: string, at: Moment, { sha256 
     operational: undefined,
     lock: null,
     history: [revision],
-    validity: { state: 'unchecked' },
+    validity: { state: 'valid' },
     checks: [],
   };
 }
@@ -233,8 +233,9 @@ function candidateOf({ revision: { number, hash, bytes }, text }: Held, at: Mome
   return { base: number, text, hash, bytes, by: null, atMs: at.wallMs };
 }
 
-function validityOf(revision: Revision, modules: string): Validity {
-  return { state: revision.modules === modules ? 'valid' : 'unchecked' };
+/** Nothing at all is what it is by any modules: what takes everything back never waits for them. */
+function validityOf({ revision, text }: Held, modules: string): Validity {
+  return { state: text === EMPTY_TEXT || revision.modules === modules ? 'valid' : 'unchecked' };
 }
 
 /**
@@ -244,10 +245,11 @@ function validityOf(revision: Revision, modules: string): Validity {
 function settledOn(state: OpenState): Step {
   const { running, validity, given } = state;
   const { number, cause } = running.revision;
+  // The empty beginning is not intended by anybody: it is not given to the compiler.
+  if (cause === 'initial') return moved(state);
   if (validity.state === 'unchecked') {
     const id = `running/${number}`;
-    // The empty beginning is not intended by anybody: it is not given to the compiler.
-    if (cause === 'initial' || state.checks.some((check) => check.id === id)) return moved(state);
+    if (state.checks.some((check) => check.id === id)) return moved(state);
     return moved({ ...state, checks: [...state.checks, { for: 'running', id, number }] }, [
       { do: 'validate', id, text: running.text },
     ]);
@@ -304,7 +306,7 @@ function withRevision<S extends OpenState>(state: S, making: Making, at: Moment,
       : isCommit
         ? { ...candidate, base: revision.number }
         : candidate,
-    validity: validityOf(revision, state.modules),
+    validity: validityOf(running, state.modules),
   };
 }
 

@@ -322,6 +322,17 @@ describe('a commit that has to be confirmed', () => {
     expect(driven.open.running).toMatchObject({ text: LAN, revision: { number: 5, of: 2 } });
   });
 
+  it('UN-4 that was the first one leaves nothing intended when it is put back, whatever the modules ask for', () => {
+    const driven = opened();
+    expect(driven.did('intend')).toEqual([]);
+    put(driven, LAN, { confirmSeconds: 60 });
+    driven.take({ kind: 'tick', at: at(70) });
+    expect(driven.did('intend')).toMatchObject([
+      { held: { text: '{}', revision: { cause: 'expired', of: 1 } } },
+    ]);
+    expect(driven.open.intended?.text).toBe('{}');
+  });
+
   it('UN-4 is cancelled on request', () => {
     const driven = pending();
     const id = driven.id();

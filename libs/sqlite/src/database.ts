@@ -83,7 +83,8 @@ export function faultOf(error: unknown): FileFault | undefined {
     return error instanceof Error && 'syscall' in error ? 'failed' : undefined;
   }
   const { code } = error;
-  if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) return 'damaged';
+  // A file that ends before its last page says so by a short read.
+  if (/^SQLITE_(CORRUPT|NOTADB|IOERR_SHORT_READ)/.test(code)) return 'damaged';
   if (/^SQLITE_(BUSY|LOCKED)/.test(code)) return 'busy';
   return code === 'SQLITE_FULL' ? 'full' : 'failed';
 }
