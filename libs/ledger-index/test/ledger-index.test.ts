@@ -86,6 +86,8 @@ function rowOf(index: number, record: LedgerRecord): Row {
     }
     case 'kedge.drift-event/1':
       return { ...row, level: record.level, device: record.device, outcome: record.kind };
+    case 'kedge.intent-change/1':
+      return { ...row, level: record.level, principal: keyId(record.principal), outcome: record.kind };
     case 'kedge.posture-forensic-snapshot/1':
       return { ...row, outcome: record.complete ? 'complete' : 'incomplete' };
     case 'kedge.posture-forensic-part/1':
