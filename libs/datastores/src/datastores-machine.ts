@@ -25,6 +25,7 @@ import {
   type Moment,
   type OpenState,
   type Phase,
+  type Posture,
   type Reply,
   REQUEST_KINDS,
   type RequestKind,
@@ -70,7 +71,8 @@ type RequestOf = { [K in RequestKind]: EventOf<K> }[RequestKind];
 export function step(state: DatastoresState, event: DatastoresEvent, around: Surroundings): Step {
   const isDue = state.phase === 'confirming' && event.at.ns >= state.deadline && event.kind !== 'storeFailed';
   // Of a level that comes at the same moment the time is over under that level already.
-  const overdue = isDue && event.kind === 'level' ? { ...state, level: event.level } : state;
+  const overdue =
+    isDue && event.kind === 'level' ? { ...state, level: event.level, epoch: event.epoch } : state;
   const first = isDue && overdue.phase === 'confirming' ? timeOver(overdue, event.at, around) : moved(state);
   if (first.kind === 'refused') return first;
   // One cast: the table's type proves that the handler fits both.
@@ -147,7 +149,7 @@ function wakeBetween(before: DatastoresState, after: DatastoresState): readonly 
 
 /** The state that a store stands for, before anything is made of it. Held together by `checkKept`. */
 function asKept(
-  { level }: DatastoresState,
+  { level, epoch }: DatastoresState,
   { heads, revisions, documents }: Kept,
   { modules, at }: { readonly modules: string; readonly at: Moment },
 ): OpenState {
@@ -163,6 +165,7 @@ function asKept(
   const { lock, pending, candidate, step: steps } = heads;
   const known = {
     level,
+    epoch,
     step: steps,
     modules,
     running,
@@ -181,24 +184,40 @@ function asKept(
     : { ...known, phase: 'waiting', pending, because: 'restarted', since: at };
 }
 
-function opened(level: OpenState['level'], event: EventOf<'opened'>, around: Surroundings): Step {
+function opened(before: StateOf<'opening'>, event: EventOf<'opened'>, around: Surroundings): Step {
   const { kept, modules, at } = event;
-  if (kept === undefined) return moved(begun(level, modules, at, around));
-  const state = asKept({ phase: 'opening', level }, kept, event);
+  if (kept === undefined) return moved(begun(before, modules, at, around));
+  const state = asKept(before, kept, event);
+  const { revision } = state.running;
+  // The process may have ended between the transaction and what was written down of it.
+  const again: readonly Effect[] =
+    revision.cause === 'initial'
+      ? []
+      : [record({ fact: 'running', revision, was: revision.number - 1 }, at, state)];
+  return continued(again, begunAgain(state, at, around));
+}
+
+function begunAgain(state: OpenState, at: Moment, around: Surroundings): Step {
   if (state.phase === 'settled') return settledOn(state);
   // A commit that nobody has confirmed does not outlive the process that counted its time (RFC 6241 section 8.4.1).
-  if (frozenAt(level).compilation) return moved(state, [waits(state, 'restarted', at)]);
+  if (state.phase === 'confirming') return refused('a time to confirm does not outlive its process');
+  if (frozenAt(state.level).compilation) return moved(state, [waits(state, 'restarted', at)]);
   return putBack(state, 'restarted', null, at, around);
 }
 
 /** The first start: nothing is running, and nobody intended that. */
-function begun(level: OpenState['level'], modules: string, at: Moment, { sha256 }: Surroundings): OpenState {
+function begun(
+  { level, epoch }: StateOf<'opening'>,
+  modules: string,
+  at: Moment,
+  { sha256 }: Surroundings,
+): OpenState {
   const document = { text: EMPTY_TEXT, hash: sha256(EMPTY_TEXT), bytes: utf8Bytes(EMPTY_TEXT) };
   const revision = revisionOf(
     {
       number: 1,
       parent: null,
-      atMs: at.wallMs,
+      ...whenAt(at, { level, epoch }),
       by: null,
       cause: 'initial',
       of: null,
@@ -214,6 +233,7 @@ function begun(level: OpenState['level'], modules: string, at: Moment, { sha256 
   return {
     phase: 'settled',
     level,
+    epoch,
     step: 0,
     modules,
     running: held,
@@ -227,6 +247,11 @@ function begun(level: OpenState['level'], modules: string, at: Moment, { sha256 
     validity: { state: 'valid' },
     checks: [],
   };
+}
+
+/** When and under what a revision comes about. */
+function whenAt(at: Moment, { level, epoch }: Posture): Pick<Revision, 'atMs' | 'atNs' | 'level' | 'epoch'> {
+  return { atMs: at.wallMs, atNs: String(at.ns), level, epoch: String(epoch) };
 }
 
 function candidateOf({ revision: { number, hash, bytes }, text }: Held, at: Moment): Candidate {
@@ -280,7 +305,7 @@ function withRevision<S extends OpenState>(state: S, making: Making, at: Moment,
     {
       number: before.number + 1,
       parent: before.id,
-      atMs: at.wallMs,
+      ...whenAt(at, state),
       by,
       cause,
       of,
@@ -340,7 +365,7 @@ function putBack(
   if (given.kind === 'refused' || !isOpen(given.state)) return given;
   const { revision } = made.running;
   return moved(bounded(given.state, around), [
-    record({ fact: 'running', revision, was: pending.revision }, at, state.level),
+    record({ fact: 'running', revision, was: pending.revision }, at, state),
     ...given.effects,
   ]);
 }
@@ -349,6 +374,7 @@ function putBack(
 function settledOf(state: OpenState, startup: Held): SettledState {
   const {
     level,
+    epoch,
     step: steps,
     modules,
     running,
@@ -363,6 +389,7 @@ function settledOf(state: OpenState, startup: Held): SettledState {
   return {
     phase: 'settled',
     level,
+    epoch,
     step: steps,
     modules,
     running,
@@ -387,15 +414,19 @@ function timeOver(state: ConfirmingState, at: Moment, around: Surroundings): Ste
 }
 
 function waits(state: OpenState, because: 'expired' | 'restarted', at: Moment): Effect {
-  return record({ fact: 'waiting', revision: state.running.revision, because }, at, state.level);
+  return record({ fact: 'waiting', revision: state.running.revision, because }, at, state);
 }
 
-const record = (fact: Fact, at: Moment, level: OpenState['level']): Effect => ({
+const record = (fact: Fact, at: Moment, { level, epoch }: Posture): Effect => ({
   do: 'record',
   fact,
   at,
-  level,
+  posture: { level, epoch },
 });
+
+function continued(before: readonly Effect[], result: Step): Step {
+  return result.kind === 'moved' ? moved(result.state, [...before, ...result.effects]) : result;
+}
 
 /* ---------------------------------------------------------------- refusals */
 
@@ -419,7 +450,7 @@ function no(
 ): Step {
   const fact: Fact = { fact: 'refused', request, by, comment, revision, refusal: why };
   return moved(state, [
-    ...(RECORDED.has(request) ? [record(fact, at, state.level)] : []),
+    ...(RECORDED.has(request) ? [record(fact, at, state)] : []),
     { do: 'answer', id, reply: why },
   ]);
 }
@@ -545,7 +576,7 @@ function commit(state: OpenState, event: EventOf<'commit'>): Step {
   const { pending, deadline } = pendingOf(running.revision.number, by, confirmSeconds, at);
   const { revision } = running;
   return moved({ ...state, pending, deadline }, [
-    record({ fact: 'extended', revision, by, seconds: confirmSeconds }, at, state.level),
+    record({ fact: 'extended', revision, by, seconds: confirmSeconds }, at, state),
     { do: 'answer', id, reply: { kind: 'committed', revision, confirmByMs: pending.untilMs } },
   ]);
 }
@@ -665,7 +696,7 @@ function committed(
   const given = settledOn(next);
   if (given.kind === 'refused' || !isOpen(given.state)) return given;
   return moved(bounded(given.state, around), [
-    record({ fact: 'running', revision, was }, at, level),
+    record({ fact: 'running', revision, was }, at, state),
     ...given.effects,
     { do: 'answer', id, reply: { kind: 'committed', revision, confirmByMs } },
   ]);
@@ -738,7 +769,7 @@ function confirm(state: OpenState, event: EventOf<'confirm'>): Step {
   if (isRefusal<ConfirmingState>(found)) return no(state, 'confirm', askingOf(event), found, at);
   const { revision } = found.running;
   return moved(settledOf(found, found.running), [
-    record({ fact: 'confirmed', revision, by }, at, state.level),
+    record({ fact: 'confirmed', revision, by }, at, state),
     { do: 'answer', id, reply: { kind: 'confirmed', revision } },
   ]);
 }
@@ -836,7 +867,7 @@ function unlock(state: OpenState, event: EventOf<'unlock'>): Step {
   // What its holder began is void with it, as at the end of a session.
   const isVoid = isBroken && candidate.by !== null && isSameHolder(candidate.by, was.by);
   return moved({ ...state, lock: null, candidate: isVoid ? candidateOf(state.running, at) : candidate }, [
-    ...(isBroken ? [record({ fact: 'lock-broken', was, by }, at, state.level)] : []),
+    ...(isBroken ? [record({ fact: 'lock-broken', was, by }, at, state)] : []),
     { do: 'answer', id, reply: { kind: 'unlocked', was } },
   ]);
 }
@@ -844,7 +875,7 @@ function unlock(state: OpenState, event: EventOf<'unlock'>): Step {
 /* ------------------------------------------------------------------ others */
 
 function level(before: OpenState, event: EventOf<'level'>, around: Surroundings): Step {
-  const state = { ...before, level: event.level };
+  const state = { ...before, level: event.level, epoch: event.epoch };
   if (frozenAt(event.level).compilation) return moved(state);
   if (state.phase === 'waiting') return putBack(state, state.because, null, event.at, around);
   return settledOn(state);
@@ -909,8 +940,8 @@ const OPEN = {
 const TABLE: Table = {
   opening: {
     ...everyRequest((state, { id }) => answered(state, id, NOT_OPEN)),
-    opened: (state, event, around) => opened(state.level, event, around),
-    level: (state, event) => moved({ ...state, level: event.level }),
+    opened: (state, event, around) => opened(state, event, around),
+    level: (state, event) => moved({ ...state, level: event.level, epoch: event.epoch }),
     tick: (state) => moved(state),
     validated: () => refused('nothing was asked of the schema yet'),
     observed: () => refused('nothing can be taken yet'),
@@ -924,7 +955,7 @@ const TABLE: Table = {
       answered(state, id, notStored(state.phase === 'failed' ? state.why : '')),
     ),
     opened: () => refused('it was open'),
-    level: (state, event) => moved({ ...state, level: event.level }),
+    level: (state, event) => moved({ ...state, level: event.level, epoch: event.epoch }),
     tick: (state) => moved(state),
     // Asked before it failed, answered by that.
     validated: (state) => moved(state),

@@ -3,7 +3,7 @@
  * It must not decide anything; the table in datastores-machine.ts does.
  */
 import type { Sha256 } from '@kedge/reconcile';
-import { type Level, LOCKDOWN, type Nanos } from '@kedge/units';
+import { type Epoch, EPOCH_NONE, type Level, LOCKDOWN, type Nanos } from '@kedge/units';
 
 import type { IntentEdit } from './data-path.js';
 import type { IntentDocument } from './document.js';
@@ -19,6 +19,13 @@ import type { Heads, Holder, Keep, Kept, Lock, Pending, Revision } from './revis
 export const PHASES = ['opening', 'settled', 'confirming', 'waiting', 'failed'] as const;
 /** See {@link PHASES}. */
 export type Phase = (typeof PHASES)[number];
+
+/** The posture, as far as it matters here. */
+export interface Posture {
+  /** The strictest of what is in force and where a transition goes. */
+  readonly level: Level;
+  readonly epoch: Epoch;
+}
 
 /** A moment: one clock to measure with, one for people. */
 export interface Moment {
@@ -86,8 +93,9 @@ export type Check =
     };
 
 interface Common {
-  /** The level in force; the strictest while nobody has said it. */
+  /** The level in force, and its epoch; the strictest while nobody has said it. */
   readonly level: Level;
+  readonly epoch: Epoch;
 }
 
 interface Known extends Common {
@@ -139,7 +147,7 @@ export type DatastoresState = OpeningState | OpenState | FailedState;
 export type StateOf<P extends Phase> = Extract<DatastoresState, { phase: P }>;
 
 /** Before anything is known. */
-export const INITIAL: OpeningState = { phase: 'opening', level: LOCKDOWN };
+export const INITIAL: OpeningState = { phase: 'opening', level: LOCKDOWN, epoch: EPOCH_NONE };
 
 /** What a level stops (underlay.md): no compilation at 2 and 1, and at 1 no remediation either. */
 export function frozenAt(level: Level): { readonly compilation: boolean; readonly remediation: boolean } {
@@ -158,7 +166,7 @@ interface Asked {
 export interface DatastoresEvents {
   /** What the store has; undefined: it is new. */
   opened: { readonly kept: Kept | undefined; readonly modules: string };
-  level: { readonly level: Level };
+  level: Posture;
   /** Time passes. */
   tick: Record<never, never>;
   /** A whole document for the candidate, JSON. */
@@ -261,7 +269,10 @@ export type Reply =
 
 /** What is written down for the ledger. */
 export type Fact =
-  /** Running is another revision now; its cause says why. `was`: the one before. */
+  /**
+   * Running is another revision now; its cause says why. `was`: the one before. Said again at every start, for the
+   * process may have ended between the two.
+   */
   | { readonly fact: 'running'; readonly revision: Revision; readonly was: number }
   | { readonly fact: 'confirmed'; readonly revision: Revision; readonly by: Holder }
   /** More time to confirm it. */
@@ -293,7 +304,7 @@ export type Effect =
   | { readonly do: 'intend'; readonly held: Held }
   /** `tick` is wanted then; undefined: no longer. The last one counts. */
   | { readonly do: 'wake'; readonly at: Nanos | undefined }
-  | { readonly do: 'record'; readonly fact: Fact; readonly at: Moment; readonly level: Level }
+  | { readonly do: 'record'; readonly fact: Fact; readonly at: Moment; readonly posture: Posture }
   /** The one answer to a request. */
   | { readonly do: 'answer'; readonly id: string; readonly reply: Reply };
 

@@ -4,7 +4,7 @@
  */
 import type { PlanValue } from '@kedge/contracts';
 import type { Timers } from '@kedge/reconcile';
-import { hasCode, KedgeError, type Level, type Nanos } from '@kedge/units';
+import { hasCode, KedgeError, type Nanos } from '@kedge/units';
 
 import { step, unknownRevision } from './datastores-machine.js';
 import {
@@ -16,6 +16,7 @@ import {
   type Held,
   INITIAL,
   type Moment,
+  type Posture,
   type Reply,
   type RequestKind,
   type Surroundings,
@@ -81,12 +82,12 @@ export interface IntentDatastoresOptions {
   readonly around: Surroundings;
   readonly now: () => Moment;
   readonly timers: Timers;
-  /** The level in force; told of changes by {@link IntentDatastores.level}. */
-  readonly level: Level;
+  /** The posture in force; told of changes by {@link IntentDatastores.posture}. */
+  readonly posture: Posture;
   /** Gives the compiler what is intended now. Must not throw; returns at once. */
   readonly intend: (held: Held) => void;
   /** Writes a fact down; answers wait for it. What it rejects with is told to `onTrouble`. */
-  readonly record: (fact: Fact, at: Moment, level: Level) => Promise<void>;
+  readonly record: (fact: Fact, at: Moment, posture: Posture) => Promise<void>;
   /** What went wrong with nobody to be told: a record, a transaction of the machine's own, a defect. */
   readonly onTrouble: (error: unknown, doing: string) => void;
   /** From a transaction that found no room to the next try, milliseconds; default 1000. */
@@ -120,8 +121,8 @@ export class IntentDatastores {
    */
   static async open(options: IntentDatastoresOptions): Promise<IntentDatastores> {
     const datastores = new IntentDatastores(options);
-    const { kept, schema, level } = options;
-    await datastores.#happen({ kind: 'level', level });
+    const { kept, schema, posture } = options;
+    await datastores.#happen({ kind: 'level', ...posture });
     const failure = await datastores.#happen({ kind: 'opened', kept, modules: schema.modules });
     if (failure !== undefined) throw failure;
     return datastores;
@@ -144,8 +145,8 @@ export class IntentDatastores {
   }
 
   /** The posture is this one now. */
-  level(level: Level): void {
-    void this.#happen({ kind: 'level', level });
+  posture({ level, epoch }: Posture): void {
+    void this.#happen({ kind: 'level', level, epoch });
   }
 
   /** Looks whether something is due; asks the schema again that could not be asked. */
@@ -305,8 +306,8 @@ export class IntentDatastores {
           this.#wake(effect.at);
           break;
         case 'record': {
-          const { fact, at, level } = effect;
-          const written = record(fact, at, level).catch((error: unknown) =>
+          const { fact, at, posture } = effect;
+          const written = record(fact, at, posture).catch((error: unknown) =>
             onTrouble(error, `a record: ${fact.fact}`),
           );
           recorded = Promise.all([recorded, written]);

@@ -2,7 +2,7 @@
  * Revisions of the running intent, and what else of the datastores has to survive: as data, and as canonical text.
  * It must not decide what is kept or dropped, and must not touch storage.
  */
-import { channelSchema, tierSchema } from '@kedge/contracts';
+import { channelSchema, epochTextSchema, levelSchema, tierSchema } from '@kedge/contracts';
 import { canonicalText, type Sha256 } from '@kedge/reconcile';
 import { KedgeError } from '@kedge/units';
 import { z } from 'zod';
@@ -48,6 +48,11 @@ const body = {
   parent: sha.nullable(),
   /** Wall clock, milliseconds since 1970, for people. */
   atMs: wallMs,
+  /** CLOCK_MONOTONIC nanoseconds, decimal: it means something within one boot. */
+  atNs: z.string().regex(/^(0|[1-9]\d{0,18})$/, 'expected nanoseconds'),
+  /** Level and epoch in force. */
+  level: levelSchema,
+  epoch: epochTextSchema,
   /** Null: the appliance itself. */
   by: holderSchema.nullable(),
   cause: z.enum(CAUSES),

@@ -5,7 +5,7 @@ import { LEVELS } from '@kedge/units';
 import { describe, expect, it } from 'vitest';
 
 import { EVENT_KINDS, frozenAt, INITIAL, PHASES, type Reply, REQUEST_KINDS, step } from '../src/index.js';
-import { ADA, AROUND, at, BEN, Driven, MODULES, opened, sha256 } from './material.js';
+import { ADA, AROUND, at, BEN, Driven, EPOCH, MODULES, opened, sha256 } from './material.js';
 
 const LAN = '{"site:name":"lan"}';
 const WAN = '{"site:name":"wan"}';
@@ -353,9 +353,13 @@ describe('a commit that has to be confirmed', () => {
       text: LAN,
       revision: { number: 4, cause: 'restarted', of: 2 },
     });
-    expect(driven.did('record')).toMatchObject([{ fact: { fact: 'running', was: 3 } }]);
+    expect(driven.did('record')).toMatchObject([
+      { fact: { fact: 'running', revision: { number: 3 }, was: 2 } },
+      { fact: { fact: 'running', revision: { number: 4 }, was: 3 } },
+    ]);
     expect(driven.did('intend')).toMatchObject([{ held: { text: LAN } }]);
     expect(confirm(driven, 16)).toMatchObject({ code: 'INTENT_CONFIRM_LATE' });
+    expect(driven.open.running.revision).toMatchObject({ level: 5, epoch: '7', atNs: String(at(15).ns) });
     // And that is so after the next one, too.
     expect(opened(before.keeping, 5, 17).open.running).toMatchObject({ revision: { number: 4 } });
   });
@@ -364,13 +368,15 @@ describe('a commit that has to be confirmed', () => {
     let visited = 0;
     for (const level of [2, 1] as const) {
       const driven = pending();
-      driven.take({ kind: 'level', at: at(20), level });
+      driven.take({ kind: 'level', at: at(20), level, epoch: EPOCH });
       driven.take({ kind: 'tick', at: at(70) });
       expect([driven.state.phase, text(driven), driven.open.startup.text]).toEqual(['waiting', WAN, LAN]);
-      expect(driven.did('record')).toMatchObject([{ fact: { fact: 'waiting', because: 'expired' }, level }]);
+      expect(driven.did('record')).toMatchObject([
+        { fact: { fact: 'waiting', because: 'expired' }, posture: { level, epoch: EPOCH } },
+      ]);
       expect(driven.did('intend')).toEqual([]);
       expect(confirm(driven, 71)).toMatchObject({ code: 'INTENT_CONFIRM_LATE' });
-      driven.take({ kind: 'level', at: at(80), level: 3 });
+      driven.take({ kind: 'level', at: at(80), level: 3, epoch: EPOCH });
       expect(driven.open.running).toMatchObject({ text: LAN, revision: { cause: 'expired' } });
       expect(driven.did('intend')).toMatchObject([{ held: { text: LAN } }]);
       visited += 1;
@@ -380,7 +386,7 @@ describe('a commit that has to be confirmed', () => {
 
   it('UN-14 whose time ends in the moment in which the posture tightens waits', () => {
     const driven = pending();
-    driven.take({ kind: 'level', at: at(70), level: 2 });
+    driven.take({ kind: 'level', at: at(70), level: 2, epoch: EPOCH });
     expect([driven.state.phase, text(driven)]).toEqual(['waiting', WAN]);
   });
 
@@ -388,16 +394,19 @@ describe('a commit that has to be confirmed', () => {
     const before = pending();
     let driven = opened(before.keeping, 2, 15);
     expect([driven.state.phase, text(driven)]).toEqual(['waiting', WAN]);
-    expect(driven.did('record')).toMatchObject([{ fact: { fact: 'waiting', because: 'restarted' } }]);
+    expect(driven.did('record')).toMatchObject([
+      { fact: { fact: 'running', revision: { number: 3 } } },
+      { fact: { fact: 'waiting', because: 'restarted' } },
+    ]);
     driven = opened(before.keeping, 1, 16);
     expect(driven.state.phase).toBe('waiting');
-    driven.take({ kind: 'level', at: at(30), level: 4 });
+    driven.take({ kind: 'level', at: at(30), level: 4, epoch: EPOCH });
     expect(driven.open.running).toMatchObject({ text: LAN, revision: { number: 4, cause: 'restarted' } });
   });
 
   it('UN-14 is confirmed in time at any level: that changes no device', () => {
     const driven = pending();
-    driven.take({ kind: 'level', at: at(20), level: 1 });
+    driven.take({ kind: 'level', at: at(20), level: 1, epoch: EPOCH });
     expect(confirm(driven, 30)).toMatchObject({ kind: 'confirmed' });
     expect(driven.open.startup.text).toBe(WAN);
   });
@@ -548,9 +557,9 @@ describe('running', () => {
     put(before, LAN);
     const driven = opened(before.keeping, 2, 4);
     expect([driven.did('intend'), driven.open.intended?.text]).toEqual([[], LAN]);
-    driven.take({ kind: 'level', at: at(5), level: 3 });
+    driven.take({ kind: 'level', at: at(5), level: 3, epoch: EPOCH });
     expect(driven.did('intend')).toMatchObject([{ held: { text: LAN } }]);
-    driven.take({ kind: 'level', at: at(6), level: 5 });
+    driven.take({ kind: 'level', at: at(6), level: 5, epoch: EPOCH });
     expect(driven.did('intend')).toEqual([]);
   });
 
@@ -559,7 +568,7 @@ describe('running', () => {
     put(driven, LAN);
     let visited = 0;
     for (const level of LEVELS) {
-      driven.take({ kind: 'level', at: at(3), level });
+      driven.take({ kind: 'level', at: at(3), level, epoch: EPOCH });
       load(driven, `{"site:name":"at ${level}"}`);
       const isFrozen = level <= 2;
       expect(frozenAt(level)).toEqual({ compilation: isFrozen, remediation: level === 1 });
@@ -575,9 +584,21 @@ describe('running', () => {
     const driven = opened();
     load(driven, LAN);
     const id = ask(driven);
-    driven.take({ kind: 'level', at: at(3), level: 2 });
+    driven.take({ kind: 'level', at: at(3), level: 2, epoch: EPOCH });
     expect(accept(driven, id)).toMatchObject({ code: 'INTENT_FROZEN' });
     expect(text(driven)).toBe('{}');
+  });
+});
+
+describe('what is written down', () => {
+  it('UN-4 of the last revision is said again at a start, to the letter, for it may not have been said before', () => {
+    const before = opened();
+    expect(before.did('record')).toEqual([]);
+    put(before, LAN, { seconds: 3 });
+    const [said] = before.did('record');
+    const driven = opened(before.keeping, 4, 60);
+    expect(driven.did('record').map(({ fact }) => fact)).toEqual([said?.fact]);
+    expect(driven.did('keep')).toEqual([]);
   });
 });
 
@@ -587,7 +608,7 @@ describe('the table', () => {
     put(confirming, LAN, { confirmSeconds: 60 });
     const waiting = opened();
     put(waiting, LAN, { confirmSeconds: 60 });
-    waiting.take({ kind: 'level', at: at(3), level: 1 });
+    waiting.take({ kind: 'level', at: at(3), level: 1, epoch: EPOCH });
     waiting.take({ kind: 'tick', at: at(99) });
     const failed = opened();
     failed.take({ kind: 'storeFailed', at: at(1), why: 'EIO' });
@@ -605,6 +626,7 @@ describe('the table', () => {
         const fields = { id: 'x', by: ADA, comment: '', force: false, to: 1, text: LAN, edits: [] };
         const more = {
           level: 3 as const,
+          epoch: EPOCH,
           modules: MODULES,
           kept: undefined,
           findings: [],
@@ -631,7 +653,7 @@ describe('the table', () => {
     driven.take({ kind: 'storeFailed', at: at(3), why: 'EIO' });
     expect(driven.answers[id]).toMatchObject({ code: 'INTENT_STORE_FAILED' });
     expect(load(driven, WAN)).toMatchObject({ code: 'INTENT_STORE_FAILED' });
-    driven.take({ kind: 'level', at: at(4), level: 2 });
+    driven.take({ kind: 'level', at: at(4), level: 2, epoch: EPOCH });
     expect(driven.open.level).toBe(2);
   });
 });

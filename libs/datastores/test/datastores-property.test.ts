@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { type DatastoresEvent, headsOf, isSameHolder } from '../src/index.js';
-import { ADA, AROUND, at, BEN, Driven, MODULES, opened, sha256 } from './material.js';
+import { ADA, AROUND, at, BEN, Driven, EPOCH, MODULES, opened, sha256 } from './material.js';
 
 /** Mostly such at which something can happen. */
 const level = fc.constantFrom(...LEVELS, 5, 4, 3, 5, 4, 3 as const);
@@ -49,7 +49,7 @@ const happening = fc.record({
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('cancel' as const) }) },
     {
       weight: 2,
-      arbitrary: fc.record({ kind: fc.constant('level' as const), level }),
+      arbitrary: fc.record({ kind: fc.constant('level' as const), level, epoch: fc.constant(EPOCH) }),
     },
     {
       weight: 8,

@@ -12,7 +12,7 @@ import {
   type IntentDatastoresOptions,
   type Moment,
 } from '../src/index.js';
-import { ADA, AROUND, at, BEN, MemoryKeeping, StrictSchema } from './material.js';
+import { ADA, AROUND, at, BEN, EPOCH, MemoryKeeping, StrictSchema } from './material.js';
 
 /** Time that is moved by hand. */
 class HandTimers implements Timers {
@@ -56,7 +56,7 @@ async function world(more: Partial<IntentDatastoresOptions> = {}) {
     around: AROUND,
     now: () => timers.now,
     timers,
-    level: 5,
+    posture: { level: 5, epoch: EPOCH },
     intend: (held) => intended.push(held),
     record: async (fact) => {
       facts.push(fact);
@@ -133,10 +133,10 @@ describe('datastores at work', () => {
     const { datastores, timers } = await world();
     await load(datastores, LAN);
     await commit(datastores, 10);
-    datastores.level(1);
+    datastores.posture({ level: 1, epoch: EPOCH });
     await timers.pass(11);
     expect(datastores.state).toMatchObject({ phase: 'waiting', running: { text: LAN } });
-    datastores.level(3);
+    datastores.posture({ level: 3, epoch: EPOCH });
     await settled();
     expect(datastores.state).toMatchObject({ phase: 'settled', running: { text: '{}' } });
   });
@@ -258,7 +258,10 @@ describe('datastores at work', () => {
     expect(await commit(first.datastores)).toMatchObject({ code: 'INTENT_CLOSING' });
     let levels: readonly Level[] = [];
     for (const level of [2, 5] as const) {
-      const { datastores, intended } = await world({ keeping: first.keeping, level });
+      const { datastores, intended } = await world({
+        keeping: first.keeping,
+        posture: { level, epoch: EPOCH },
+      });
       expect(datastores.state).toMatchObject({ phase: 'settled', running: { text: LAN } });
       expect(intended).toHaveLength(level === 5 ? 1 : 0);
       levels = [...levels, level];

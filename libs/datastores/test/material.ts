@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 
-import { nanosOf } from '@kedge/units';
+import { epochOf, nanosOf } from '@kedge/units';
 
 import {
   type Change,
@@ -37,6 +37,8 @@ export const AROUND: Surroundings = {
 export const ADA: Holder = { principal: 'user:ada', tier: 'master', channel: 'local' };
 export const BEN: Holder = { principal: 'user:ben', tier: 'master', channel: 'local' };
 export const MODULES = sha256('modules 1');
+
+export const EPOCH = epochOf(7n);
 
 /** The moment so many seconds after the beginning. */
 export const at = (seconds: number): Moment => ({
@@ -153,7 +155,7 @@ export function opened(
   modules = MODULES,
 ): Driven {
   const driven = new Driven(keeping);
-  driven.take({ kind: 'level', at: at(seconds), level });
+  driven.take({ kind: 'level', at: at(seconds), level, epoch: EPOCH });
   const kept = keeping === undefined ? undefined : keeping.kept();
   driven.take({ kind: 'opened', at: at(seconds), kept, modules });
   return driven;

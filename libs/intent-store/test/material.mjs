@@ -92,7 +92,7 @@ export async function datastoresOver(store, onKept = () => undefined, onBegin = 
         return () => (world.due = undefined);
       },
     },
-    level: 5,
+    posture: { level: 5, epoch: 7n },
     intend: () => undefined,
     record: async () => undefined,
     onTrouble: () => undefined,

@@ -129,7 +129,7 @@ describe('a store whose file is torn', () => {
       writeFileSync(`${path}-wal`, wal);
       const step = stepOrDamage(path, digests, where);
       // Without a journal there is nothing older to be found.
-      if (wal.length === 0) expect([undefined, last], where).toContain(step);
+      if (where.startsWith('the file')) expect([undefined, last], where).toContain(step);
       if (step === undefined) damaged += 1;
       else if (step === last) whole += 1;
       else older += 1;
