@@ -197,9 +197,13 @@ export interface IntentApi {
 export const MAX_INTENT_REQUEST_BYTES = 17 * 1024 * 1024;
 
 /** kedge.intent.v1.Intent, loaded from its .proto. */
-export const intentService = defineService<IntentApi>('kedge/intent/v1/intent.proto', 'kedge.intent.v1.Intent', {
-  maxRequestBytes: MAX_INTENT_REQUEST_BYTES,
-});
+export const intentService = defineService<IntentApi>(
+  'kedge/intent/v1/intent.proto',
+  'kedge.intent.v1.Intent',
+  {
+    maxRequestBytes: MAX_INTENT_REQUEST_BYTES,
+  },
+);
 
 export type IntentClient = Client<IntentApi>;
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { basculeService } from './bascule-api.js';
 import { governanceService } from './governance-api.js';
+import { intentService } from './intent-api.js';
 import { intakeService, ledgerService } from './ledger-api.js';
 import { overlayService } from './overlay-api.js';
 import { postureService, type PostureState, type SetReply } from './posture-api.js';

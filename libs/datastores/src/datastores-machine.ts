@@ -675,7 +675,7 @@ function committed(
   around: Surroundings,
 ): Step {
   const { id, by, document, of, confirmSeconds, comment } = check;
-  const { modules, level } = state;
+  const { modules } = state;
   const was = state.running.revision.number;
   const made = withRevision(
     state,
