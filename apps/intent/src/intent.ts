@@ -38,7 +38,7 @@ import {
 } from '@kedge/datastores';
 import { type IntentStore, sha256 } from '@kedge/intent-store';
 import type { Outbox } from '@kedge/ledger-link';
-import { type Clock, type Epoch, KedgeError, millisOf, nanosOf } from '@kedge/units';
+import { type Clock, KedgeError, millisOf, nanosOf } from '@kedge/units';
 
 import { ChangeRecords, RESOURCE } from './change-records.js';
 import type { IntentConfig } from './config.js';
@@ -433,13 +433,13 @@ function unrecorded(code: string): IntentRefusal {
   });
 }
 
-function momentOf({ monotonicNs, wallMs }: Clock): Moment {
-  return { ns: nanosOf(monotonicNs()), wallMs: wallMs() };
+function momentOf(clock: Clock): Moment {
+  return { ns: nanosOf(clock.monotonicNs()), wallMs: clock.wallMs() };
 }
 
 function postureOf(board: Pick<PostureBoard, 'snapshot'>): Posture {
   const { word, gateLevel } = board.snapshot();
-  return { level: gateLevel, epoch: word.epoch as Epoch };
+  return { level: gateLevel, epoch: word.epoch };
 }
 
 function bytesOf(history: readonly { readonly hash: string; readonly bytes: number }[]): number {
