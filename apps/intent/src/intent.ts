@@ -94,6 +94,8 @@ const CHANGES = [
 ] as const;
 /** Bytes of one piece of a document. */
 const PIECE_BYTES = 256 * 1024;
+/** What is done only where it can be written down. Editing the candidate puts nothing in force. */
+const RECORDED: readonly Action[] = ['intent.commit', 'intent.rollback', 'intent.break-lock'];
 /** How often the datastores look whether there is something that could not be done before, milliseconds. */
 const LOOK_MS = 10_000;
 
@@ -349,7 +351,7 @@ export class Intent {
       return { outcome: 'refusal', refusal: refusalMessage(forbidden(action, denied.reason), denied.rule) };
     }
     try {
-      await outbox.ready();
+      if (RECORDED.includes(action)) await outbox.ready();
     } catch (error) {
       if (!(error instanceof KedgeError)) throw error;
       return { outcome: 'refusal', refusal: refusalMessage(unrecorded(error.code)) };

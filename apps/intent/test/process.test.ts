@@ -5,7 +5,7 @@
  */
 import { type IntentChangeMessage, type IntentClient, type IntentReply } from '@kedge/bus';
 import type { IntentChange } from '@kedge/contracts';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -213,6 +213,20 @@ describe('the intent', { timeout: 60_000 }, () => {
     await stage.end(second.child);
     const kinds = (await stage.records()).filter(isChange).map(({ kind, level }) => `${kind} ${level}`);
     expect(kinds).toEqual(['commit 5', 'waiting 2', 'refused 2', 'waiting 2', 'restarted 3']);
+  });
+
+  it('UN-4 puts nothing in force that cannot be recorded, and goes on editing', async () => {
+    mkdirSync(stage.state, { recursive: true });
+    // Where the spool has to be stands something else.
+    writeFileSync(join(stage.state, 'records'), '');
+    await stage.serve();
+    const client = stage.client('local/master');
+    expect(await load(client, LAN)).toMatchObject({ outcome: 'candidate', candidate: { changed: true } });
+    expect(await commit(client)).toMatchObject({ refusal: { code: 'INTENT_UNRECORDED' } });
+    expect(await client.rollback({ ...TERMS, to: 1 }, CALL)).toMatchObject({
+      refusal: { code: 'INTENT_UNRECORDED' },
+    });
+    expect(await client.status({}, CALL)).toMatchObject({ running: 1, candidate: { changed: true } });
   });
 
   it('UN-4 does not start on what is damaged, beside another, or with a configuration that it does not know', async () => {
