@@ -14,6 +14,7 @@ export const PURE = [
   'posture-source-kit',
   'ipfix',
   'intent-model',
+  'datastores',
 ];
 
 const tests = ['**/*.test.ts', '**/test/**'];

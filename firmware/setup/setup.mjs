@@ -25,7 +25,7 @@ const NATIVE = [
   'libs/shared-memory-ipc',
   'libs/plugin-host',
   'libs/routes',
-  'libs/ledger-index',
+  'libs/sqlite',
   'libs/ledger-store',
   'libs/libyang-ts',
   'plugins/dataplane',

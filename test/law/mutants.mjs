@@ -25,7 +25,7 @@ const EXIT = { unexpected: 1, usage: 2, survived: 6, stopped: 130 };
 const BUILDS = [
   'libs/shared-memory-ipc',
   'libs/plugin-host',
-  'libs/ledger-index',
+  'libs/sqlite',
   'libs/ledger-store',
   'libs/libyang-ts',
   'plugins/dataplane',

@@ -89,6 +89,8 @@ describe('the command given wrongly', () => {
         ['posture', 'set', '2', '--reason', 'x'],
         ['accords', 'reload', '--reason', 'x'],
         ['authz', 'reload', '--reason', 'x'],
+        ['intent', 'status'],
+        ['intent', 'commit'],
       ]) {
         expect(await kedgeError([...args, '--socket', directory]), args.join(' ')).toMatchObject({
           code: 'BUS_UNREACHABLE',
@@ -163,6 +165,19 @@ describe('the command given wrongly', () => {
       'authz explain',
       'authz test',
       'authz reload',
+      ...[
+        'status',
+        'show',
+        'load',
+        'edit',
+        'validate',
+        'compare',
+        'commit',
+        'confirm',
+        'cancel',
+        'rollback',
+      ].map((name) => `intent ${name}`),
+      ...['history', 'discard', 'lock', 'unlock'].map((name) => `intent ${name}`),
       'history',
       'doctor',
       'support bundle',
@@ -179,7 +194,7 @@ describe('the command given wrongly', () => {
       expect(out, command).toContain('Exit status:');
       seen += 1;
     }
-    expect(seen).toBe(20);
+    expect(seen).toBe(34);
   });
 
   it('a lab that is not up is a status, not an error', async () => {

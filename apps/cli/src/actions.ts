@@ -11,6 +11,14 @@ import { dirname, resolve } from 'node:path';
 import { EXIT, exitOf } from './exit-status.js';
 import { refusalError } from './failure.js';
 import type { FlowsOptions } from './flows.js';
+import type {
+  IntentCommitOptions,
+  IntentEditOptions,
+  IntentHistoryOptions,
+  IntentLockOptions,
+  IntentOptions,
+  IntentUnlockOptions,
+} from './intent.js';
 import { leaving } from './leaving.js';
 import type {
   LedgerCheckpointOptions,
@@ -531,4 +539,65 @@ export async function ledgerProve(index: bigint, options: LedgerProveOptions): P
 
 export async function ledgerErase(subject: string, options: LedgerEraseOptions): Promise<number> {
   return (await import('./ledger.js')).ledgerErase(subject, options);
+}
+
+export async function intentStatus(options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentStatus(options);
+}
+
+export async function intentShow(source: string, options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentShow(source, options);
+}
+
+export async function intentHistory(options: IntentHistoryOptions): Promise<number> {
+  return (await import('./intent.js')).intentHistory(options);
+}
+
+export async function intentValidate(source: string, options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentValidate(source, options);
+}
+
+export async function intentCompare(from: string, to: string, options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentCompare(from, to, options);
+}
+
+export async function intentLoad(file: string, options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentLoad(file, options);
+}
+
+export async function intentEdit(
+  kind: string | undefined,
+  path: string | undefined,
+  value: string | undefined,
+  options: IntentEditOptions,
+): Promise<number> {
+  return (await import('./intent.js')).intentEdit(kind, path, value, options);
+}
+
+export async function intentDiscard(options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentDiscard(options);
+}
+
+export async function intentLock(options: IntentLockOptions): Promise<number> {
+  return (await import('./intent.js')).intentLock(options);
+}
+
+export async function intentUnlock(options: IntentUnlockOptions): Promise<number> {
+  return (await import('./intent.js')).intentUnlock(options);
+}
+
+export async function intentCommit(options: IntentCommitOptions): Promise<number> {
+  return (await import('./intent.js')).intentCommit(options);
+}
+
+export async function intentRollback(to: number, options: IntentCommitOptions): Promise<number> {
+  return (await import('./intent.js')).intentRollback(to, options);
+}
+
+export async function intentConfirm(revision: number | undefined, options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentConfirm(revision, options);
+}
+
+export async function intentCancel(revision: number | undefined, options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentCancel(revision, options);
 }

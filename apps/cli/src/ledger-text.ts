@@ -60,6 +60,17 @@ const LINES: { readonly [Schema in LedgerRecord['schema']]: (record: Of<Schema>)
     what: `${path} (${severity})`,
     outcome: kind,
   }),
+  'kedge.intent-change/1': ({ level, principal, kind, request, revision, was, comment, failure }) => ({
+    level,
+    who: principal,
+    what: [
+      revision === null ? '' : `revision ${revision}${was === null ? '' : ` after ${was}`}`,
+      failure === null ? comment : `${request ?? ''}: ${failure.message}`,
+    ]
+      .filter((part) => part !== '')
+      .join(', '),
+    outcome: kind,
+  }),
   'kedge.posture-forensic-snapshot/1': ({ sections, complete }) => ({
     level: 1,
     who: '',

@@ -35,6 +35,7 @@ const KINDS = [
   'session-transit',
   'network-mutation',
   'drift-event',
+  'intent-change',
   'posture-forensic-snapshot',
   'posture-forensic-part',
 ] as const;

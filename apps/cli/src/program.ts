@@ -34,6 +34,7 @@ import type { FlowsOptions } from './flows.js';
 import { accordsCommands } from './program-accords.js';
 import { authzCommands } from './program-authz.js';
 import { examinationCommands } from './program-examination.js';
+import { intentCommands } from './program-intent.js';
 import { ledgerCommands } from './program-ledger.js';
 import { ledgerVerifyCommand } from './program-ledger-verify.js';
 import { metricsCommand } from './program-metrics.js';
@@ -159,6 +160,7 @@ ${examples('kedge transition show', 'kedge transition show 17 --json')}\n${EXITS
   examinationCommands(program, act);
   accordsCommands(program, act);
   authzCommands(program, act);
+  intentCommands(program, act);
   ledgerCommands(program, act);
   ledgerVerifyCommand(program, finish);
   witnessCommands(program, finish);

@@ -2,7 +2,7 @@
  * Which appliance a command talks to, and by which way in: the lab that is up, or the sockets of this machine.
  * It must not send requests.
  */
-import type { GovernanceClient, LedgerClient, PostureClient } from '@kedge/bus';
+import type { GovernanceClient, IntentClient, LedgerClient, PostureClient } from '@kedge/bus';
 import { KedgeError } from '@kedge/units';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -109,6 +109,22 @@ export async function withGovernance<T>(
   const target = await targetOf(options);
   const { governanceClient } = await import('@kedge/bus');
   const client = governanceClient(join(target.directory, 'internal', 'governance.sock'));
+  try {
+    return await use(client, target);
+  } finally {
+    client.close();
+  }
+}
+
+/** Runs something with a client of the intent, and closes it. */
+export async function withIntent<T>(
+  options: TargetOptions,
+  use: (client: IntentClient, target: Target) => Promise<T>,
+): Promise<T> {
+  if (options.as !== undefined) namedWay(options.as);
+  const target = await targetOf(options);
+  const { intentClient } = await import('@kedge/bus');
+  const client = intentClient(join(target.directory, wayInOf(target, options.as), 'intent', 'intent.sock'));
   try {
     return await use(client, target);
   } finally {

@@ -182,6 +182,7 @@ export class RecordChecks {
       case 'kedge.authorisation-decision/1':
       case 'kedge.dataplane-event/1':
       case 'kedge.drift-event/1':
+      case 'kedge.intent-change/1':
         return () => true;
     }
   }
@@ -242,6 +243,7 @@ function collect(record: LedgerRecord, entry: number, { faults, epochs, pieces }
     case 'kedge.authorisation-decision/1':
     case 'kedge.dataplane-event/1':
     case 'kedge.drift-event/1':
+    case 'kedge.intent-change/1':
       return;
   }
 }

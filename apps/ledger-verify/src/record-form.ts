@@ -11,6 +11,8 @@ import {
   CHANNELS,
   DATAPLANE_EVENT_KINDS,
   DRIFT_SEVERITIES,
+  INTENT_CHANGE_KINDS,
+  INTENT_REQUESTS,
   type LedgerRecord,
   MUTATION_RESULTS,
   PATH_OUTCOMES,
@@ -344,6 +346,9 @@ const step = object({
   ...{ before: json, after: json, done: flag },
 });
 
+/** The number of a revision. */
+const number32 = nullable(count(1, 4_294_967_295));
+
 /** The kinds of which there are many, each with all of its members. */
 const KINDS: { readonly [Schema in LedgerRecord['schema']]: Members<Schema> | undefined } = {
   'kedge.posture-transition/1': {
@@ -394,6 +399,25 @@ const KINDS: { readonly [Schema in LedgerRecord['schema']]: Members<Schema> | un
     ...{ intended: json, actual: json, severity: words(DRIFT_SEVERITIES) },
     cause: words(['unmanaged-change', 'failed-commit', 'device-replaced', 'unknown']),
     ...{ remediation: words(['automatic', 'proposed', 'none']), level, sinceNs: u64, seenAtNs: u64 },
+  },
+  'kedge.intent-change/1': {
+    ...{
+      kind: words(INTENT_CHANGE_KINDS),
+      request: nullable(words(INTENT_REQUESTS)),
+      principal: personal(128),
+    },
+    ...{
+      tier: nullable(tier),
+      channel: nullable(channel),
+      level,
+      revision: number32,
+      was: number32,
+      of: number32,
+    },
+    ...{ revisionId: nullable(sha256), documentSha256: nullable(sha256), comment: personal(512) },
+    confirmSeconds: nullable(count(1, 86_400)),
+    failure: nullable(object({ code: name, message: line(0, 512) })),
+    happenedAtNs: u64,
   },
   // Few, and their parts are compared with each other.
   'kedge.posture-forensic-snapshot/1': undefined,

@@ -64,6 +64,18 @@ const RECORDS: Readonly<Record<string, object>> = {
     ...{ intended: { a: [1, -2, null, true], 'a-b': {}, ab: 'x', b: { c: [[]] } }, actual: 'up' },
     ...{ severity: 'major', cause: 'unknown', remediation: 'none', level: 4, sinceNs: '1', seenAtNs: '2' },
   },
+  'intent that was changed': {
+    ...{ schema: 'kedge.intent-change/1', ...head('intent', 12), kind: 'rollback', request: null },
+    ...{ principal: '', tier: 'master', channel: 'local', level: 5, revision: 7, was: 6, of: 3 },
+    ...{ revisionId: 'ab'.repeat(32), documentSha256: 'cd'.repeat(32), confirmSeconds: 600, comment: '' },
+    ...{ failure: null, happenedAtNs: '7' },
+  },
+  'intent that was not changed': {
+    ...{ schema: 'kedge.intent-change/1', ...head('intent', 13), kind: 'refused', request: 'commit' },
+    ...{ principal: '', tier: null, channel: null, level: 1, revision: null, was: null, of: null },
+    ...{ revisionId: null, documentSha256: null, confirmSeconds: null, comment: '' },
+    ...{ failure: { code: 'INTENT_FROZEN', message: 'frozen' }, happenedAtNs: '7' },
+  },
 };
 
 /** What a wrong value of a field looks like, and a right one at its bounds; text as it stands in JSON. */

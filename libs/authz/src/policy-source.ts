@@ -14,10 +14,10 @@ const SHIPPED = fileURLToPath(new URL('../policies', import.meta.url));
 
 /** The sets that are shipped, each with its files in the order in which their policies are named in answers. */
 export const SHIPPED_SETS = {
-  default: ['posture', 'second-factor', 'looking', 'changing', 'ledger'],
-  production: ['posture', 'second-factor', 'production', 'looking', 'changing', 'ledger'],
-  development: ['posture', 'looking', 'changing', 'ledger', 'development'],
-  admin: ['posture', 'second-factor', 'admin', 'looking', 'changing', 'ledger'],
+  default: ['posture', 'second-factor', 'looking', 'changing', 'intent', 'ledger'],
+  production: ['posture', 'second-factor', 'production', 'looking', 'changing', 'intent', 'ledger'],
+  development: ['posture', 'looking', 'changing', 'intent', 'ledger', 'development'],
+  admin: ['posture', 'second-factor', 'admin', 'looking', 'changing', 'intent', 'ledger'],
 } as const;
 
 /** Bytes of all policies of a set: what is prepared while nobody else is answered stays short. */

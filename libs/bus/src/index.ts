@@ -46,6 +46,7 @@ export {
 export * from './bascule-api.js';
 export { type DesiredStore, type DesiredStoreOptions, openDesiredStore, sha256 } from './desired-store.js';
 export * from './governance-api.js';
+export * from './intent-api.js';
 export * from './ledger-api.js';
 export * from './overlay-api.js';
 export {

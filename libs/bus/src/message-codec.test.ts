@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { basculeService } from './bascule-api.js';
 import { governanceService } from './governance-api.js';
+import { intentService } from './intent-api.js';
 import { intakeService, ledgerService } from './ledger-api.js';
 import { overlayService } from './overlay-api.js';
 import { postureService, type PostureState, type SetReply } from './posture-api.js';
@@ -197,12 +198,13 @@ describe('messages', () => {
       overlayService,
       underlayService,
       basculeService,
+      intentService,
       intakeService,
       ledgerService,
     ].flatMap(({ methods }) => methods);
-    expect(every).toHaveLength(30);
+    expect(every).toHaveLength(44);
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(29), (bytes, index) => {
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(43), (bytes, index) => {
         try {
           expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
         } catch (error) {
@@ -260,6 +262,46 @@ describe('overlay and underlay', () => {
           atWallMs: 1_790_000_000_000n,
         },
       ],
+    });
+  });
+});
+
+describe('intent', () => {
+  it('requests, revisions and refusals come back as they were sent', () => {
+    const through = (name: string, side: 'Request' | 'Reply', value: object) => {
+      const found = intentService.methods.find((each) => each.name === name);
+      if (found === undefined) throw new Error(`no method ${name}`);
+      expect(found[`decode${side}`](found[`encode${side}`](value))).toEqual(value);
+    };
+    const by = { principal: 'user:ada', tier: 'master', channel: 'local' };
+    const revision = {
+      ...{ number: 7, id: 'ab'.repeat(32), parent: '', atWallMs: 2n ** 41n, by, cause: 'rollback', of: 3 },
+      ...{ confirmSeconds: 600, comment: 'back', hash: 'cd'.repeat(32), bytes: 2n ** 33n, modules: '' },
+    };
+    const { by: _, ...own } = revision;
+    through('load', 'Request', { principal: 'user:ada', document: 'x'.repeat(5_000_000) });
+    const edits = [
+      { kind: 'replace', path: '/a', value: '""' },
+      { kind: 'delete', path: '/b' },
+    ];
+    through('edit', 'Request', { principal: 'user:ada', edits });
+    const terms = { principal: 'user:ada', comment: '', confirmSeconds: 0, ifRevision: 6 };
+    through('commit', 'Request', terms);
+    through('rollback', 'Request', { ...terms, to: 3 });
+    through('commit', 'Reply', { outcome: 'committed', committed: { revision, confirmByWallMs: 2n ** 41n } });
+    through('cancel', 'Reply', { outcome: 'cancelled', cancelled: { revision: own, was: 6 } });
+    const findings = [{ path: '/a', message: 'no', appTag: '' }];
+    const refusal = {
+      ...{ code: 'INTENT_RACED', message: 'no', field: 'base', expected: '', help: '', rule: '' },
+      ...{ between: revision, findings, complete: true },
+    };
+    through('commit', 'Reply', { outcome: 'refusal', refusal });
+    through('compare', 'Reply', { path: '/a', kind: 'create', after: '""' });
+    const candidate = { base: 7, hash: 'cd'.repeat(32), changed: false, atWallMs: 0n };
+    through('status', 'Reply', {
+      ...{ phase: 'confirming', level: 5, frozen: false, running: 7, startup: 6, intended: 0, candidate },
+      ...{ lock: { by, atWallMs: 1n, comment: '' }, modules: '', validity: 'valid', revisions: 2, bytes: 9n },
+      ...{ pending: { revision: 7, by, untilWallMs: 3n, waiting: false }, alarms: ['one'] },
     });
   });
 });

@@ -37,6 +37,7 @@ const PLACES: { readonly [Schema in LedgerRecord['schema']]: Places } = {
   'kedge.session-transit/1': { level: 'posture_level_at_transit', session: 'session', outcome: 'kind' },
   'kedge.network-mutation/1': { level: 'level', device: 'target', outcome: 'result' },
   'kedge.drift-event/1': { level: 'level', device: 'device', outcome: 'kind' },
+  'kedge.intent-change/1': { level: 'level', outcome: 'kind' },
   'kedge.posture-forensic-snapshot/1': {
     outcome: ({ complete }) => (complete === true ? 'complete' : 'incomplete'),
   },

@@ -142,6 +142,25 @@ const examples: { readonly [Schema in LedgerRecord['schema']]: Extract<LedgerRec
     sinceNs: '1',
     seenAtNs: '2',
   },
+  'kedge.intent-change/1': {
+    schema: 'kedge.intent-change/1',
+    ...head,
+    kind: 'refused',
+    request: 'rollback',
+    principal: 'user:ada',
+    tier: 'master',
+    channel: 'local',
+    level: 5,
+    revision: 7,
+    was: null,
+    of: 3,
+    revisionId: 'ab'.repeat(32),
+    documentSha256: 'cd'.repeat(32),
+    confirmSeconds: 600,
+    comment: 'back to what worked',
+    failure: { code: 'INTENT_INVALID', message: 'cannot put it in force' },
+    happenedAtNs: '9',
+  },
   'kedge.posture-forensic-snapshot/1': {
     schema: 'kedge.posture-forensic-snapshot/1',
     ...head,
@@ -194,7 +213,7 @@ function withChange(value: unknown, [key, ...rest]: Path, change: (old: unknown)
 /** Fields whose content another part knows: any JSON that a YANG tree could hold. */
 const ANY_JSON = ['before', 'after', 'intended', 'actual', 'facts'];
 /** Fields of one line that somebody else wrote. */
-const LINES = ['principal', 'reason', 'resource', 'peer', 'target', 'message', 'step'];
+const LINES = ['principal', 'reason', 'resource', 'peer', 'target', 'message', 'step', 'comment'];
 
 const wrongOf = (name: string, { schema }: LedgerRecord): readonly unknown[] => {
   const isLine =
@@ -207,6 +226,10 @@ const wrongOf = (name: string, { schema }: LedgerRecord): readonly unknown[] => 
     return ['18446744073709551616', '-1', '01', '1.5', '', ' 1', 1, 1n, null];
   if (name === 'worker') return [-1, 16, 1.5, '1', null];
   if (/level(_at_transit)?$/i.test(name) || name === 'from' || name === 'to') return [0, 6, 2.5, '2', 2n];
+  if (schema === 'kedge.intent-change/1') {
+    if (['revisionId', 'documentSha256'].includes(name)) return ['AB'.repeat(32), 'ab'.repeat(31), '', 7];
+    if (['revision', 'was', 'of', 'confirmSeconds'].includes(name)) return [0, -1, 1.5, 2 ** 32, '1'];
+  }
   if (/sha256$|^base$/i.test(name)) return ['AB'.repeat(32), 'ab'.repeat(31), '', null];
   if (name === 'headers') return ['', '0', 'FF', '00'.repeat(65), 7];
   if (name === 'omitted') return ['-1', 1, null];
@@ -243,7 +266,7 @@ describe('records', () => {
       }
       expect(ledgerRecordSchema.safeParse({ ...record, colour: 'red' }).success).toBe(false);
     }
-    expect(visited).toBe(28 + 13 + 16 + 16 + 18 + 28 + 16 + 44 + 15);
+    expect(visited).toBe(28 + 13 + 16 + 16 + 18 + 28 + 16 + 21 + 44 + 15);
   });
 
   it('LE-9 each personal field is a string of its kind, and so is what names its subject', () => {
@@ -257,7 +280,7 @@ describe('records', () => {
         visited += 1;
       }
     }
-    expect(visited).toBe(5);
+    expect(visited).toBe(7);
   });
 
   it('LE-1 what an event may lack is null, never absent', () => {

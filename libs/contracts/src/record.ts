@@ -332,6 +332,59 @@ export const driftEventSchema = z.strictObject({
   seenAtNs: u64Schema,
 });
 
+/**
+ * What became of the running intent (UN-4). The first five say why another revision is running: a commit, somebody's
+ * rollback, or what stood before a commit that nobody confirmed, on request, in time, or at a restart. `waiting`: such a
+ * return waits for the posture (UN-14). `refused`: nothing has changed.
+ */
+export const INTENT_CHANGE_KINDS = [
+  'commit',
+  'rollback',
+  'cancelled',
+  'expired',
+  'restarted',
+  'confirmed',
+  'extended',
+  'waiting',
+  'lock-broken',
+  'refused',
+] as const;
+/** Requests about the intent whose refusals are recorded. */
+export const INTENT_REQUESTS = ['commit', 'rollback', 'confirm', 'cancel', 'unlock'] as const;
+
+const revisionNumber = z.int().min(1).max(4_294_967_295).nullable();
+
+/** The intent was changed, or was not (IntentChangeArtifact). */
+export const intentChangeSchema = z.strictObject({
+  schema: z.literal('kedge.intent-change/1'),
+  ...head,
+  kind: z.enum(INTENT_CHANGE_KINDS),
+  /** What was asked for; null unless it was refused. */
+  request: z.enum(INTENT_REQUESTS).nullable(),
+  /** Empty where the appliance did it by itself; tier and channel are null then. */
+  principal: lineSchema(128),
+  tier: tierSchema.nullable(),
+  channel: channelSchema.nullable(),
+  /** The level in force. */
+  level: levelSchema,
+  /** The revision that it is about: the one that is running now, or that was asked for; null where none was named. */
+  revision: revisionNumber,
+  /** The one that was running before; null where that has not changed. */
+  was: revisionNumber,
+  /** The one whose document it has again. */
+  of: revisionNumber,
+  /** Id of the revision, SHA-256, hexadecimal: it proves all that came before it. Null where nothing was changed. */
+  revisionId: sha256Schema.nullable(),
+  /** SHA-256 of its document, hexadecimal. */
+  documentSha256: sha256Schema.nullable(),
+  /** Seconds in which it has to be confirmed; null where it has not. */
+  confirmSeconds: z.int().min(1).max(86_400).nullable(),
+  comment: lineSchema(512),
+  /** A code of docs/errors.md and a sentence; null unless it was refused. */
+  failure: z.strictObject({ code: nameSchema, message: lineSchema(512) }).nullable(),
+  happenedAtNs: u64Schema,
+});
+
 /** What a forensic snapshot holds (LE-8). */
 export const SNAPSHOT_SECTIONS = ['mesh', 'tunnels', 'routes', 'sessions', 'devices', 'processes'] as const;
 
@@ -398,6 +451,7 @@ export const ledgerRecordSchema = z.discriminatedUnion('schema', [
   sessionTransitSchema,
   networkMutationSchema,
   driftEventSchema,
+  intentChangeSchema,
   forensicSnapshotSchema,
   forensicPartSchema,
 ]);
@@ -416,6 +470,8 @@ export type SessionTransit = z.infer<typeof sessionTransitSchema>;
 export type NetworkMutation = z.infer<typeof networkMutationSchema>;
 /** See {@link driftEventSchema}. */
 export type DriftEvent = z.infer<typeof driftEventSchema>;
+/** See {@link intentChangeSchema}. */
+export type IntentChange = z.infer<typeof intentChangeSchema>;
 /** See {@link forensicSnapshotSchema}. */
 export type ForensicSnapshot = z.infer<typeof forensicSnapshotSchema>;
 /** See {@link forensicPartSchema}. */
@@ -432,6 +488,7 @@ export const RECORD_SCHEMAS = [
   'kedge.session-transit/1',
   'kedge.network-mutation/1',
   'kedge.drift-event/1',
+  'kedge.intent-change/1',
   'kedge.posture-forensic-snapshot/1',
   'kedge.posture-forensic-part/1',
 ] as const satisfies readonly LedgerRecord['schema'][];
@@ -458,6 +515,10 @@ export const PERSONAL_FIELDS: { readonly [Schema in LedgerRecord['schema']]: rea
   'kedge.session-transit/1': [{ path: ['peer'], subject: ['peer'] }],
   'kedge.network-mutation/1': [{ path: ['principal'], subject: ['principal'] }],
   'kedge.drift-event/1': [],
+  'kedge.intent-change/1': [
+    { path: ['principal'], subject: ['principal'] },
+    { path: ['comment'], subject: ['principal'] },
+  ],
   'kedge.posture-forensic-snapshot/1': [],
   'kedge.posture-forensic-part/1': [],
 };

@@ -83,6 +83,12 @@ const TABLE: Table = {
     type: [kind === 'cleared' ? 'info' : 'change'],
     outcome: 'unknown',
   }),
+  'kedge.intent-change/1': ({ kind }) => ({
+    kind: kind === 'waiting' ? 'alert' : 'event',
+    category: ['configuration'],
+    type: [kind === 'refused' ? 'denied' : kind === 'waiting' ? 'info' : 'change'],
+    outcome: kind === 'refused' ? 'failure' : 'success',
+  }),
   'kedge.posture-forensic-snapshot/1': ({ complete }) => ({
     kind: 'state',
     category: ['host'],

@@ -39,6 +39,18 @@ const MUTATION = {
   cancelled: 'notice',
   refused: 'warning',
 } as const;
+const INTENT = {
+  commit: 'notice',
+  rollback: 'notice',
+  cancelled: 'notice',
+  expired: 'warning',
+  restarted: 'warning',
+  confirmed: 'notice',
+  extended: 'informational',
+  waiting: 'error',
+  'lock-broken': 'warning',
+  refused: 'warning',
+} as const;
 const DATAPLANE = {
   posture: 'informational',
   tables: 'informational',
@@ -54,6 +66,7 @@ const TABLE: Table = {
   'kedge.session-transit/1': ({ kind }) => TRANSIT[kind],
   'kedge.network-mutation/1': ({ result }) => MUTATION[result],
   'kedge.drift-event/1': ({ kind, severity }) => (kind === 'cleared' ? 'notice' : DRIFT[severity]),
+  'kedge.intent-change/1': ({ kind }) => INTENT[kind],
   'kedge.posture-forensic-snapshot/1': ({ complete }) => (complete ? 'notice' : 'warning'),
   'kedge.posture-forensic-part/1': () => 'informational',
 };

@@ -6,7 +6,7 @@
 import { RECORD_SCHEMAS } from '@kedge/contracts';
 import { leafHash } from '@kedge/ledger';
 import { KedgeError, type Level } from '@kedge/units';
-import type { Database, Statement } from 'better-sqlite3';
+import type { Database, Statement } from '@kedge/sqlite';
 
 import { type Block, type Counts, FIELDS, FillingBlock } from './blocks.js';
 import type { CheckedPage } from './checked-question.js';

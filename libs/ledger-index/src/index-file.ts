@@ -1,18 +1,15 @@
 /**
- * The file of the index: opened or made anew, and its statements. The only place that knows SQLite.
+ * The file of the index: opened or made anew, and its tables.
  * It must not know what the words in it mean.
  */
+import { type Database, faultOf, openDatabase, removeDatabase, wrongWith } from '@kedge/sqlite';
 import { KedgeError } from '@kedge/units';
-import Database from 'better-sqlite3';
-import { existsSync, rmSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { existsSync } from 'node:fs';
 
 /** "Kedg", so that a file of somebody else is not taken for an index. */
 const APPLICATION = 0x4b65_6467;
 /** Raised with every change of the tables or of what stands in them: an older index is made anew. */
 const VERSION = 2;
-/** Bundled or not, the addon stays where it was built. */
-const ADDON = fileURLToPath(new URL('../build/better_sqlite3.node', import.meta.url));
 
 /** Postings are written block by block in the order of their key, so that everything is appended. */
 const TABLES = `
@@ -32,7 +29,7 @@ const TABLES = `
 
 /** A file that is open. */
 export interface IndexFile {
-  readonly database: Database.Database;
+  readonly database: Database;
   /** Why it holds nothing; undefined where it goes on. */
   readonly anew: 'new' | 'damaged' | 'other-version' | undefined;
 }
@@ -48,7 +45,7 @@ export function openFile(path: string, kinds: string): IndexFile {
   if (anew === undefined) {
     try {
       const database = connected(path);
-      anew = wrongWith(database, kinds);
+      anew = otherThan(database, kinds);
       if (anew === undefined) return { database, anew };
       database.close();
     } catch (error) {
@@ -57,7 +54,7 @@ export function openFile(path: string, kinds: string): IndexFile {
     }
   }
   try {
-    removeFile(path);
+    removeDatabase(path);
     const database = connected(path);
     database.transaction(() => {
       database.exec(TABLES);
@@ -71,14 +68,9 @@ export function openFile(path: string, kinds: string): IndexFile {
   }
 }
 
-/** Removes the file and what SQLite keeps beside it. */
-export function removeFile(path: string): void {
-  for (const ending of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${ending}`, { force: true });
-}
-
 /** True for what SQLite says of a file that does not hold what it has to. */
 export function isDamage(error: unknown): boolean {
-  return error instanceof Database.SqliteError && /^SQLITE_(CORRUPT|NOTADB)/.test(error.code);
+  return faultOf(error) === 'damaged';
 }
 
 /** The error of what SQLite or the system refused. */
@@ -91,29 +83,21 @@ export function failed(operation: string, path: string, cause: unknown): KedgeEr
   });
 }
 
-function connected(path: string): Database.Database {
-  const database = new Database(path, { nativeBinding: ADDON, timeout: 0 });
-  try {
-    // Two would overwrite each other's blocks.
-    database.pragma('locking_mode = EXCLUSIVE');
-    database.pragma('page_size = 16384');
-    database.pragma('journal_mode = WAL');
+function connected(path: string): Database {
+  return openDatabase(path, {
     // A power cut may lose the last entries, never their order: the log has them.
-    database.pragma('synchronous = NORMAL');
-    database.pragma('cache_size = -32000');
+    flush: 'checkpoints',
+    pageBytes: 16_384,
+    cacheKiB: 32_000,
     // Of 4 MiB each: a question may wait for one, and for its flush.
-    database.pragma('wal_autocheckpoint = 256');
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
-  }
+    checkpointPages: 256,
+  });
 }
 
-function wrongWith(database: Database.Database, kinds: string): IndexFile['anew'] {
+function otherThan(database: Database, kinds: string): IndexFile['anew'] {
   const number = (pragma: string): unknown => database.pragma(pragma, { simple: true });
   if (number('application_id') !== APPLICATION || number('user_version') !== VERSION) return 'other-version';
-  if (number('quick_check(1)') !== 'ok') return 'damaged';
+  if (wrongWith(database, 'quick') !== undefined) return 'damaged';
   const tables = database.prepare("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").pluck().get();
   if (tables !== 4) return 'damaged';
   const value = database.prepare('SELECT value FROM about WHERE name = ?').pluck().get('kinds');

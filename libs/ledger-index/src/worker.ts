@@ -2,11 +2,12 @@
  * The thread of the index: does what it is asked, one call after the other, beside the event loop of its service.
  * It must not be imported; it is started.
  */
+import { removeDatabase } from '@kedge/sqlite';
 import { KedgeError } from '@kedge/units';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { EntryTable, KINDS, WrongPart } from './entry-table.js';
-import { failed, type IndexFile, isDamage, openFile, removeFile } from './index-file.js';
+import { failed, type IndexFile, isDamage, openFile } from './index-file.js';
 import type { Answer } from './question.js';
 import type { Call, Reply, ThreadData, Told } from './thread.js';
 
@@ -26,7 +27,7 @@ function opened(): typeof current {
   } catch (error) {
     file.database.close();
     if (!isDamage(error) && !(error instanceof WrongPart)) throw error;
-    removeFile(path);
+    removeDatabase(path);
     file = { ...openFile(path, KINDS), anew: 'damaged' };
     table = new EntryTable(file.database);
   }
@@ -40,7 +41,7 @@ function opened(): typeof current {
 }
 
 function renewed(beginning: Told['beginning']): typeof current {
-  removeFile(path);
+  removeDatabase(path);
   const fresh = opened();
   if (fresh !== undefined) fresh.beginning = beginning;
   return fresh;
@@ -74,7 +75,7 @@ function done(asked: Call): Answer | undefined {
     case 'close':
       current.file.database.close();
       // What is wrong is not found by every look at it: it is gone when it is opened again.
-      if (isDamaged) removeFile(path);
+      if (isDamaged) removeDatabase(path);
       return undefined;
   }
 }

@@ -22,6 +22,7 @@ const KINDS = [
   ...Array.from({ length: 9 }, () => 'session-transit'),
   ...['posture-transition', 'budget-violation', 'authorisation-decision', 'dataplane-event'],
   ...['network-mutation', 'drift-event', 'posture-forensic-snapshot', 'posture-forensic-part'],
+  'intent-change',
 ];
 
 const FIELDS = {
@@ -117,6 +118,23 @@ const FIELDS = {
     level,
     sinceNs: '1',
     seenAtNs: '2',
+  }),
+  'intent-change': (number, level) => ({
+    kind: pick(['commit', 'rollback', 'expired', 'confirmed', 'refused'], number, 5),
+    request: null,
+    principal: pick(PEOPLE, number, 3),
+    tier: 'master',
+    channel: 'local',
+    level,
+    revision: number + 1,
+    was: null,
+    of: null,
+    revisionId: null,
+    documentSha256: null,
+    confirmSeconds: null,
+    comment: '',
+    failure: null,
+    happenedAtNs: '1',
   }),
   'posture-forensic-snapshot': (number) => ({
     startedAtNs: '1',

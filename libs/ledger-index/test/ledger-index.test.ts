@@ -3,7 +3,7 @@
  */
 import { type LedgerRecord, RECORD_SCHEMAS } from '@kedge/contracts';
 import { canonicalJson, leafHash } from '@kedge/ledger';
-import Database from 'better-sqlite3';
+import { openDatabase } from '@kedge/sqlite';
 import fc from 'fast-check';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -37,7 +37,6 @@ import { BEGIN_MS, entryAt, keyOf, recordAt } from './entries.mjs';
 const COUNT = 40_000;
 /** One, and a part of another. */
 const SOME = 18_000;
-const ADDON = join(import.meta.dirname, '../build/better_sqlite3.node');
 
 let scratch: string;
 let entries: Buffer[];
@@ -87,6 +86,8 @@ function rowOf(index: number, record: LedgerRecord): Row {
     }
     case 'kedge.drift-event/1':
       return { ...row, level: record.level, device: record.device, outcome: record.kind };
+    case 'kedge.intent-change/1':
+      return { ...row, level: record.level, principal: keyId(record.principal), outcome: record.kind };
     case 'kedge.posture-forensic-snapshot/1':
       return { ...row, outcome: record.complete ? 'complete' : 'incomplete' };
     case 'kedge.posture-forensic-part/1':
@@ -450,7 +451,12 @@ describe('an index that is made anew', () => {
 });
 
 function changed(path: string, statement: string): void {
-  const database = new Database(path, { nativeBinding: ADDON });
+  const database = openDatabase(path, {
+    flush: 'checkpoints',
+    pageBytes: 16_384,
+    cacheKiB: 1_000,
+    checkpointPages: 256,
+  });
   database.exec(statement);
   database.close();
 }

@@ -1,0 +1,119 @@
+/**
+ * The process of the intent, once it is given a schema: opens store, board and slot, and serves until it is told to stop.
+ * It must only wire, and does not judge documents: whoever starts it brings the modules that do.
+ */
+import { PolicyKeeper } from '@kedge/authz';
+import { intentService, ParticipantSlot, PostureBoard } from '@kedge/bus';
+import type { IntentSchema } from '@kedge/datastores';
+import { openIntentStore } from '@kedge/intent-store';
+import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
+import { loadConfig, openMetrics, postureEntrances, runService, UnixGrpcTransport } from '@kedge/runtime';
+import { monotonicNs } from '@kedge/shared-memory-ipc';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { configSchema } from './config.js';
+import { Intent, type IntentFigures } from './intent.js';
+import { IntentModule } from './intent.module.js';
+
+const NAME = 'intent';
+
+const GAUGES: Readonly<Record<keyof IntentFigures, string>> = {
+  revisions: 'Revisions in the history of the intent.',
+  bytes: 'Bytes of all documents in the history of the intent, before they are packed.',
+  running: 'Number of the revision that is running.',
+  pending: '1 while a commit waits to be confirmed, or to be put back.',
+  alarms: 'Alarms of the intent.',
+};
+
+/** Runs the service. Never rejects. @param openSchema the modules by which documents are judged. */
+export async function runIntent(openSchema: () => Promise<IntentSchema> | IntentSchema): Promise<void> {
+  await runService({
+    name: NAME,
+    start: async ({ argv, logger }) => {
+      const config = loadConfig(configSchema, argv);
+      logger.level = config.logLevel;
+      const { directory, owners } = config.board;
+      const slot = ParticipantSlot.create({ directory, name: NAME, path: 'none' });
+      slot.beat(false);
+      mkdirSync(config.state, { recursive: true, mode: 0o700 });
+      const clock = { monotonicNs, wallMs: () => Date.now() };
+      const records = openOutbox({
+        directory: join(config.state, 'records'),
+        ledger: config.ledger,
+        clock,
+        log: logger,
+      });
+      const board = new PostureBoard({ directory, owners, realtime: false });
+      const policies = new PolicyKeeper({
+        ...config.authorisation,
+        kept: join(config.state, 'policies.kept'),
+        onChanged: ({ name, generation }) => {
+          logger.info({ policies: name, generation }, 'other policies are in force');
+        },
+        onTrouble: (error) => {
+          if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
+        },
+      });
+      const store = await openIntentStore({ path: join(config.state, 'intent.db') });
+      const intent = await Intent.open({
+        config,
+        store,
+        schema: await openSchema(),
+        board,
+        policies,
+        records,
+        bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+        clock,
+        log: logger.child({ component: 'datastores' }),
+      });
+      const transport = new UnixGrpcTransport({
+        services: [intentService],
+        entrances: [
+          ...postureEntrances(config.sockets, 'intent/intent.sock'),
+          { path: `${config.sockets}/internal/intent.sock`, channel: 'local', tier: 'site_owner' },
+        ],
+        onFault: ({ method, kind, tier, channel, error }) => {
+          logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
+        },
+      });
+      const metrics = openMetrics(config.metrics);
+      metrics?.read(() => {
+        const figures = intent.figures();
+        return [
+          ...ledgerReadings(records.status()),
+          ...(Object.keys(GAUGES) as (keyof IntentFigures)[]).map(
+            (figure) =>
+              ({
+                type: 'gauge',
+                name: `kedge_intent_${figure}`,
+                help: GAUGES[figure],
+                labels: [],
+                samples: [{ labels: {}, value: figures[figure] }],
+              }) as const,
+          ),
+        ];
+      });
+      return {
+        module: IntentModule.around(intent),
+        transports: [transport],
+        heart: {
+          beat: (serving) => {
+            slot.beat(serving);
+          },
+        },
+        serving: () => intent.serving,
+        afterServing: () => policies.startInTime(),
+        metrics,
+        close: async () => {
+          await policies.close();
+          await intent.close();
+          await store.close();
+          await records.close();
+          board.close();
+          slot.close();
+        },
+      };
+    },
+  });
+}

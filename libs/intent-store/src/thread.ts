@@ -1,0 +1,24 @@
+/**
+ * What the kept intent and its thread say to each other.
+ * It must not hold code.
+ */
+import type { Keep, Kept } from '@kedge/datastores';
+import type { KedgeErrorJson } from '@kedge/units';
+
+/** What the thread is started with. */
+export interface ThreadData {
+  readonly path: string;
+}
+
+/** What it is asked for, one after the other. */
+export type Call =
+  | { readonly call: 'open' }
+  | { readonly call: 'keep'; readonly keep: Keep }
+  | { readonly call: 'document'; readonly hash: string }
+  | { readonly call: 'close' };
+
+/** What it answers with: what was kept, or a document. */
+export type Answer = Kept | string | undefined;
+
+/** One for each call, in their order. */
+export type Reply = { readonly answer: Answer } | { readonly error: KedgeErrorJson; readonly cause: string };

@@ -1,0 +1,14 @@
+/**
+ * The front door of SQLite: files that one process has open at a time, and what is wrong with them.
+ * It must not hold code of its own.
+ */
+export {
+  type Database,
+  faultOf,
+  type FileFault,
+  openDatabase,
+  type OpenOptions,
+  removeDatabase,
+  type Statement,
+  wrongWith,
+} from './database.js';
