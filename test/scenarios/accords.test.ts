@@ -19,7 +19,7 @@ interface SetJson {
 }
 interface LevelJson {
   readonly number: number;
-  underlay: { gate: Record<string, unknown> };
+  underlay: { gate: Record<string, unknown>; drift: { interval: number; remedy?: unknown[] } };
   overlay: { routes: Record<string, Record<string, unknown>> };
 }
 
@@ -63,9 +63,10 @@ function offer(change: (level: LevelJson) => void): void {
   writeFileSync(lab.reach(OFFERED), JSON.stringify(document));
 }
 
-/** No mutation of the underlay and no route of the overlay, at any level. */
+/** No mutation of the underlay, so no remedy for drift either, and no route of the overlay, at any level. */
 const frozen = (level: LevelJson): void => {
   level.underlay.gate = { mode: 'frozen' };
+  delete level.underlay.drift.remedy;
   level.overlay.routes['overlay-mode'] = {};
 };
 
