@@ -2,7 +2,7 @@
  * The import law: which file may import what (ARCHITECTURE.md says it in words).
  * Must not hold a rule for which test/law/import-law.test.ts plants no violation.
  */
-const PURE = '^libs/(units|contracts|posture|reconcile|posture-source-kit|ipfix)/';
+const PURE = '^libs/(units|contracts|posture|reconcile|posture-source-kit|ipfix|intent-model)/';
 const TESTS = '(\\.test\\.ts$|/test/)';
 const npm = (names) => `(^|/)node_modules/(${names})(/|$)`;
 const NEST = npm('@nestjs|reflect-metadata|rxjs');

@@ -6,7 +6,15 @@ import js from '@eslint/js';
 import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
-export const PURE = ['units', 'contracts', 'posture', 'reconcile', 'posture-source-kit', 'ipfix'];
+export const PURE = [
+  'units',
+  'contracts',
+  'posture',
+  'reconcile',
+  'posture-source-kit',
+  'ipfix',
+  'intent-model',
+];
 
 const tests = ['**/*.test.ts', '**/test/**'];
 const outside =

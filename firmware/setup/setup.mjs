@@ -35,6 +35,9 @@ const NATIVE = [
   'test/bench',
 ];
 
+/** One of the modules of the IETF after NMDA; yang/trees.json names those that are used. */
+const STANDARD_MODULES = '/usr/share/yuma/nmda-modules/ietf/ietf-interfaces@2018-02-20.yang';
+
 /** What has to be on the system: a command, a file or a look of its own, the Debian package, who needs it. */
 const SYSTEM = [
   { probe: 'gcc', packages: ['gcc'], why: 'native code' },
@@ -57,6 +60,7 @@ const SYSTEM = [
   { probe: 'ansible-playbook', packages: ['ansible-core'], why: 'tests of playbooks', test: true },
   { probe: 'python3', packages: ['python3'], why: 'a second verifier of the ledger', test: true },
   { probe: 'yanglint', packages: [yanglintPackage()], why: 'tests of YANG modules', test: true },
+  { probe: STANDARD_MODULES, packages: ['libyuma-base'], why: 'the YANG modules of the IETF', test: true },
 ];
 
 class Stop extends Error {

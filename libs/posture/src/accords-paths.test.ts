@@ -1,4 +1,4 @@
-import { type Tier, TIERS } from '@kedge/contracts';
+import { DRIFT_SEVERITIES, type Tier, TIERS } from '@kedge/contracts';
 import { type Level, LEVELS } from '@kedge/units';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,6 +14,8 @@ import {
   NOTHING_ALLOWED,
   type PathsAccord,
   pathsLoosenings,
+  REMEDIATIONS,
+  remediationOf,
   ROUTE_MODES,
   ROUTE_PURPOSES,
   type RouteMode,
@@ -35,8 +37,15 @@ const underlay: fc.Arbitrary<UnderlayAccord> = fc.oneof(
   fc.record({ gate: fc.constant('tiers' as const), executeTier: tier, proposeTier: tier }),
   fc.record({ gate: fc.constant('emergency-only' as const), executeTier: tier }),
 );
+const remedies = fc
+  .subarray([...DRIFT_SEVERITIES])
+  .chain((named) =>
+    fc.tuple(...named.map((one) => fc.constantFrom(...REMEDIATIONS).map((what) => [one, what]))),
+  )
+  .map((rows) => ({ intervalS: 60, remedies: Object.fromEntries(rows) as Record<string, never> }));
 const accord: fc.Arbitrary<PathsAccord> = fc
   .record({
+    drift: fc.option(remedies, { nil: undefined }),
     protect: fc.boolean(),
     exempt: fc.subarray([...EXEMPT_PROTOCOLS]),
     overlay: scope,
@@ -44,15 +53,20 @@ const accord: fc.Arbitrary<PathsAccord> = fc
     underlay,
     unrecorded: fc.boolean(),
   })
-  .map(({ protect, exempt, overlay, underlayRoutes, underlay: gate, unrecorded }) => ({
+  .map(({ protect, exempt, overlay, underlayRoutes, underlay: gate, unrecorded, drift }) => ({
     ...(unrecorded ? { unrecordedChanges: true as const } : {}),
     overlay: { routes: { protect, exempt: protect ? exempt : [], overlay, underlay: underlayRoutes } },
-    underlay: gate,
+    underlay: { ...gate, ...(drift === undefined ? {} : { drift }) },
   }));
 
 /** Everything that an accord of one level lets happen, as words. */
 function permitted({ overlay, underlay: gate, unrecordedChanges }: PathsAccord): Set<string> {
   const all = new Set<string>();
+  for (const severity of DRIFT_SEVERITIES) {
+    const remedy = REMEDIATIONS.indexOf(remediationOf(gate, severity));
+    if (remedy >= 1) all.add(`propose to remedy ${severity}`);
+    if (remedy >= 2) all.add(`remedy ${severity}`);
+  }
   if (unrecordedChanges === true) all.add('change without a record');
   if (!overlay.routes.protect) all.add('everything');
   for (const protocol of EXEMPT_PROTOCOLS)
@@ -121,6 +135,21 @@ describe('overlay and underlay of the accords', () => {
       ['execute', 'execute', 'propose', 'propose'],
       ['execute', 'refuse', 'refuse', 'refuse'],
       all('refuse'),
+    ]);
+  });
+
+  it('PO-1 the defaults look at devices every five minutes, from level 4 on every minute, and remedy nothing at 2 and 1', () => {
+    const { levels } = defaults();
+    const remedied = (level: Level): string[] =>
+      DRIFT_SEVERITIES.map((severity) => remediationOf(levels[level].underlay, severity));
+    const proposed = ['none', 'none', 'proposed', 'proposed'];
+    const nothing = DRIFT_SEVERITIES.map(() => 'none');
+    expect(LEVELS.map((level) => [level, levels[level].underlay.drift?.intervalS, remedied(level)])).toEqual([
+      [5, 300, proposed],
+      [4, 60, proposed],
+      [3, 60, proposed],
+      [2, 60, nothing],
+      [1, 60, nothing],
     ]);
   });
 

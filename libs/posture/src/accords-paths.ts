@@ -3,11 +3,11 @@
  * what the gate before every write does; and when one level is looser in that than the level above it.
  * It must not know routes or devices, only what the level allows of them.
  */
-import { type Tier, TIERS } from '@kedge/contracts';
+import { DRIFT_SEVERITIES, type DriftEvent, type Tier, TIERS } from '@kedge/contracts';
 import type { Level } from '@kedge/units';
 import { z } from 'zod';
 
-import { leafList, type PlainFault } from './zones.js';
+import { keyedList, leafList, type PlainFault } from './zones.js';
 
 /** What a route is for. A route has exactly one purpose. */
 export const ROUTE_PURPOSES = ['ordinary', 'management', 'incident-response', 'monitoring'] as const;
@@ -28,6 +28,24 @@ export type ExemptProtocol = (typeof EXEMPT_PROTOCOLS)[number];
 export const GATE_MODES = ['frozen', 'emergency-only', 'tiers', 'open'] as const;
 /** See {@link GATE_MODES}. */
 export type GateMode = (typeof GATE_MODES)[number];
+
+/** What is done about a difference between a device and intent, from tightest to loosest (UN-7). */
+export const REMEDIATIONS = ['none', 'proposed', 'automatic'] as const;
+/** See {@link REMEDIATIONS}. */
+export type Remediation = (typeof REMEDIATIONS)[number];
+/** How bad a difference is. */
+export type DriftSeverity = DriftEvent['severity'];
+
+/** Seconds from one pass over a device to the next where an accord does not say. */
+export const DRIFT_INTERVAL_S = 60;
+
+/** How the actual state of devices is held against intent (UN-6, UN-7). */
+export interface DriftAccord {
+  /** Seconds from one pass over a device to the next, 10 to 86400. */
+  readonly intervalS: number;
+  /** What is done about differences of a severity; nothing about one that is not named. */
+  readonly remedies: Readonly<Partial<Record<DriftSeverity, Remediation>>>;
+}
 
 /** Which routes of one mode there are. */
 export interface RouteScope {
@@ -54,6 +72,8 @@ export interface UnderlayAccord {
   readonly executeTier?: Tier;
   /** The least trusted tier that may propose; given exactly for `tiers`. */
   readonly proposeTier?: Tier;
+  /** Absent: a pass every {@link DRIFT_INTERVAL_S} seconds, and nothing is remedied. */
+  readonly drift?: DriftAccord;
 }
 
 const tierSchema = z.enum(TIERS);
@@ -82,10 +102,25 @@ export const underlaySchema = z.strictObject({
     'execute-tier': tierSchema.optional(),
     'propose-tier': tierSchema.optional(),
   }),
+  drift: z
+    .strictObject({
+      interval: z
+        .int('expected seconds')
+        .min(10, 'expected 10 to 86400 seconds')
+        .max(86400, 'expected 10 to 86400 seconds')
+        .optional(),
+      remedy: keyedList(
+        z.strictObject({ severity: z.enum(DRIFT_SEVERITIES), remediation: z.enum(REMEDIATIONS) }),
+        DRIFT_SEVERITIES.length,
+        ({ severity }) => severity,
+      ).optional(),
+    })
+    .optional(),
 });
 
 const EXECUTES: readonly GateMode[] = ['tiers', 'emergency-only'];
 const PROPOSES: readonly GateMode[] = ['tiers'];
+const REMEDIES: readonly GateMode[] = ['tiers', 'open'];
 
 /** What YANG's `when` and `mandatory` say about the two containers of a level; paths start at the level. */
 export function pathsFaults(
@@ -113,6 +148,12 @@ export function pathsFaults(
         : `expected a tier where the gate is ${gate.mode}`,
     });
   }
+  for (const [index, { remediation }] of (underlay.drift?.remedy ?? []).entries())
+    if (remediation !== 'none' && !REMEDIES.includes(gate.mode))
+      faults.push({
+        path: ['underlay', 'drift', 'remedy', index, 'remediation'],
+        message: `expected none where the gate is ${gate.mode}, it lets no such plan through`,
+      });
   return faults;
 }
 
@@ -133,12 +174,27 @@ export function overlayOf({ routes }: z.output<typeof overlaySchema>): OverlayAc
 }
 
 /** The typed underlay statement of a level. */
-export function underlayOf({ gate }: z.output<typeof underlaySchema>): UnderlayAccord {
+export function underlayOf({ gate, drift }: z.output<typeof underlaySchema>): UnderlayAccord {
   return {
     gate: gate.mode,
     ...(gate['execute-tier'] === undefined ? {} : { executeTier: gate['execute-tier'] }),
     ...(gate['propose-tier'] === undefined ? {} : { proposeTier: gate['propose-tier'] }),
+    ...(drift === undefined
+      ? {}
+      : {
+          drift: {
+            intervalS: drift.interval ?? DRIFT_INTERVAL_S,
+            remedies: Object.fromEntries(
+              (drift.remedy ?? []).map(({ severity, remediation }) => [severity, remediation]),
+            ),
+          },
+        }),
   };
+}
+
+/** What is done about a difference of a severity. `automatic` and `proposed` still pass the gate like any plan. */
+export function remediationOf({ drift }: UnderlayAccord, severity: DriftSeverity): Remediation {
+  return drift?.remedies[severity] ?? 'none';
 }
 
 /** True when `tier` is trusted at least as much as `least`. */
@@ -200,7 +256,7 @@ export interface PathsLoosening {
 
 /**
  * Where `lower` is looser than `upper`: every mode, purpose and tier of a route, every control protocol, every
- * tier and kind of mutation is looked at, so the answer is exact.
+ * tier and kind of mutation, every severity of drift is looked at, so the answer is exact.
  */
 export function pathsLoosenings(lower: PathsAccord, upper: PathsAccord): PathsLoosening[] {
   const found: PathsLoosening[] = [];
@@ -243,6 +299,16 @@ export function pathsLoosenings(lower: PathsAccord, upper: PathsAccord): PathsLo
           upper: GATE_DONE[b],
         });
     }
+  for (const severity of DRIFT_SEVERITIES) {
+    const [a, b] = [remediationOf(lower.underlay, severity), remediationOf(upper.underlay, severity)];
+    if (REMEDIATIONS.indexOf(a) > REMEDIATIONS.indexOf(b))
+      found.push({
+        place: '/underlay/drift',
+        what: `the remediation of a ${severity} difference`,
+        lower: a,
+        upper: b,
+      });
+  }
   if (lower.unrecordedChanges === true && upper.unrecordedChanges !== true)
     found.push({
       place: '/unrecorded-changes',

@@ -75,7 +75,7 @@ export interface LevelAccord {
   readonly unrecordedChanges?: true;
   /** Kedge's routes and the policy rules ahead of all tables (OV-13, OV-15). */
   readonly overlay: OverlayAccord;
-  /** The gate before every write to devices and underlay routes (UN-14). */
+  /** The gate before every write to devices and underlay routes (UN-14), and drift (UN-6, UN-7). */
   readonly underlay: UnderlayAccord;
 }
 
@@ -140,6 +140,7 @@ const LIST_KEYS: Readonly<Record<string, readonly string[]>> = {
   entry: ['name'],
   level: ['number'],
   'zone-pair': ['from-zone', 'to-zone'],
+  remedy: ['severity'],
 };
 
 /**

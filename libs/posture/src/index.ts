@@ -26,6 +26,9 @@ export {
 export { type AccordsChange, accordsChange, accordsIdentity } from './accords-change.js';
 export {
   allowsRoute,
+  DRIFT_INTERVAL_S,
+  type DriftAccord,
+  type DriftSeverity,
   EXEMPT_PROTOCOLS,
   type ExemptProtocol,
   GATE_ANSWERS,
@@ -37,6 +40,9 @@ export {
   NOTHING_ALLOWED,
   type OverlayAccord,
   type PathsAccord,
+  type Remediation,
+  remediationOf,
+  REMEDIATIONS,
   ROUTE_MODES,
   ROUTE_PURPOSES,
   type RouteMode,
