@@ -14,6 +14,9 @@ export const PURE = [
   'posture-source-kit',
   'ipfix',
   'intent-model',
+  'driver-kit',
+  'compiler',
+  'drift',
 ];
 
 const tests = ['**/*.test.ts', '**/test/**'];
