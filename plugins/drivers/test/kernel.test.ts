@@ -76,7 +76,7 @@ describe('a Linux host', () => {
           outcome: 'unchanged',
         });
       }),
-      { numRuns: 25 },
+      { numRuns: 25, endOnFailure: true },
     );
     expect(steps).toBeGreaterThan(200);
   });

@@ -142,13 +142,25 @@ function makeLines({ value }: ObjectOf<'interface'>, device: InventoryDevice): T
     });
   return [
     ip(
-      ...['link', 'add', ...mark, 'type', 'bridge'],
+      // Otherwise a bridge has the address of a port, and without ports none, with which it takes no VLAN.
+      ...['link', 'add', ...mark, 'address', bridgeAddress(device.id, name), 'type', 'bridge'],
       ...(hasVlans(device) ? ['vlan_filtering', '1', 'vlan_default_pvid', '0'] : []),
     ),
     // A bridge whose MTU nobody has changed takes that of its smallest port.
     set(name, 'mtu', '1280'),
     set(name, 'mtu', String(USUAL_MTU)),
   ];
+}
+
+/** A locally administered address that follows from device and bridge, so that it is the same after every making. */
+function bridgeAddress(device: string, name: string): string {
+  const bytes = [0x811c9dc5, 0x01000193].flatMap((seed) => {
+    // FNV-1a, 32 bits, from two starting points.
+    let hash = seed;
+    for (const sign of `${device}/${name}`) hash = Math.imul(hash ^ (sign.codePointAt(0) ?? 0), 0x01000193);
+    return [hash >>> 24, (hash >>> 16) & 255, (hash >>> 8) & 255, hash & 255];
+  });
+  return ['02', ...bytes.slice(0, 5).map((byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }
 
 function tunnelWords(tunnel: deviceTree.InterfaceTunnel): string[] {
