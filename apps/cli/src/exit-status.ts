@@ -136,6 +136,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'RECONCILE_STOPPED',
     'ROUTES_NAMESPACE',
     'ROUTES_TOOL',
+    'SCHEMA_UNAVAILABLE',
     'SEGMENT_ADDON',
     'SEGMENT_BUSY',
     'SEGMENT_MISSING',

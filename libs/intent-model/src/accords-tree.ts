@@ -108,7 +108,7 @@ export interface AccordsLevel {
   readonly 'icmp-errors'?: boolean;
   /** What happens between two zones, or within one, where neither zone-pair nor entry says anything. */
   readonly 'default-verdict': 'drop' | 'deprioritise' | 'pass';
-  /** Keyed by from-zoneto-zone. */
+  /** Keyed by from-zone and to-zone. */
   readonly 'zone-pair'?: readonly AccordsLevelZonePair[];
   /** Keyed by name. */
   readonly entry?: readonly AccordsLevelEntry[];
@@ -136,9 +136,9 @@ export interface AccordsLevelAuthority {
 /** Where two zones differ from the default verdict, in the direction written. `/accords/level/zone-pair` */
 export interface AccordsLevelZonePair {
   /** The zone that the packet comes from. */
-  readonly 'from-zone'?: string;
+  readonly 'from-zone': string;
   /** The zone that the packet goes to. */
-  readonly 'to-zone'?: string;
+  readonly 'to-zone': string;
   /** What happens where no entry says anything. */
   readonly verdict: 'drop' | 'deprioritise' | 'pass';
 }

@@ -263,7 +263,7 @@ export interface InterfaceBridgePort {
 
 /** A VLAN that the port is a member of. `/interfaces/interface/bridge-port/vlan` */
 export interface InterfaceBridgePortVlan {
-  /** Its number. The bridge has to know it. Range 1..4094. */
+  /** Its number. Range 1..4094. */
   readonly id: number;
   /** How frames of the VLAN go out of the port. Default tagged. */
   readonly tagging?: 'tagged' | 'untagged';
@@ -330,14 +330,14 @@ export interface RoutingInterfaces {
 
 /** `/routing/control-plane-protocols` */
 export interface RoutingControlPlaneProtocols {
-  /** Keyed by typename. */
+  /** Keyed by type and name. */
   readonly 'control-plane-protocol'?: readonly RoutingControlPlaneProtocol[];
 }
 
 /** `/routing/control-plane-protocols/control-plane-protocol` */
 export interface RoutingControlPlaneProtocol {
-  readonly type?: ControlPlaneProtocol;
-  readonly name?: string;
+  readonly type: ControlPlaneProtocol;
+  readonly name: string;
   readonly description?: string;
   readonly 'static-routes'?: RoutingControlPlaneProtocolStaticRoutes;
 }
@@ -600,18 +600,18 @@ export interface HardwareComponentSensorData {
 
 /** The access control lists of the device. `/acls` */
 export interface Acls {
-  /** Keyed by familyname. */
+  /** Keyed by family and name. */
   readonly acl?: readonly Acl[];
-  /** Keyed by interfacedirectionfamily. */
+  /** Keyed by interface and direction and family. */
   readonly attachment?: readonly AclsAttachment[];
 }
 
 /** One list. What no rule matches is denied. `/acls/acl` */
 export interface Acl {
   /** The packets that the list judges. Others are not touched by it. */
-  readonly family?: 'ipv4' | 'ipv6';
+  readonly family: 'ipv4' | 'ipv6';
   /** What the device calls it. */
-  readonly name?: string;
+  readonly name: string;
   /** Keyed by name. */
   readonly rule?: readonly AclRule[];
 }
@@ -653,11 +653,11 @@ export interface AclRuleDestinationPort {
 /** Where a list is in force. One list for each interface, direction and family. `/acls/attachment` */
 export interface AclsAttachment {
   /** The interface. */
-  readonly interface?: string;
+  readonly interface: string;
   /** Which packets of the interface are judged. */
-  readonly direction?: 'ingress' | 'egress';
+  readonly direction: 'ingress' | 'egress';
   /** The family of the list. */
-  readonly family?: 'ipv4' | 'ipv6';
+  readonly family: 'ipv4' | 'ipv6';
   /** The list, one of that family. */
   readonly acl: string;
 }

@@ -172,7 +172,7 @@ export interface Drift {
   readonly classification?: DriftClassification;
   /** Keyed by name. */
   readonly exception?: readonly DriftException[];
-  /** Keyed by devicepath, state. */
+  /** Keyed by device and path, state. */
   readonly difference?: readonly DriftDifference[];
 }
 
@@ -221,9 +221,9 @@ export interface DriftException {
 /** What differs now. `/drift/difference` */
 export interface DriftDifference {
   /** The device. It may be one that is no longer in the inventory. State. */
-  readonly device?: string;
+  readonly device: string;
   /** The place: the lowest one that holds the whole difference. State. */
-  readonly path?: string;
+  readonly path: string;
   /** What is meant to be there, as kedge-plan writes values. Nothing given means nothing. State. */
   readonly intended?: Readonly<Record<string, unknown>>;
   /** What was read there. State. */

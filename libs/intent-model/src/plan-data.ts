@@ -111,19 +111,20 @@ const NODE =
 
 /** The node that an instance identifier (RFC 7951 §6.11) leads to: a name without a module is of the one before. */
 function targetOf(path: string): Target {
-  let [module, name, predicates] = ['', '', ''];
+  const steps: RegExpExecArray[] = [];
   NODE.lastIndex = 0;
   do {
-    const match = NODE.exec(path);
-    if (match === null || (module === '' && match[1] === undefined))
+    const step = NODE.exec(path);
+    if (step === null || (steps.length === 0 && step[1] === undefined))
       throw new KedgeError({
         code: 'INTENT_PATH',
         message: `cannot tell which node ${path} leads to`,
         field: 'path',
         expected: "an instance identifier such as /module:list[key='value']/leaf",
       });
-    module = match[1] ?? module;
-    [, , name = '', predicates = ''] = match;
+    steps.push(step);
   } while (NODE.lastIndex < path.length);
+  const module = steps.findLast((step) => step[1] !== undefined)?.[1] ?? '';
+  const [, , name = '', predicates = ''] = steps.at(-1) ?? [];
   return { member: `${module}:${name}`, entry: predicates !== '' };
 }

@@ -7,9 +7,13 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import type { accordsTree } from '@kedge/intent-model';
+import type { Tier } from '@kedge/contracts';
+import { afterAll, describe, expect, expectTypeOf, it } from 'vitest';
 
-import { compileAccords, parseAccords, validateAccords } from './accords.js';
+import { compileAccords, type LockdownExit, parseAccords, validateAccords, type Verdict } from './accords.js';
+import type { DriftSeverity, ExemptProtocol, GateMode, Remediation, RoutePurpose } from './accords-paths.js';
+import type { Protocol } from './zones.js';
 
 const YANG = join(import.meta.dirname, '../../../yang');
 /** Where each invalid example is wrong, by yanglint; keys of lists left out. */
@@ -269,4 +273,26 @@ describe('yang examples', () => {
       expect(Math.min(counts.right, counts.wrong)).toBeGreaterThan(40);
     },
   );
+});
+
+describe('the words of the accords', () => {
+  it('UN-2 are those of the module, one by one; another one does not compile', () => {
+    type Level = accordsTree.AccordsLevel;
+    type Scope = accordsTree.AccordsLevelOverlayRoutesOverlayMode;
+    type Remedy = accordsTree.AccordsLevelUnderlayDriftRemedy;
+    expectTypeOf<Verdict>().toEqualTypeOf<Level['default-verdict']>();
+    expectTypeOf<Tier>().toEqualTypeOf<NonNullable<Scope['minimum-tier']>>();
+    expectTypeOf<RoutePurpose>().toEqualTypeOf<NonNullable<Scope['purpose']>[number]>();
+    expectTypeOf<ExemptProtocol>().toEqualTypeOf<
+      NonNullable<accordsTree.AccordsLevelOverlayRoutes['exempt']>[number]
+    >();
+    expectTypeOf<GateMode>().toEqualTypeOf<accordsTree.AccordsLevelUnderlayGate['mode']>();
+    expectTypeOf<DriftSeverity>().toEqualTypeOf<Remedy['severity']>();
+    expectTypeOf<Remediation>().toEqualTypeOf<Remedy['remediation']>();
+    expectTypeOf<LockdownExit>().toEqualTypeOf<accordsTree.AccordsLockdownExit['channel'][number]>();
+    expectTypeOf<Protocol>().toEqualTypeOf<NonNullable<accordsTree.AllowlistEntry['protocol']>>();
+    // What was compared above is gone when this runs; that there is a document of the type is not.
+    const zones: accordsTree.Zones = { zone: [{ name: 'management', id: 1 }] };
+    expect(validateAccords({}, { 'kedge-zones:zones': zones }).valid).toBe(false);
+  });
 });

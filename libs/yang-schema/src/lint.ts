@@ -242,6 +242,10 @@ const CHECKS = {
     paths(subject)
       .filter(({ text }) => /(^|[\s(=|])\/(?![a-z][a-z0-9]*:)/.test(text.replace(/'[^']*'/g, "''")))
       .map(({ at }) => ({ at, what: 'an absolute path whose first step has no prefix' })),
+  'looked-up-not-searched': (subject) =>
+    paths(subject)
+      .filter(({ text }) => /\[[^\]]*current\(\)/.test(text.replace(/deref\([^)]*\)\S*(\[[^\]]*\])?/g, '')))
+      .map(({ at }) => ({ at, what: 'libyang searches all entries for each one: use deref()' })),
   'sections-in-order': (subject) => {
     let reached = 0;
     return subject.module.children.flatMap((at): Found[] => {
@@ -279,7 +283,7 @@ function needs(node: Statement): boolean {
   if (argumentOf(node, 'mandatory') === 'true') return true;
   if (Number(argumentOf(node, 'min-elements') ?? '0') > 0) return true;
   if (node.keyword !== 'container' || childOf(node, 'presence') !== undefined) return false;
-  return childOf(node, 'must') !== undefined || node.children.some((child) => needs(child));
+  return node.children.some((child) => needs(child));
 }
 
 /**

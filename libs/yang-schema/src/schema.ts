@@ -139,10 +139,7 @@ function nodeOf(statement: Statement, line: Line, around: Surroundings, chosen: 
   const units = argumentOf(statement, 'units');
   const preset = argumentOf(statement, 'default');
   const type = childOf(statement, 'type');
-  // libyang 2.1 begins the keys of a list that has a `must` with a comma.
-  const keys = argumentOf(statement, 'key')
-    ?.split(/[\s,]+/)
-    .filter((key) => key !== '');
+  const keys = statement.keyword === 'list' ? keysOf(statement, children) : undefined;
   return {
     kind,
     name: nameOf(statement),
@@ -160,6 +157,24 @@ function nodeOf(statement: Statement, line: Line, around: Surroundings, chosen: 
         : child,
     ),
   };
+}
+
+/**
+ * The keys of a list, which are its first leaves. libyang 2.1 prints them without anything between them, and behind a
+ * comma where the list has a `must`.
+ */
+function keysOf(statement: Statement, children: readonly SchemaNode[]): string[] | undefined {
+  const text = argumentOf(statement, 'key');
+  if (text === undefined) return undefined;
+  let rest = text.replace(/[\s,]/g, '');
+  const keys: string[] = [];
+  for (const { name } of children) {
+    if (rest === '' || !rest.startsWith(name)) break;
+    keys.push(name);
+    rest = rest.slice(name.length);
+  }
+  if (rest !== '') throw puzzled(statement, `keys ${text}`);
+  return keys;
 }
 
 function isNeeded(statement: Statement, children: readonly SchemaNode[]): boolean {
