@@ -24,51 +24,51 @@ export interface Difference {
 }
 
 /**
- * The differences, by path. What belongs to an interface, or to the port of a bridge, that is there on one side only
- * is one difference together with it.
+ * The differences, by path. An interface, or the port of a bridge, that is there on one side only or is another one
+ * is one difference together with all that is below it.
  */
 export function differencesBetween(intended: DeviceObjects, actual: DeviceObjects): Difference[] {
-  const found: Difference[] = [];
-  const wholes = [intended, actual].map((side, place) => wholesOf(side, place === 0 ? actual : intended));
-  const [missing = new Map<string, PlanValue>(), extra = new Map<string, PlanValue>()] = wholes;
-  const isBelow = (object: DeviceObject, tops: ReadonlyMap<string, unknown>): boolean => {
-    const at = interfacePath(object.interface ?? '');
-    return tops.has(at) || (object.path.startsWith(portPath(at)) && tops.has(portPath(at)));
+  const own: Difference[] = [];
+  const tops = new Map<string, DeviceObject>();
+  const look = (object: DeviceObject, other: DeviceObject | undefined, isIntended: boolean): void => {
+    if (other !== undefined && (!isIntended || sameObject(object, other))) return;
+    if (object.kind === 'interface' || object.kind === 'bridge-port') tops.set(object.path, object);
+    else {
+      const [value, there] = [valueOf(object), other === undefined ? null : valueOf(other)];
+      own.push({
+        path: object.path,
+        intended: isIntended ? value : there,
+        actual: isIntended ? there : value,
+      });
+    }
   };
-  for (const [path, value] of missing) found.push({ path, intended: value, actual: null });
-  for (const [path, value] of extra) found.push({ path, intended: null, actual: value });
-  for (const [path, is] of intended) {
-    const was = actual.get(path);
-    if (was !== undefined ? sameObject(is, was) : isBelow(is, missing)) continue;
-    found.push({ path, intended: valueOf(is), actual: was === undefined ? null : valueOf(was) });
-  }
-  for (const [path, was] of actual)
-    if (!intended.has(path) && !isBelow(was, extra))
-      found.push({ path, intended: null, actual: valueOf(was) });
-  return found.sort((a, b) => compareNames(a.path, b.path));
+  for (const object of intended.values()) look(object, actual.get(object.path), true);
+  for (const object of actual.values()) look(object, intended.get(object.path), false);
+  if (tops.size === 0) return own.sort(byPath);
+  const isBelow = ({ path }: { readonly path: string }): boolean => {
+    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1))
+      if (tops.has(path.slice(0, end))) return true;
+    return false;
+  };
+  const wholes = [...tops.values()]
+    .filter((top) => !isBelow(top))
+    .map((top) => ({ path: top.path, intended: wholeOf(top, intended), actual: wholeOf(top, actual) }));
+  return [...own.filter((each) => !isBelow(each)), ...wholes].sort(byPath);
 }
 
-const portPath = (at: string): string => `${at}/kedge-bridging:bridge-port`;
+const byPath = (a: Difference, b: Difference): number => compareNames(a.path, b.path);
 
 function valueOf({ value }: DeviceObject): PlanValue {
   return value as unknown as PlanValue;
 }
 
-/** Interfaces, and ports of bridges, that only one side has, each with all that is below it. */
-function wholesOf(side: DeviceObjects, other: DeviceObjects): Map<string, PlanValue> {
-  const tops = new Map<string, PlanValue>();
-  const owners = new Set<string>();
-  for (const [path, { kind, interface: name = '' }] of side)
-    if (!other.has(path) && (kind === 'interface' || kind === 'bridge-port')) owners.add(name);
-  if (owners.size === 0) return tops;
-  for (const name of owners) {
-    const at = interfacePath(name);
-    const own = [...side.values()].filter(
-      ({ interface: owner, kind }) => owner === name && kind !== 'acl-attachment',
-    );
-    const whole = treeOf(own)['ietf-interfaces:interfaces']?.interface?.[0];
-    const [path, value] = other.has(at) ? [portPath(at), whole?.['kedge-bridging:bridge-port']] : [at, whole];
-    if (value !== undefined) tops.set(path, value as unknown as PlanValue);
-  }
-  return tops;
+/** An interface or the port of a bridge with all that one side has below it; null where that side has none. */
+function wholeOf(top: DeviceObject, side: DeviceObjects): PlanValue {
+  const name = top.interface ?? '';
+  const at = interfacePath(name);
+  if (!side.has(top.path)) return null;
+  const below = [...side.values()].filter(({ path }) => path === at || path.startsWith(`${at}/`));
+  const whole = treeOf(below)['ietf-interfaces:interfaces']?.interface?.[0];
+  const value = top.kind === 'interface' ? whole : whole?.['kedge-bridging:bridge-port'];
+  return (value ?? null) as unknown as PlanValue;
 }
