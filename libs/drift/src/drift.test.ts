@@ -188,7 +188,7 @@ describe('drift', () => {
           interface: [{ name: 'port1', type: 'iana-if-type:ethernetCsmacd', enabled }],
         },
       }),
-    ) as [DeviceObjects, DeviceObjects];
+    ) as unknown as [DeviceObjects, DeviceObjects];
     const cause = (history: readonly DeviceEvent[], more: Partial<DriftKnowledge> = {}) =>
       driftOf(
         intended,

@@ -6,6 +6,8 @@ import type { PlanValue } from '@kedge/contracts';
 import type { Capability, deviceTree } from '@kedge/intent-model';
 import { KedgeError } from '@kedge/units';
 
+import { compareNames } from './text-order.js';
+
 type Interface = deviceTree.Interface;
 
 /** What each kind of object holds: the node at its path without the nodes that are objects themselves. */
@@ -171,8 +173,29 @@ type Made<Kind extends ObjectKind> = [
 ];
 
 function made<Kind extends ObjectKind>(...[kind, path, id, value, owner]: Made<Kind>): DeviceObject {
-  const object = { kind, path, id: `${kind}/${id}`, value };
+  const object = { kind, path, id: `${kind}/${id}`, value: sorted(value) };
   return (owner === undefined ? object : { ...object, interface: owner }) as unknown as DeviceObject;
+}
+
+/** Members in one order, so that two ways of writing one value are the same text. */
+function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(sorted);
+  const members = Object.entries(value);
+  for (let at = 1; at < members.length; at += 1)
+    if ((members[at - 1]?.[0] ?? '') > (members[at]?.[0] ?? '')) {
+      members.sort(([a], [b]) => (a < b ? -1 : 1));
+      break;
+    }
+  return Object.fromEntries(members.map(([name, each]) => [name, sorted(each)]));
+}
+
+/** Next hops in the order of their index: the list is the system's to order. */
+function routeValue(route: ObjectValues['route']): ObjectValues['route'] {
+  const list = route['next-hop']['next-hop-list']?.['next-hop'];
+  if (list === undefined) return route;
+  const ordered = list.toSorted((a, b) => compareNames(a.index, b.index));
+  return { ...route, 'next-hop': { 'next-hop-list': { 'next-hop': ordered } } };
 }
 
 /** The static instances of a tree, by name. */
@@ -205,7 +228,7 @@ export function objectsOf(tree: deviceTree.DeviceTree, instance?: string): Map<s
       ...(routes?.['ietf-ipv6-unicast-routing:ipv6']?.route ?? []),
     ]) {
       const { 'destination-prefix': destination } = route;
-      put('route', routePath(instance ?? name ?? STATIC_NAME, destination), destination, route);
+      put('route', routePath(instance ?? name ?? STATIC_NAME, destination), destination, routeValue(route));
     }
   }
   for (const acl of tree['kedge-acl:acls']?.acl ?? []) {
