@@ -12,7 +12,9 @@ import {
   type DeviceObjects,
   type Driver,
   instanceOf,
+  interfacePath,
   type InventoryDevice,
+  isMade,
   objectsAfter,
   objectsOf,
   type Reading,
@@ -254,16 +256,8 @@ class Work<Question, Answer, Command> {
     let last: Reading | undefined;
     try {
       last = await readDevice(this.#target, NEVER);
-      const found = objectsOf(last.tree, this.#instance);
-      const mending = stepsBetween(this.#relevant(found), this.#relevant(expected), this.#target.driver);
-      const back = [...mending, ...inverseOf(this.#plan, held).steps];
-      // Inverses stand on what mending brings about.
-      const { prepared } = this.#prepare(back, found);
-      await this.#target.carrier.write(
-        prepared.flatMap(({ commands }) => commands),
-        NEVER,
-      );
-      last = await readDevice(this.#target, NEVER);
+      await this.#invert(held, expected, objectsOf(last.tree, this.#instance));
+      last = await this.#salvage(await readDevice(this.#target, NEVER));
       const remaining = this.#wrongIn(objectsOf(last.tree, this.#instance), this.#before);
       return { applied, rolledBack: remaining.length === 0, remaining, reading: last };
     } catch {
@@ -275,6 +269,49 @@ class Work<Question, Answer, Command> {
         ...(last === undefined ? {} : { reading: last }),
       };
     }
+  }
+
+  /** Mends what was done by half, then writes the inverses of the steps that hold; ends at the first that is refused. */
+  async #invert(held: ReadonlySet<string>, expected: DeviceObjects, found: DeviceObjects): Promise<void> {
+    const mending = stepsBetween(this.#relevant(found), this.#relevant(expected), this.#target.driver);
+    let commands: Command[];
+    try {
+      // Inverses stand on what mending brings about.
+      const { prepared } = this.#prepare([...mending, ...inverseOf(this.#plan, held).steps], found);
+      commands = prepared.flatMap((each) => each.commands);
+    } catch {
+      // The device changed meanwhile, so that the inverses do not fit: what can be brought back is still to come.
+      return;
+    }
+    await this.#target.carrier.write(commands, NEVER);
+  }
+
+  /**
+   * What the inverses did not bring back because one of them was refused: one step after the other towards how it
+   * was, past those that are refused again and whatever stands on them.
+   */
+  async #salvage(reading: Reading): Promise<Reading> {
+    const found = objectsOf(reading.tree, this.#instance);
+    if (this.#wrongIn(found, this.#before).length === 0) return reading;
+    const { driver, device, carrier } = this.#target;
+    const lost = new Set<string>();
+    let state: DeviceObjects = found;
+    for (const step of stepsBetween(this.#relevant(found), this.#relevant(this.#before), driver)) {
+      const change = changeOf(step);
+      const isLost = step.dependsOn.some((id) => lost.has(id)) || !this.#isThere(change.after, state);
+      const commands = isLost ? undefined : encoded(() => driver.encode(change, state, device));
+      const written = commands === undefined ? undefined : await carrier.write(commands, NEVER);
+      if (written === undefined || written.failure !== undefined) lost.add(step.id);
+      else state = objectsAfter(state, change);
+    }
+    return readDevice(this.#target, NEVER);
+  }
+
+  /** Whether the interface of an object is there, or the object is one that is made. */
+  #isThere(object: DeviceObject | undefined, state: DeviceObjects): boolean {
+    if (object?.interface === undefined) return true;
+    if (object.kind === 'interface') return isMade(object.value.type);
+    return state.has(interfacePath(object.interface));
   }
 
   /** Objects that the plan can have touched: those on its interfaces, and all routes. */
@@ -295,6 +332,15 @@ class Work<Question, Answer, Command> {
 
   #wrongIn(found: DeviceObjects, expected: DeviceObjects): Difference[] {
     return differencesBetween(this.#relevant(expected), this.#relevant(found));
+  }
+}
+
+/** Commands, or undefined for a change that cannot be made at all. */
+function encoded<Command>(encode: () => readonly Command[]): readonly Command[] | undefined {
+  try {
+    return encode();
+  } catch {
+    return undefined;
   }
 }
 

@@ -25,10 +25,13 @@ export interface ToolCarrierOptions extends Pick<ToolOptions, 'netns' | 'timeout
 /** The most words of one line of a batch. */
 const MOST_WORDS = 90;
 
-/** A word as it stands in a batch, or undefined where it cannot: `#` begins a comment there, and quotes know no escape. */
+/**
+ * A word as it stands in a batch, or undefined where it cannot: `#` begins a comment there, quotes know no escape, and
+ * a backslash at the end of a line joins it with the next.
+ */
 function batchWord(word: string): string | undefined {
   if (/[#\n\r]/.test(word)) return undefined;
-  if (word !== '' && !/[\s'"]/.test(word)) return word;
+  if (word !== '' && !/[\s'"\\]/.test(word)) return word;
   if (!word.includes("'")) return `'${word}'`;
   return word.includes('"') ? undefined : `"${word}"`;
 }
