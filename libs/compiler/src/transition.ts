@@ -102,7 +102,7 @@ function coursesOf(
   for (const [path, is] of after) if (!before.has(path)) put(path, undefined, is);
   if (!isChanged) return undefined;
   // The order of the input decides nothing.
-  return new Map([...courses].sort(([a], [b]) => compareNames(a, b)));
+  return new Map([...courses].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function fateOf(
@@ -339,21 +339,32 @@ class Ordered {
 
   /** The nodes in their order, and the steps that they are. */
   steps(originOf: (path: string) => string): Step[] {
-    const { whole, members, groups } = this.#grouped();
     const compare = (a: number, b: number): number => this.#compare(a, b);
-    const first = members.map((nodes) => nodes.toSorted(compare)[0] ?? 0);
-    const order = sequenceOf(whole, (a, b) => compare(first[a] ?? 0, first[b] ?? 0));
     const alone = sequenceOf(this.#graph, compare);
-    const place = new Int32Array(this.#nodes.length);
-    for (const [index, node] of alone.entries()) place[node] = index;
-    const sorted = order.flatMap((group) =>
-      (members[group] ?? [])
-        .toSorted((a, b) => (place[a] ?? 0) - (place[b] ?? 0))
-        .map((node) => ({ node, group: (members[group]?.length ?? 0) > 1 ? groups[group] : undefined })),
-    );
+    const sorted =
+      this.#rules.atomicWith === undefined
+        ? alone.map((node) => ({ node, group: undefined }))
+        : this.#together(alone, compare);
     return this.#stepsOf(
       sorted.filter(({ node }) => this.#nodes[node]?.does !== 'keep'),
       originOf,
+    );
+  }
+
+  /** Nodes in an order in which the members of each atomic group stand together. */
+  #together(
+    alone: readonly number[],
+    compare: (a: number, b: number) => number,
+  ): { readonly node: number; readonly group: string | undefined }[] {
+    const { whole, members, groups } = this.#grouped();
+    const first = members.map((nodes) => nodes.toSorted(compare)[0] ?? 0);
+    const order = sequenceOf(whole, (a, b) => compare(first[a] ?? 0, first[b] ?? 0));
+    const place = new Int32Array(this.#nodes.length);
+    for (const [index, node] of alone.entries()) place[node] = index;
+    return order.flatMap((group) =>
+      (members[group] ?? [])
+        .toSorted((a, b) => (place[a] ?? 0) - (place[b] ?? 0))
+        .map((node) => ({ node, group: (members[group]?.length ?? 0) > 1 ? groups[group] : undefined })),
     );
   }
 
@@ -366,6 +377,8 @@ class Ordered {
       if (does === 'keep') return -1;
       return does === 'remove' ? 2 * OBJECT_KINDS.length - kind : kind;
     };
+    // What only stays is ordered by its number, which follows from its path.
+    if (left.does === 'keep' && right.does === 'keep') return a - b;
     return rank(left) - rank(right) || compareNames(left.course.path, right.course.path) || a - b;
   }
 

@@ -5,7 +5,7 @@
 import { sameValue } from '@kedge/reconcile';
 import type { PlanValue } from '@kedge/contracts';
 
-import { capabilityOf, type DeviceObject, type DeviceObjects, objectsOf } from './device-object.js';
+import { capabilityOf, type DeviceObject, type DeviceObjects, isMade, objectsOf } from './device-object.js';
 import { baseOf, type Driver, type InventoryDevice } from './driver.js';
 
 /** Something to hold a driver against. */
@@ -101,6 +101,8 @@ function checkIntent<Question, Answer, Command>(
     if (again.as !== 'held' || !sameValue(again.object.value as PlanValue, object.value as PlanValue))
       fault(name, `it shapes ${object.id} otherwise the second time`);
     if (!(device.capability ?? []).includes(capabilityOf(object))) continue;
+    // What is there or is not comes into no plan.
+    if (object.kind === 'interface' && !isMade(object.value.type)) continue;
     const without = new Map(held);
     without.delete(object.path);
     for (const [what, change, at] of [
