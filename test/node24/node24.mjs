@@ -13,6 +13,7 @@ const PACKAGE = `node-linux-${process.arch}`;
 const VERSION = '24.21.0';
 /** What is tested: everything of the addons that runs in Node itself. */
 const FILES = [
+  'libs/ledger-store/src/frame-writer.test.ts',
   'libs/ledger-store/src/seals.test.ts',
   'libs/shared-memory-ipc/src/layout.test.ts',
   'libs/shared-memory-ipc/src/listener.test.ts',

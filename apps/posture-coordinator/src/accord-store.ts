@@ -8,14 +8,13 @@
  * force: of a tightening that was only prepared the tighter set, which nobody has to take back.
  */
 import { accordDocument, type AccordFiles, accordUnreadable, refuseLargeAccord } from '@kedge/bus';
+import { isMissing, syncDirectory } from '@kedge/durable-files';
 import { accordsIdentity, type AccordSet, compileAccords, parseAccords } from '@kedge/posture';
 import { KedgeError } from '@kedge/units';
 import { createHash } from 'node:crypto';
 import { renameSync, rmSync, symlinkSync } from 'node:fs';
 import { mkdir, open, readdir, readlink, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-
-import { syncDirectory } from './journal-file.js';
 
 /** Who follows which pointer. */
 export type Pointer = 'tables' | 'paths';
@@ -253,7 +252,7 @@ async function pointed(directory: string, pointer: Pointer): Promise<string | un
     await stat(directory);
     return await readlink(join(directory, pointer));
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 }

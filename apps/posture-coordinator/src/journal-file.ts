@@ -3,6 +3,7 @@
  * a failed flush (PO-17).
  * It must not decide what a journal means; libs/posture does.
  */
+import { isMissing, syncDirectory, writeAll } from '@kedge/durable-files';
 import {
   encodeJournalRecord,
   type Holds,
@@ -17,7 +18,6 @@ import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 import { ageMs, KEY_LIFETIME_MS } from './idempotency.js';
-
 import { inTime, STORAGE_ANSWER_MS } from './storage.js';
 
 /** What is appended; numbers that follow from the journal itself are filled in. */
@@ -58,7 +58,7 @@ export async function readJournal(path: string): Promise<Uint8Array | undefined>
       await file.close();
     }
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    if (isMissing(cause)) return undefined;
     throw new KedgeError({
       code: 'JOURNAL_UNREADABLE',
       message: `cannot read the decision journal ${path}`,
@@ -366,21 +366,4 @@ export function fairlyKept(records: readonly JournalRecord[], most: number): Jou
     }
   }
   return records.filter((record) => kept.has(record));
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
-  }
-}
-
-/** Makes a rename durable. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

@@ -2,10 +2,9 @@
  * The mark that says whether this box ever decided a posture, kept apart from the journal (PO-17).
  * It must not say what was decided.
  */
+import { isMissing, syncDirectory } from '@kedge/durable-files';
 import { access, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-
-import { syncDirectory } from './journal-file.js';
 
 /** True once a decision was ever durable here. What cannot be looked at counts as provisioned: that is stricter. */
 export async function isProvisioned(path: string): Promise<boolean> {
@@ -13,7 +12,7 @@ export async function isProvisioned(path: string): Promise<boolean> {
     await access(path);
     return true;
   } catch (error) {
-    return !(error instanceof Error && 'code' in error && error.code === 'ENOENT');
+    return !isMissing(error);
   }
 }
 

@@ -2,8 +2,8 @@
  * How far a feed is, in a file that is the old or the new one after a power cut.
  * It must not be ahead of what the receiver has read: what is lost with it is sent again, never left out.
  */
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { isMissing, replaceFile } from '@kedge/durable-files';
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 
 const cursorSchema = z.strictObject({
@@ -24,7 +24,7 @@ export async function readCursor(path: string): Promise<FeedCursor | 'none' | 'd
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'none';
+    if (isMissing(error)) return 'none';
     throw error;
   }
   try {
@@ -36,18 +36,5 @@ export async function readCursor(path: string): Promise<FeedCursor | 'none' | 'd
 
 /** It is on stable storage when this resolves. */
 export async function writeCursor(path: string, cursor: FeedCursor): Promise<void> {
-  const handle = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await handle.writeFile(JSON.stringify(cursor));
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(`${path}.new`, path);
-  const directory = await open(dirname(path), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await replaceFile(path, JSON.stringify(cursor));
 }

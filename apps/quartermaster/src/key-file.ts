@@ -2,18 +2,10 @@
  * The key that signs the ledger's checkpoints, in a file that only this service may read.
  * It must never replace a key: a ledger that changes its key is another ledger for everybody who checks it.
  */
+import { isMissing, makeDirectory, replaceFile } from '@kedge/durable-files';
 import { KedgeError } from '@kedge/units';
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
@@ -21,53 +13,39 @@ import { dirname } from 'node:path';
  *
  * @throws KedgeError `LEDGER_KEY_FILE`
  */
-export function signingKey(path: string): { readonly key: KeyObject; readonly made: boolean } {
-  let fd: number;
+export async function signingKey(path: string): Promise<{ readonly key: KeyObject; readonly made: boolean }> {
+  let file: FileHandle;
   try {
-    fd = openSync(path, 'r');
+    file = await open(path, 'r');
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')
-      return { key: makeKey(path), made: true };
+    if (isMissing(cause)) return { key: await makeKey(path), made: true };
     throw wrong(path, 'it cannot be opened', 'a file of this service', cause);
   }
   try {
-    const { mode, uid } = fstatSync(fd);
+    const { mode, uid } = await file.stat();
     if ((mode & 0o077) !== 0 || uid !== process.getuid?.())
       throw wrong(
         path,
         'others may read it, or it belongs to another user',
         'this user as its owner, and mode 0600',
       );
-    const key = createPrivateKey(readFileSync(fd, 'utf8'));
+    const key = createPrivateKey(await file.readFile('utf8'));
     if (key.asymmetricKeyType !== 'ed25519') throw wrong(path, 'it holds a key of another kind', 'Ed25519');
     return { key, made: false };
   } catch (error) {
     if (error instanceof KedgeError) throw error;
     throw wrong(path, 'it holds no key', 'a private key as PKCS #8 PEM', error);
   } finally {
-    closeSync(fd);
+    await file.close();
   }
 }
 
 /** Half a key never stands at its name. */
-function makeKey(path: string): KeyObject {
+async function makeKey(path: string): Promise<KeyObject> {
   const { privateKey } = generateKeyPairSync('ed25519');
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const fd = openSync(`${path}.new`, 'w', 0o600);
-    try {
-      writeSync(fd, privateKey.export({ format: 'pem', type: 'pkcs8' }) as string);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(`${path}.new`, path);
-    const directory = openSync(dirname(path), 'r');
-    try {
-      fsyncSync(directory);
-    } finally {
-      closeSync(directory);
-    }
+    await makeDirectory(dirname(path));
+    await replaceFile(path, privateKey.export({ format: 'pem', type: 'pkcs8' }));
   } catch (cause) {
     throw wrong(path, 'it cannot be made', 'a directory that this service may write to', cause);
   }

@@ -66,7 +66,7 @@ await runService({
     const slot = ParticipantSlot.create({ directory, name: NAME, path: 'none' });
     slot.beat(false);
     const board = new PostureBoard({ directory, owners, realtime: false });
-    const { key, made } = signingKey(config.key);
+    const { key, made } = await signingKey(config.key);
     if (made) logger.info({ path: config.key }, 'a key was made: the ledger begins');
     const signer = signerOf(config.origin, key);
     let trouble: KedgeError | undefined;

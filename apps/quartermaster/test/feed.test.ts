@@ -2,6 +2,7 @@
  * The feed of the quartermaster that is shipped, against rsyslog over TLS: killed, away, behind, and started again.
  * Must not leave a process or a file.
  */
+import { certificatesIn } from '@kedge/lab';
 import { canonicalJson, pseudonymised } from '@kedge/ledger';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,7 +12,6 @@ import { join } from 'node:path';
 import { createServer, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { certificatesIn } from './certificates.js';
 import { batchOf, CALL, recordOf, spoolOf, Stage, transit, until } from './stage.js';
 
 let stage: Stage;
@@ -127,7 +127,8 @@ describe('the feed of the quartermaster', { timeout: 180_000 }, () => {
       async () =>
         (await stage.metric('kedge_ledger_feed_messages_total{feed="siem"}')) > received().length + 200,
     );
-    receiver.kill('SIGKILL');
+    // Wholly gone: the next one does not start beside the pid of the first.
+    await stage.end(receiver, 'SIGKILL');
     rsyslog();
     await until('more were received', () => received().length > 1_200);
     await stage.end(first.child, 'SIGKILL');

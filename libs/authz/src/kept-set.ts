@@ -3,10 +3,10 @@
  * directory is broken, and without a trial while it is as it was.
  * It must not decide whether a set is good, nor when it is used.
  */
+import { isMissing, replaceFile } from '@kedge/durable-files';
 import { KedgeError } from '@kedge/units';
 import { createHash } from 'node:crypto';
-import { open, readFile, rename, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 
 import type { PolicySet } from './candidate.js';
@@ -53,7 +53,7 @@ export async function readKept(path: string): Promise<KeptSet | undefined> {
     bytes = await readFile(path);
   } catch (error) {
     if (error instanceof KedgeError) throw error;
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw keptError(`cannot read the policies that were kept in ${path}`, error);
   }
   const head = bytes.indexOf('\n');
@@ -70,20 +70,7 @@ export async function readKept(path: string): Promise<KeptSet | undefined> {
 export async function writeKept(path: string, { triedBy, appearance, set }: KeptSet): Promise<void> {
   const body = Buffer.from(JSON.stringify({ triedBy, appearance, set } satisfies KeptSet), 'utf8');
   try {
-    const file = await open(`${path}.new`, 'w', 0o600);
-    try {
-      await file.writeFile(Buffer.concat([Buffer.from(`${FORM} ${sumOf(body)}\n`, 'latin1'), body]));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(`${path}.new`, path);
-    const directory = await open(dirname(path), 'r');
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+    await replaceFile(path, Buffer.concat([Buffer.from(`${FORM} ${sumOf(body)}\n`, 'latin1'), body]));
   } catch (error) {
     throw keptError(`cannot keep the policies in ${path}`, error);
   }

@@ -2,11 +2,11 @@
  * A participant's desired set in a file that survives kill -9 and power loss: the old set or the new one, never a mix.
  * It must not know what the items mean, and must not decide what to do about damage.
  */
+import { isMissing, replaceFile } from '@kedge/durable-files';
 import { desiredCodec, type DesiredKind, type DesiredSet, emptyDesiredSet } from '@kedge/reconcile';
 import { KedgeError } from '@kedge/units';
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
-import { type FileHandle, link, mkdir, open, readFile, rename, rm, unlink } from 'node:fs/promises';
+import { link, mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Where a desired set is kept, and of what kind it is. */
@@ -61,7 +61,7 @@ export async function openDesiredStore<Item>({
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     bytes = await readFile(path);
   } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')) {
+    if (!isMissing(cause)) {
       throw failed(path, 'read', cause);
     }
   }
@@ -177,35 +177,6 @@ function withResolvers(): PromiseWithResolvers<void> {
   return { promise, resolve, reject };
 }
 
-/**
- * The new content under the old name. The file is whole and on stable storage before it gets the name, and the name is
- * on stable storage before this resolves. A failed fsync is never tried again on the same file: the next write makes
- * a new one.
- *
- * @param onNamed called once the name stands for the new content, durably or not.
- */
-async function replaceFile(path: string, text: string, onNamed?: () => void): Promise<void> {
-  const temporary = `${path}.new`;
-  // What an earlier write left there was never the file.
-  const handle = await open(
-    temporary,
-    constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW,
-    0o600,
-  );
-  try {
-    await handle.writeFile(text, 'utf8');
-    await handle.sync();
-    await handle.close();
-    await rename(temporary, path);
-    onNamed?.();
-    await syncDirectory(dirname(path));
-  } catch (cause) {
-    await handle.close().catch(() => undefined);
-    await unlink(temporary).catch(() => undefined);
-    throw cause;
-  }
-}
-
 /** A second name for what is there: the first keeps it until a whole set takes its place. */
 async function keepAside(path: string): Promise<void> {
   const aside = `${path}.damaged`;
@@ -213,17 +184,7 @@ async function keepAside(path: string): Promise<void> {
     await rm(aside, { force: true });
     await link(path, aside);
   } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')) throw cause;
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  let handle: FileHandle | undefined;
-  try {
-    handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-    await handle.sync();
-  } finally {
-    await handle?.close();
+    if (!isMissing(cause)) throw cause;
   }
 }
 

@@ -82,7 +82,7 @@ describe('a desired set after a crash', () => {
     expect((await readFile(log, 'utf8')).trimEnd().split('\n')).toEqual([
       'create set.json.new',
       'write set.json.new',
-      'fsync set.json.new',
+      'fdatasync set.json.new',
       'rename set.json.new',
       'fsync directory',
     ]);

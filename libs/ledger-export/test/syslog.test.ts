@@ -1,6 +1,7 @@
 /**
  * The sender against rsyslog over TLS, and against a receiver that is slow, gone, or somebody else.
  */
+import { certificatesIn } from '@kedge/lab';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +12,6 @@ import { createServer, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 import { exportedOf, syslogMessage, SyslogSender, type SyslogSenderOptions } from '../src/index.js';
-import { certificatesIn } from './certificates.js';
 import { ENTRIES, keyBy, RECORDS } from './records.js';
 
 let scratch: string;

@@ -1,66 +1,41 @@
 /*
- * A thread that writes: what it is given goes to the disk one after the other, and the next one begins when the one
- * before it has ended, without a turn of the event loop between them. In front of it a thread that finishes frames:
- * one is signed while the one before it is being written.
- *
- * It must not write anything after a write that failed, before it is told to go on: what was given behind it is given
- * back as canceled. Descriptors are the caller's; opened with O_DSYNC, so that a write that has ended is durable.
+ * The calls by which JavaScript has frames signed and written, each told when it is durable: a pipeline whose jobs are
+ * buffers of an environment.
+ * It must not let go of a buffer that a thread may touch. Descriptors are the caller's; opened with O_DSYNC, so that a
+ * write that has ended is durable.
  */
-#define _GNU_SOURCE
 #define NAPI_VERSION 8
 #include "writer.h"
 
 #include "frame.h"
+#include "pipeline.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Longest text of a checkpoint: a name of 255 characters, a size and a root. */
 enum { TEXT_MAX = 2048 };
 
-typedef struct job {
-    struct job *next;
+/* Something to be written. */
+typedef struct {
+    job job; /* first: each is the other */
     napi_ref held; /* keeps the bytes */
-    uint8_t *bytes;
-    size_t length;
-    off_t at;
-    int fd;
-    int error;
     /* What is to be signed, and where to; no text where there is nothing to finish. */
     size_t signature_at, text_length;
     char text[];
-} job;
-
-typedef struct {
-    job *first, *last;
-} line;
-
-/* A thread and what it is to do, in its order. */
-typedef struct {
-    pthread_t thread;
-    pthread_cond_t wake;
-    line given;
-} stage;
+} written_bytes;
 
 typedef struct {
     napi_threadsafe_function tell;
+    pipeline line;
     frame_signer *signer; /* of the thread that finishes */
     frame_signer *own;    /* of the thread of the environment */
-    pthread_mutex_t lock;
-    /* Under the lock, but for the threads themselves. */
-    stage finish, write;
-    line done;
-    bool stops, halted;
-    /* Of the thread of the environment. */
     size_t under_way;
     int owners; /* the object that wraps it, and the function that is told */
     bool ended;
+    job *rest; /* what was not told when it ended */
 } writer;
 
 static const napi_type_tag TAG = {0x9d1f6c5be2b04f5du, 0xa3c27f60915d84e1u};
@@ -71,79 +46,27 @@ static napi_value fail(napi_env env, const char *message)
     return NULL;
 }
 
-static void put(line *in, job *each)
+/* On the first thread: signs what is a frame. */
+static bool finish(void *context, job *each)
 {
-    each->next = NULL;
-    if (in->first == NULL)
-        in->first = each;
-    else
-        in->last->next = each;
-    in->last = each;
+    writer *self = context;
+    written_bytes *frame = (written_bytes *)each;
+    return frame->text_length == 0 ||
+           frame_finish(self->signer, each->bytes, frame->text, frame->text_length, frame->signature_at);
 }
 
-static int written(const job *each)
+/* On the second thread. */
+static void ready(void *context)
 {
-    for (size_t done = 0; done < each->length;) {
-        ssize_t got = pwrite(each->fd, each->bytes + done, each->length - done, each->at + (off_t)done);
-        if (got < 0 && errno != EINTR)
-            return errno;
-        if (got == 0)
-            return EIO;
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return 0;
+    writer *self = context;
+    napi_call_threadsafe_function(self->tell, NULL, napi_tsfn_nonblocking);
 }
 
-/* The next of a stage, under the lock; NULL where it is to end. */
-static job *next_of(writer *self, stage *of)
+static void let_go_of(napi_env env, job *each)
 {
-    while (of->given.first == NULL && !self->stops)
-        pthread_cond_wait(&of->wake, &self->lock);
-    if (self->stops)
-        return NULL;
-    job *each = of->given.first;
-    of->given.first = each->next;
-    return each;
-}
-
-static void *finish_frames(void *data)
-{
-    writer *self = data;
-    pthread_mutex_lock(&self->lock);
-    for (job *each; (each = next_of(self, &self->finish)) != NULL;) {
-        pthread_mutex_unlock(&self->lock);
-        if (each->text_length > 0 &&
-            !frame_finish(self->signer, each->bytes, each->text, each->text_length, each->signature_at))
-            each->error = EIO;
-        pthread_mutex_lock(&self->lock);
-        put(&self->write.given, each);
-        pthread_cond_signal(&self->write.wake);
-    }
-    pthread_mutex_unlock(&self->lock);
-    return NULL;
-}
-
-static void *write_frames(void *data)
-{
-    writer *self = data;
-    pthread_mutex_lock(&self->lock);
-    for (job *each; (each = next_of(self, &self->write)) != NULL;) {
-        if (self->halted) {
-            each->error = ECANCELED;
-        } else {
-            pthread_mutex_unlock(&self->lock);
-            if (each->error == 0)
-                each->error = written(each);
-            pthread_mutex_lock(&self->lock);
-            self->halted = each->error != 0;
-        }
-        bool is_first = self->done.first == NULL;
-        put(&self->done, each);
-        if (is_first)
-            napi_call_threadsafe_function(self->tell, NULL, napi_tsfn_nonblocking);
-    }
-    pthread_mutex_unlock(&self->lock);
-    return NULL;
+    if (env != NULL)
+        napi_delete_reference(env, ((written_bytes *)each)->held);
+    free(each);
 }
 
 /* On the thread of the environment: tells of each write that has ended, in their order, by its errno. */
@@ -151,16 +74,10 @@ static void tell(napi_env env, napi_value callback, void *context, void *data)
 {
     (void)data;
     writer *self = context;
-    pthread_mutex_lock(&self->lock);
-    job *each = self->done.first;
-    self->done.first = NULL;
-    pthread_mutex_unlock(&self->lock);
-    while (each != NULL) {
+    for (job *each = self->ended ? NULL : pipeline_take_done(&self->line); each != NULL;) {
         job *next = each->next;
         int error = each->error;
-        if (env != NULL)
-            napi_delete_reference(env, each->held);
-        free(each);
+        let_go_of(env, each);
         self->under_way -= 1;
         napi_value number, none;
         if (env != NULL) {
@@ -173,15 +90,6 @@ static void tell(napi_env env, napi_value callback, void *context, void *data)
     }
 }
 
-static void stop(writer *self)
-{
-    pthread_mutex_lock(&self->lock);
-    self->stops = true;
-    pthread_cond_signal(&self->finish.wake);
-    pthread_cond_signal(&self->write.wake);
-    pthread_mutex_unlock(&self->lock);
-}
-
 /* Waits for the write that is under way; what was given behind it is not written. */
 static void end(void *data)
 {
@@ -189,16 +97,11 @@ static void end(void *data)
     if (self->ended)
         return;
     self->ended = true;
-    stop(self);
-    pthread_join(self->finish.thread, NULL);
-    pthread_join(self->write.thread, NULL);
+    self->rest = pipeline_end(&self->line);
 }
 
 static void dispose(writer *self)
 {
-    pthread_cond_destroy(&self->finish.wake);
-    pthread_cond_destroy(&self->write.wake);
-    pthread_mutex_destroy(&self->lock);
     frame_signer_free(self->signer);
     frame_signer_free(self->own);
     free(self);
@@ -208,14 +111,10 @@ static void drop(napi_env env, writer *self)
 {
     if (--self->owners > 0)
         return;
-    line *lines[] = {&self->finish.given, &self->write.given, &self->done};
-    for (size_t at = 0; at < sizeof lines / sizeof *lines; at++) {
-        for (job *each = lines[at]->first; each != NULL;) {
-            job *next = each->next;
-            napi_delete_reference(env, each->held);
-            free(each);
-            each = next;
-        }
+    for (job *each = self->rest; each != NULL;) {
+        job *next = each->next;
+        let_go_of(env, each);
+        each = next;
     }
     dispose(self);
 }
@@ -263,22 +162,6 @@ static uint8_t *exactly(napi_env env, napi_value value, size_t wanted)
     return bytes;
 }
 
-/* Both threads, or none; signals are for the other threads of the process. */
-static bool start_threads(writer *self)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool is_begun = pthread_create(&self->finish.thread, NULL, finish_frames, self) == 0;
-    bool are_both = is_begun && pthread_create(&self->write.thread, NULL, write_frames, self) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (is_begun && !are_both) {
-        stop(self);
-        pthread_join(self->finish.thread, NULL);
-    }
-    return are_both;
-}
-
 /* startWriter(told, secret, keyId): threads that have begun; told(errno) is called once for each write, in their
  * order. */
 napi_value writer_start(napi_env env, napi_callback_info info)
@@ -294,9 +177,6 @@ napi_value writer_start(napi_env env, napi_callback_info info)
     if (self == NULL)
         return fail(env, "no memory");
     self->owners = 1;
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->finish.wake, NULL);
-    pthread_cond_init(&self->write.wake, NULL);
     self->signer = frame_signer_new(secret, key_id);
     self->own = frame_signer_new(secret, key_id);
     if (self->signer == NULL || self->own == NULL) {
@@ -311,7 +191,7 @@ napi_value writer_start(napi_env env, napi_callback_info info)
         return fail(env, "startWriter takes a function");
     }
     napi_unref_threadsafe_function(env, self->tell);
-    if (!start_threads(self)) {
+    if (!pipeline_start(&self->line, (pipeline_calls){finish, ready, self})) {
         self->ended = true;
         napi_release_threadsafe_function(self->tell, napi_tsfn_abort);
         return fail(env, "no thread for the writer");
@@ -377,56 +257,49 @@ napi_value writer_write(napi_env env, napi_callback_info info)
         return fail(env, "write takes a writer that runs, a descriptor, bytes and a place");
     if (count == 6 && !signing_of(env, given + 4, bytes, length, text, &text_length, &signature_at))
         return fail(env, "write takes a text to be signed into a frame that has room for its signature");
-    job *each = calloc(1, sizeof *each + text_length);
+    written_bytes *each = calloc(1, sizeof *each + text_length);
     if (each == NULL || napi_create_reference(env, given[2], 1, &each->held) != napi_ok) {
         free(each);
         return fail(env, "no memory");
     }
-    each->bytes = bytes;
-    each->length = length;
-    each->at = (off_t)at;
-    each->fd = fd;
+    each->job = (job){.bytes = bytes, .length = length, .at = (off_t)at, .fd = fd};
     each->signature_at = signature_at;
     each->text_length = text_length;
     memcpy(each->text, text, text_length);
     /* A process does not end while something is being written. */
     if (self->under_way++ == 0)
         napi_ref_threadsafe_function(env, self->tell);
-    pthread_mutex_lock(&self->lock);
-    put(&self->finish.given, each);
-    pthread_cond_signal(&self->finish.wake);
-    pthread_mutex_unlock(&self->lock);
+    pipeline_give(&self->line, &each->job);
     return NULL;
+}
+
+/* The writer that a call is given, and nothing else; NULL where it is none, or has ended. */
+static writer *only_argument(napi_env env, napi_callback_info info, napi_value *given)
+{
+    size_t count = 1;
+    if (napi_get_cb_info(env, info, &count, given, NULL, NULL) != napi_ok || count != 1)
+        return NULL;
+    return writer_of(env, *given);
 }
 
 /* resume(writer): goes on after a failure that was dealt with. */
 napi_value writer_resume(napi_env env, napi_callback_info info)
 {
-    size_t count = 1;
     napi_value given;
-    writer *self = NULL;
-    if (napi_get_cb_info(env, info, &count, &given, NULL, NULL) == napi_ok && count == 1)
-        self = writer_of(env, given);
+    writer *self = only_argument(env, info, &given);
     if (self == NULL)
         return fail(env, "resume takes a writer that runs");
-    pthread_mutex_lock(&self->lock);
-    self->halted = false;
-    pthread_mutex_unlock(&self->lock);
+    pipeline_resume(&self->line);
     return NULL;
 }
 
-/* stopWriter(writer): ends the thread; nothing is told any more. */
+/* stopWriter(writer): ends the threads; nothing is told any more. */
 napi_value writer_stop(napi_env env, napi_callback_info info)
 {
-    size_t count = 1;
     napi_value given;
-    writer *self = NULL;
-    if (napi_get_cb_info(env, info, &count, &given, NULL, NULL) == napi_ok && count == 1)
-        self = writer_of(env, given);
-    if (self == NULL)
-        return fail(env, "stopWriter takes a writer that runs");
     void *removed;
-    if (napi_remove_wrap(env, given, &removed) != napi_ok)
+    writer *self = only_argument(env, info, &given);
+    if (self == NULL || napi_remove_wrap(env, given, &removed) != napi_ok)
         return fail(env, "stopWriter takes a writer that runs");
     finalize(env, self, NULL);
     return NULL;

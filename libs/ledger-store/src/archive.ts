@@ -8,7 +8,7 @@ import { canonicalJson, TILE_WIDTH, tilePath, type TileReader } from '@kedge/led
 import { hash } from 'node:crypto';
 import { join } from 'node:path';
 
-import { syncDirectory, writeFileDurably } from './durable-files.js';
+import { syncDirectory, writeFileDurably } from '@kedge/durable-files';
 
 /** Bundles of a segment. */
 export const SEGMENT_BUNDLES = 256;

@@ -21,7 +21,7 @@ import { KedgeError } from '@kedge/units';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { fullDisk, isDiskFull, makeDirectory, SyncFailure } from './durable-files.js';
+import { fullDisk, isDiskFull, makeDirectory, SyncFailure } from '@kedge/durable-files';
 import {
   damaged,
   diskFull,

@@ -6,7 +6,7 @@ import { canonicalJson, parseCanonicalJson } from '@kedge/ledger';
 import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
-import { isMissing, replaceFile } from './durable-files.js';
+import { isMissing, replaceFile } from '@kedge/durable-files';
 import { damaged } from './errors.js';
 
 /** Bundles are named by their index. */

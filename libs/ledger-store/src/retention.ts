@@ -7,7 +7,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { archiveSegment, SEGMENT_BUNDLES } from './archive.js';
-import { isMissing } from './durable-files.js';
+import { isMissing } from '@kedge/durable-files';
 import { damaged } from './errors.js';
 import { readRetention, type RetentionState, writeRetention } from './retention-state.js';
 import type { RetentionOutcome, SealedRecord } from './store.js';

@@ -19,7 +19,7 @@ import {
   syncDirectory,
   writeAll,
   writeFileDurably,
-} from './durable-files.js';
+} from '@kedge/durable-files';
 import { damaged, diskFull, storeFailed } from './errors.js';
 import type { SubjectKeys } from './store.js';
 

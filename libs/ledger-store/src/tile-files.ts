@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readdir, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { isMissing, replaceFile, syncDirectory, writeFileDurably } from './durable-files.js';
+import { isMissing, replaceFile, syncDirectory, writeFileDurably } from '@kedge/durable-files';
 import { edgesOf } from './tile-shelf.js';
 
 /** Files that are flushed at once. More would keep the write-ahead file waiting for a thread. */

@@ -7,7 +7,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { fullDisk, isDiskFull, SyncFailure, syncData, syncDirectory, writeAll } from './durable-files.js';
+import { fullDisk, isDiskFull, SyncFailure, syncData, syncDirectory, writeAll } from '@kedge/durable-files';
 import { damaged } from './errors.js';
 import { FrameWriter } from './frame-writer.js';
 import { anyWalFrameAfter, type UnsignedFrame, WAL_HEAD, type WalFrame, walFrameAt } from './wal-frame.js';

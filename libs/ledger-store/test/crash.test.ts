@@ -133,7 +133,7 @@ describe('a store whose process ends', () => {
     },
   );
 
-  it('one process has it open at a time', async () => {
+  it('LE-6 one process has it open at a time', async () => {
     const store = await openAt(directory);
     await expect(openAt(directory)).rejects.toMatchObject({ code: 'BUS_BUSY' });
     await store.close();

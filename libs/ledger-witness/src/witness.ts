@@ -5,6 +5,7 @@
  * In the directory: `lock`; `held/ORIGINHASH`, the newest checkpoint of each log; `evidence/ORIGINHASH-…json`, pairs of
  * checkpoints that do not go together.
  */
+import { replaceFile, syncDirectory, UNFINISHED } from '@kedge/durable-files';
 import { type Checkpoint, cosigned, type NoteSigner, type NoteVerifier, openCheckpoint } from '@kedge/ledger';
 import { KedgeError } from '@kedge/units';
 import { existsSync } from 'node:fs';
@@ -12,7 +13,7 @@ import { type FileHandle, mkdir, open, readdir, readFile, rm } from 'node:fs/pro
 import { join } from 'node:path';
 
 import { addCheckpointOf, type Answer, originHash, refusal } from './add-checkpoint.js';
-import { lockDirectory, replaceFile, syncDirectory, UNFINISHED } from './durable-file.js';
+import { lockDirectory } from './directory-lock.js';
 import { type Contradiction, type Held, judgementOf } from './judgement.js';
 
 /** Requests of one log that may wait for each other. */

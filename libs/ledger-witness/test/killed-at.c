@@ -1,5 +1,5 @@
 /*
- * Kills its own process at the call to write, fsync or rename whose number is KILL_AT, before the call when that is
+ * Kills its own process at the call to write, fsync, fdatasync or rename whose number is KILL_AT, before the call when that is
  * even and after it when it is odd (call N is 2N and 2N + 1). Only writes to files count. Preloaded by a test; it must
  * never be shipped.
  */
@@ -63,6 +63,14 @@ int fsync(int fd)
   static int (*real)(int);
   if (real == NULL)
     real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+  COUNTED(1, real(fd));
+}
+
+int fdatasync(int fd)
+{
+  static int (*real)(int);
+  if (real == NULL)
+    real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
   COUNTED(1, real(fd));
 }
 

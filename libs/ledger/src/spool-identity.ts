@@ -2,11 +2,11 @@
  * By what the ledger knows a spool: made with its directory, kept in it.
  * It must not come from what is recorded: the same records in another spool are delivered anew.
  */
+import { isMissing, replaceFile } from '@kedge/durable-files';
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { syncDirectory } from './spool-directory.js';
 import { damaged } from './spool-error.js';
 
 /** See the fields. */
@@ -31,7 +31,7 @@ export async function readIdentity(directory: string): Promise<SpoolIdentity | u
   try {
     text = await readFile(path, 'latin1');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
   const [, id, base] = FORM.exec(text) ?? [];
@@ -42,15 +42,6 @@ export async function readIdentity(directory: string): Promise<SpoolIdentity | u
 /** Gives a directory a new identity: it holds that, or the old one, whenever the power is cut. */
 export async function newIdentity(directory: string, base: bigint): Promise<SpoolIdentity> {
   const identity = { id: randomBytes(16).toString('hex'), base };
-  const path = join(directory, FILE);
-  const handle = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await handle.writeFile(`${identity.id} ${String(base)}\n`, 'latin1');
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(`${path}.new`, path);
-  await syncDirectory(directory);
+  await replaceFile(join(directory, FILE), `${identity.id} ${String(base)}\n`);
   return identity;
 }

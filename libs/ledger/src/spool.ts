@@ -4,6 +4,7 @@
  * It must not prove anything about records to others; the ledger does.
  */
 import type { LedgerRecord, Receipt, RecordSink } from '@kedge/contracts';
+import { makeDirectory, syncDirectory } from '@kedge/durable-files';
 import { KedgeError } from '@kedge/units';
 import { hash } from 'node:crypto';
 import { type FileHandle, open, readdir, readFile, unlink, writeFile } from 'node:fs/promises';
@@ -11,7 +12,6 @@ import { join } from 'node:path';
 
 import { decodeRecord, encodeRecord } from './canonical.js';
 import { anyFrameAfter, FILE_HEAD, FRAME_HEAD_BYTES, frameAt, frameOf } from './frame.js';
-import { makeDirectory, syncDirectory } from './spool-directory.js';
 import { damaged, failed } from './spool-error.js';
 import { newIdentity, readIdentity, type SpoolIdentity } from './spool-identity.js';
 import { type SpooledBytes, type SpoolFile, SpoolReader } from './spool-reader.js';

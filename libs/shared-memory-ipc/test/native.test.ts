@@ -1,7 +1,8 @@
 /**
  * The native tests, and the front door's own tests over an addon with sanitizers built in.
  */
-import { execFile, execFileSync } from 'node:child_process';
+import { sanitizedTests } from '@kedge/lab';
+import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
@@ -58,32 +59,9 @@ describe('the C implementation', () => {
 
 describe('the addon', () => {
   it('PO-16 passes the front door’s tests under AddressSanitizer and UndefinedBehaviorSanitizer in Node', async () => {
-    await make('sanitized-addon');
-    const asan = execFileSync('g++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
-    const root = `${home}build/sanitized`;
-    const vitest = fileURLToPath(new URL('../../../node_modules/vitest/vitest.mjs', import.meta.url));
-    const args = [
-      vitest,
-      'run',
-      '--config',
-      `${home}test/sanitized.config.mjs`,
-      '--root',
-      root,
-      '--reporter=json',
-    ];
-    const { stdout } = await run(process.execPath, args, {
-      cwd: root,
-      maxBuffer: 1 << 24,
-      env: {
-        PATH: process.env['PATH'] ?? '',
-        LD_PRELOAD: asan,
-        ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
-        UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
-      },
-    });
-    const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Record<string, number>;
-    expect(report['numFailedTests']).toBe(0);
-    expect(report['numPassedTests']).toBeGreaterThanOrEqual(35);
-    expect(report['numPassedTests']).toBe(report['numTotalTests']);
+    const { numFailedTests, numPassedTests, numTotalTests } = await sanitizedTests(home);
+    expect(numFailedTests).toBe(0);
+    expect(numPassedTests).toBeGreaterThanOrEqual(35);
+    expect(numPassedTests).toBe(numTotalTests);
   }, 120_000);
 });

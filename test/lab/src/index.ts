@@ -11,6 +11,7 @@ export {
   type Strike,
   type Struck,
 } from './board-watch.js';
+export { certificatesIn } from './certificates.js';
 export {
   CHAOS_ACTS,
   type ChaosAct,
@@ -86,6 +87,7 @@ export {
   type RouteTier,
   seedRoutes,
 } from './route-topology.js';
+export { type SanitizedTests, sanitizedTests } from './sanitized.js';
 export { addRoutes, wantedRoutes } from './seed.js';
 export {
   DEFAULT_NAME,

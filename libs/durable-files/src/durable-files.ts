@@ -6,8 +6,17 @@ import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** What of a file is durable is not known any more; `cause` says why. */
-export class SyncFailure extends Error {}
+/** What of a file is durable is not known any more. */
+export class SyncFailure extends Error {
+  /** Of the system, as in the cause: `EIO`, `ENOSPC`. */
+  readonly code: string | undefined;
+
+  /** @param cause what the flush failed with. */
+  constructor(message: string, { cause }: { readonly cause: unknown }) {
+    super(message, { cause });
+    this.code = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined;
+  }
+}
 
 /** Writes all of the bytes at a place of a file. */
 export async function writeAll(handle: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
@@ -45,17 +54,13 @@ export async function makeDirectory(directory: string): Promise<void> {
   }
 }
 
-/**
- * A file with this content, itself durable, its name not yet. Taken away again where it could not be written. O_DSYNC: a
- * write that has ended is as durable as one that fdatasync has followed, in one turn of the disk's threads.
- */
+/** A file with this content, itself durable, its name not yet. Taken away again where it could not be written. */
 export async function writeFileDurably(path: string, bytes: Uint8Array): Promise<void> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
-  const handle = await open(path, flags | constants.O_DSYNC, 0o600);
+  const handle = await open(path, flags, 0o600);
   try {
     await writeAll(handle, bytes, 0);
-    // Where nothing is written, nothing was flushed.
-    if (bytes.length === 0) await syncData(handle);
+    await syncData(handle);
     await handle.close();
   } catch (error) {
     await handle.close().catch(() => undefined);
@@ -65,10 +70,31 @@ export async function writeFileDurably(path: string, bytes: Uint8Array): Promise
   }
 }
 
-/** The new content under the old name: the old or the new one after a power cut, never a mix. */
-export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
-  await writeFileDurably(`${path}.new`, bytes);
-  await rename(`${path}.new`, path);
+/** What a file is called, behind its name, while it is written. What a crash leaves under such a name was never the file. */
+export const UNFINISHED = '.new';
+
+/**
+ * The new content under the old name (0600): the old or the new one after a power cut, never a mix. It is on stable
+ * storage when this resolves. One writer of a name at a time.
+ *
+ * @param content text is written as UTF-8.
+ * @param onNamed called once the name stands for the new content, durably or not.
+ * @throws SyncFailure where the name may or may not be on the disk, and system errors.
+ */
+export async function replaceFile(
+  path: string,
+  content: string | Uint8Array,
+  onNamed?: () => void,
+): Promise<void> {
+  const unfinished = `${path}${UNFINISHED}`;
+  await writeFileDurably(unfinished, typeof content === 'string' ? Buffer.from(content) : content);
+  try {
+    await rename(unfinished, path);
+  } catch (error) {
+    await unlink(unfinished).catch(() => undefined);
+    throw error;
+  }
+  onNamed?.();
   await syncDirectory(dirname(path));
 }
 

@@ -1,41 +1,15 @@
 /**
- * Files that are the old or the new one after kill -9 and power loss, and the lock on the directory that holds them.
- * It must not know what stands in them.
+ * The lock on a directory, by which one witness alone writes there.
+ * It must not know what stands in it.
  */
 import { KedgeError } from '@kedge/units';
 import { spawn } from 'node:child_process';
-import { type FileHandle, open, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
 
 /** flock(1) of util-linux, which is essential on Debian. */
 const FLOCK = '/usr/bin/flock';
 const FLOCK_CONFLICT = 1;
-/** What a file is called while it is written. */
-export const UNFINISHED = '.new';
-
-/** Flushes what a directory says about its files. */
-export async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Puts a file (0600) in the place of another. It is on stable storage when this resolves. One writer at a time. */
-export async function replaceFile(path: string, text: string): Promise<void> {
-  const handle = await open(`${path}${UNFINISHED}`, 'w', 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(`${path}${UNFINISHED}`, path);
-  await syncDirectory(dirname(path));
-}
-
 /**
  * Takes a directory for this process alone; the kernel gives it back when the process ends, however it ends. The
  * caller closes it.
