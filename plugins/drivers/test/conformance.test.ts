@@ -140,7 +140,7 @@ describe('the Linux driver', () => {
 
   it('UN-6 lifts recorded walks to these trees', async () => {
     const trees = recordings('linux').map(({ answers, device }) => linuxDriver.lift(answers, device));
-    await expect(`${JSON.stringify(trees, null, 2)}\n`).toMatchFileSnapshot('golden/linux-lifted.json');
+    await expect(`${JSON.stringify(trees, null, 2)}\n`).toMatchFileSnapshot('golden/linux-lifted.txt');
   });
 
   it('UN-6 believes no answer that is not as it should be, and never breaks on one', () => {
