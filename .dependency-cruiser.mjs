@@ -2,7 +2,8 @@
  * The import law: which file may import what (ARCHITECTURE.md says it in words).
  * Must not hold a rule for which test/law/import-law.test.ts plants no violation.
  */
-const PURE = '^libs/(units|contracts|posture|reconcile|posture-source-kit|ipfix|intent-model|datastores)/';
+const PURE =
+  '^libs/(units|contracts|posture|reconcile|posture-source-kit|ipfix|intent-model|datastores|driver-kit|compiler|drift)/';
 const TESTS = '(\\.test\\.ts$|/test/)';
 const npm = (names) => `(^|/)node_modules/(${names})(/|$)`;
 const NEST = npm('@nestjs|reflect-metadata|rxjs');
@@ -114,7 +115,7 @@ export default {
       name: 'plugins-see-only-their-kit',
       comment: 'A plugin sees the kit that its kind is given, and no other plugin.',
       severity: 'error',
-      from: { path: '^plugins/([^/]+)/', pathNot: ['^plugins/sources/', TESTS] },
+      from: { path: '^plugins/([^/]+)/', pathNot: ['^plugins/(sources|drivers)/', TESTS] },
       to: {
         path: '^(libs|plugins)/',
         pathNot: ['^plugins/$1/', '^libs/(units|contracts|reconcile|shared-memory-ipc)/'],
@@ -126,6 +127,17 @@ export default {
       severity: 'error',
       from: { path: '^plugins/sources/([^/]+)/', pathNot: TESTS },
       to: { pathNot: '^plugins/sources/$1/', couldNotResolve: false },
+    },
+    {
+      name: 'drivers-are-data',
+      comment:
+        'A device back end sees its kit and the trees of intent; it reaches no device and no Node API.',
+      severity: 'error',
+      from: { path: '^plugins/drivers/', pathNot: TESTS },
+      to: {
+        pathNot: ['^plugins/drivers/', '^libs/(units|intent-model|driver-kit)/'],
+        couldNotResolve: false,
+      },
     },
     {
       name: 'shipped-code-knows-no-test',

@@ -15,6 +15,9 @@ export const PURE = [
   'ipfix',
   'intent-model',
   'datastores',
+  'driver-kit',
+  'compiler',
+  'drift',
 ];
 
 const tests = ['**/*.test.ts', '**/test/**'];

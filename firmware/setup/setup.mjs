@@ -62,6 +62,7 @@ const SYSTEM = [
   { probe: clangRuntime, packages: ['libclang-rt-dev'], why: 'tests of native code', test: true },
   { probe: 'ansible-playbook', packages: ['ansible-core'], why: 'tests of playbooks', test: true },
   { probe: 'python3', packages: ['python3'], why: 'a second verifier of the ledger', test: true },
+  { probe: 'linux.uml', packages: ['user-mode-linux'], why: 'tests of drivers against VLANs', test: true },
   { probe: 'yanglint', packages: [yanglintPackage()], why: 'tests of YANG modules', test: true },
   { probe: STANDARD_MODULES, packages: ['libyuma-base'], why: 'the YANG modules of the IETF', test: true },
 ];

@@ -34,9 +34,9 @@ describe('the examples of the READMEs', () => {
   });
 
   it('are found wherever there is one', () => {
-    expect(examples.length).toBeGreaterThanOrEqual(4);
+    expect(examples.length).toBeGreaterThanOrEqual(5);
     const programs = examples.map(({ program }) => program).join('');
-    for (const name of ['ledger', 'ledger-export', 'ledger-index', 'ledger-store'])
+    for (const name of ['compiler', 'ledger', 'ledger-export', 'ledger-index', 'ledger-store'])
       expect(programs).toContain(`'@kedge/${name}'`);
   });
 });

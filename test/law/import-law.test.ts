@@ -47,6 +47,7 @@ const PLANTS: Readonly<Record<string, Plant>> = {
   'libs-know-no-plugins': plant('libs/bus/src/planted.ts', '@kedge/dataplane'),
   'plugins-see-only-their-kit': plant('plugins/warden/src/planted.ts', '@kedge/bus'),
   'posture-sources-import-nothing': plant('plugins/sources/src/planted.ts', 'node:fs'),
+  'drivers-are-data': plant('plugins/drivers/src/planted.ts', 'node:fs'),
   'shipped-code-knows-no-test': plant('libs/bus/src/planted.ts', '@kedge/lab'),
   'command-reaches-the-lab-only': plant('apps/cli/src/planted.ts', '../../../test/scenario.js'),
   'front-door-only': plant('libs/bus/src/planted.ts', '../../ledger/src/inner.js'),
@@ -64,7 +65,14 @@ const PLANTS: Readonly<Record<string, Plant>> = {
 const PACKAGES = [
   ...['units', 'contracts', 'posture', 'reconcile', 'shared-memory-ipc'].map((name) => `libs/${name}`),
   ...['bus', 'authz', 'ledger', 'runtime'].map((name) => `libs/${name}`),
-  ...['plugins/dataplane', 'plugins/sources', 'plugins/warden', 'apps/vpp-bridge', 'apps/cli'],
+  ...[
+    'plugins/dataplane',
+    'plugins/sources',
+    'plugins/drivers',
+    'plugins/warden',
+    'apps/vpp-bridge',
+    'apps/cli',
+  ],
   ...['apps/ledger-verify', 'test/lab'],
 ];
 const FOREIGN = [

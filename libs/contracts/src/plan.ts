@@ -40,6 +40,11 @@ export interface Step {
   readonly dependsOn: readonly string[];
   /** True where work may stop after this step and leave the target in a state that is right by itself (UN-14). */
   readonly safePoint: boolean;
+  /**
+   * The node of intent that asks for it, as an instance identifier: the step's own path, the node that a value was
+   * taken from, or the one because of which this object has to go and come again. Absent where no intent asked.
+   */
+  readonly origin?: string;
 }
 
 /** An ordered set of steps towards one target, computed from what was read. */

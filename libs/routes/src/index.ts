@@ -23,4 +23,4 @@ export {
   type RouteWorld,
   RULE_PREFERENCES,
 } from './route-world.js';
-export { type ToolOptions } from './tool.js';
+export { namespaceArguments, runTool, type ToolOptions, type ToolRun } from './tool.js';

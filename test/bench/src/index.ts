@@ -5,6 +5,7 @@ import { authz } from './authz.js';
 import type { Bench } from './bench.js';
 import { blockedTime } from './blocked-time.js';
 import { classifier } from './classifier.js';
+import { compileBench } from './compile.js';
 import { forwarder } from './forwarder.js';
 import { ledger } from './ledger.js';
 import { ledgerBus } from './ledger-bus.js';
@@ -20,6 +21,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   authz,
   'blocked-time': blockedTime,
   classifier,
+  compile: compileBench,
   forwarder,
   'ledger-bus': ledgerBus,
   'ledger-query': ledgerQuery,
