@@ -179,11 +179,12 @@ function compileDevice(
   const driver = driverFor(drivers, device);
   if (!('manifest' in driver))
     return refuse({ ...driver, path: `/kedge-inventory:devices/device[id='${device.id}']/driver` });
-  const base = baseOf(input.actual, sha256);
+  const there = objectsOf(input.actual.tree);
+  const base = baseOf(input.actual, sha256, there);
   const fingerprint = sha256(`${base}\n${intentText(input, device, driver, context)}`);
   if (input.known === fingerprint)
     return { device: device.id, outcome: 'unchanged', dormant: [], skipped: true, base, fingerprint };
-  const aim = aimOf(input, device, driver, context);
+  const aim = aimOf(input, device, driver, context, there);
   if (aim.refusals.length > 0) return refuse(...aim.refusals);
   const steps = stepsBetween(aim.before, aim.after, driver, (path) => aim.origins.get(path) ?? path);
   const beyond = steps.flatMap(({ path }): CompileRefusal[] => {
@@ -259,7 +260,13 @@ function namesIn(tree: deviceTree.DeviceTree | undefined): string[] {
 }
 
 /** Sides of a device: what it holds and what it is meant to hold, without anything that is not Kedge's. */
-function aimOf(input: DeviceInput, device: InventoryDevice, driver: AnyDriver, context: Context): Aim {
+function aimOf(
+  input: DeviceInput,
+  device: InventoryDevice,
+  driver: AnyDriver,
+  context: Context,
+  read: DeviceObjects,
+): Aim {
   const { intended, former, actual } = input;
   const refusals: CompileRefusal[] = [];
   const refuse = (code: string, path: string, what: string, expected: string): void => {
@@ -283,7 +290,9 @@ function aimOf(input: DeviceInput, device: InventoryDevice, driver: AnyDriver, c
   const instance =
     instances[0] ?? (former === undefined ? undefined : staticInstances(former)[0]) ?? STATIC_NAME;
   const wanted = objectsOf(intended, instance);
-  const there = objectsOf(actual.tree, instance);
+  // Routes stand under the name that intent has for their instance.
+  const isNamed = staticInstances(actual.tree).every((name) => name === instance);
+  const there = isNamed ? read : objectsOf(actual.tree, instance);
   const origins = new Map<string, string>();
   checkSite(wanted, context, device, actual, refuse);
   nameVlans(wanted, context, origins);
@@ -480,5 +489,5 @@ export function aimAt(
     });
   const driver = driverFor(drivers, device);
   if (!('manifest' in driver)) throw new KedgeError(driver);
-  return aimOf(input, device, driver, contextOf(site, sha256));
+  return aimOf(input, device, driver, contextOf(site, sha256), objectsOf(input.actual.tree));
 }

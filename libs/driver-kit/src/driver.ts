@@ -5,7 +5,7 @@
  */
 import type { Capability, deviceTree, siteTree } from '@kedge/intent-model';
 import { type PlanValue, type Step } from '@kedge/contracts';
-import { canonicalText, type Sha256 } from '@kedge/reconcile';
+import type { Sha256 } from '@kedge/reconcile';
 import { KedgeError } from '@kedge/units';
 
 import { type DeviceObject, type DeviceObjects, objectAt, objectsOf } from './device-object.js';
@@ -139,11 +139,17 @@ export function driverFor<Any extends { readonly manifest: DriverManifest }>(
  * SHA-256 of what was read, hexadecimal: the base of a plan. The order in which a device tells its objects decides
  * nothing.
  *
+ * @param objects those of its tree, where they are at hand.
  * @throws KedgeError `DRIVER_NAME`
  */
-export function baseOf({ tree, own }: Reading, sha256: Sha256): string {
+export function baseOf(
+  { tree, own }: Reading,
+  sha256: Sha256,
+  objects: DeviceObjects = objectsOf(tree),
+): string {
   const lines: string[] = [];
-  for (const { path, value } of objectsOf(tree).values()) lines.push(`${path} ${canonicalText(value)}`);
+  // The values of objects have their members in one order.
+  for (const { path, value } of objects.values()) lines.push(`${path} ${JSON.stringify(value)}`);
   return sha256([...lines.sort(), ...own.toSorted()].join('\n'));
 }
 

@@ -78,8 +78,8 @@ describe('every driver', () => {
     let turn = 0;
     const other = { tree: {}, own: ['nothing'] };
     expect(faultsOf({})).toEqual([]);
-    expect(faultsOf({ questions: () => Array<ToolWords>(17).fill({ tool: 'ip', words: [] }) })[0]).toContain(
-      'asks 17 questions',
+    expect(faultsOf({ questions: () => Array<ToolWords>(17).fill({ tool: 'ip', words: [] }) })).toContain(
+      'linux, appliance-1: it asks 17 questions',
     );
     expect(faultsOf({ lift: () => other })[0]).toContain('calls nothing its own');
     expect(
