@@ -8,4 +8,5 @@ export type * as deviceStateTree from './device-state-tree.js';
 export type * as operationsTree from './operations-tree.js';
 export type * as siteTree from './site-tree.js';
 export type * from './identities.js';
+export * from './intent-trees.js';
 export { planData, planFrom } from './plan-data.js';
