@@ -5,6 +5,7 @@
 import { governanceClient } from '@kedge/bus';
 import type { Tier } from '@kedge/contracts';
 import { parseLog, type StorageCall } from '@kedge/faults';
+import { bundledService } from '@kedge/lab';
 import { layout } from '@kedge/shared-memory-ipc';
 import type { Level } from '@kedge/units';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -28,7 +29,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Appliance, type Entrance, until } from './appliance.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const BRIDGE = join(root, 'apps/vpp-bridge/dist/main.js');
+const BRIDGE = bundledService('vpp-bridge');
 
 interface AccordsFile {
   'kedge-accords:accords': {

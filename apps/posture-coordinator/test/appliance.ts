@@ -5,6 +5,7 @@
 import { type Client, ParticipantSlot, type PostureApi, postureClient, type SetReply } from '@kedge/bus';
 import type { LedgerRecord, PathName, Tier } from '@kedge/contracts';
 import { FaultLayer } from '@kedge/faults';
+import { bundledService } from '@kedge/lab';
 import { openSpool } from '@kedge/ledger';
 import {
   createSegment,
@@ -22,7 +23,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const MAIN = join(root, 'apps/posture-coordinator/dist/main.js');
+const MAIN = bundledService('posture-coordinator');
 
 export type Entrance = 'console' | `local/${Tier}`;
 

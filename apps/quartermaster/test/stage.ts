@@ -4,6 +4,7 @@
  */
 import { type Batch, intakeClient, type Kept, ledgerClient } from '@kedge/bus';
 import type { ForensicPart, LedgerRecord, SessionTransit } from '@kedge/contracts';
+import { bundledService } from '@kedge/lab';
 import { encodeRecord } from '@kedge/ledger';
 import {
   createPostureSegment,
@@ -19,7 +20,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-export const MAIN = join(import.meta.dirname, '../dist/main.js');
+export const MAIN = bundledService('quartermaster');
 export const SOURCES = ['posture-coordinator', 'vpp-bridge', 'overlay', 'underlay'] as const;
 export const TIERS = ['site_owner', 'master', 'journeyman', 'apprentice'] as const;
 export const CALL = { deadlineMs: 10_000 };

@@ -4,6 +4,7 @@
  */
 import { type FlowReport, governanceClient } from '@kedge/bus';
 import { decodeMessage, TemplateMemory } from '@kedge/ipfix';
+import { bundledService } from '@kedge/lab';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -15,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Place, until } from './actor.js';
 import { flowBytes, type FlowSpec } from './flow-bytes.js';
 
-const MAIN = join(import.meta.dirname, '../dist/main.js');
+const MAIN = bundledService('vpp-bridge');
 const CLI = join(import.meta.dirname, '../../cli/bin/kedge.js');
 const DEADLINE = { deadlineMs: 5_000 };
 let place: Place;

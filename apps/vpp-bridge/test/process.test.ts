@@ -3,6 +3,7 @@
  */
 import { dialUnix, governanceClient, governanceService } from '@kedge/bus';
 import type { LedgerRecord } from '@kedge/contracts';
+import { bundledService } from '@kedge/lab';
 import { openSpool } from '@kedge/ledger';
 import { layout, monotonicNs, openSegment } from '@kedge/shared-memory-ipc';
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -13,7 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { Place, until } from './actor.js';
 
-const MAIN = join(import.meta.dirname, '../dist/main.js');
+const MAIN = bundledService('vpp-bridge');
 const DEADLINE = { deadlineMs: 5_000 };
 let place: Place;
 

@@ -30,6 +30,22 @@ export function isFresh(main: string): boolean {
 }
 
 /**
+ * The main.js of a service as it is shipped, for a test that starts it: the same code as its dist, started in half the
+ * time.
+ *
+ * @throws KedgeError `LAB_INCOMPLETE` where it is not there, or not made of what stands in the tree.
+ */
+export function bundledService(name: string): string {
+  const main = join(ROOT, `apps/${name}/bundle/main.js`);
+  if (isFresh(main)) return main;
+  throw new KedgeError({
+    code: 'LAB_INCOMPLETE',
+    message: `cannot start ${name}: ${main} is not made of what stands here now`,
+    help: 'npm run bundle',
+  });
+}
+
+/**
  * Refuses bundles that are not made of what stands in the tree. Those that are missing are not looked at.
  *
  * @throws KedgeError `LAB_INCOMPLETE`

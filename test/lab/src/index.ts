@@ -11,6 +11,7 @@ export {
   type Strike,
   type Struck,
 } from './board-watch.js';
+export { bundledService } from './bundles.js';
 export { certificatesIn } from './certificates.js';
 export {
   CHAOS_ACTS,
