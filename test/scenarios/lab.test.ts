@@ -93,6 +93,7 @@ describe('the command on a lab', () => {
     expect(seen).toMatchObject({ level: 5, target: 5, alarms: [] });
     expect(seen.services.map(({ name }) => name).sort()).toEqual([
       'dataplane-reference',
+      'participant-intent',
       'participant-overlay',
       'participant-quartermaster',
       'participant-underlay',

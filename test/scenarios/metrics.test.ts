@@ -9,7 +9,7 @@ import { kedge, kedgeError, kedgeJson } from './run-command.js';
 
 const NAME = 'counted';
 const LAB = ['--lab', NAME];
-const SERVICES = ['overlay', 'posture-coordinator', 'quartermaster', 'underlay', 'vpp-bridge'];
+const SERVICES = ['intent', 'overlay', 'posture-coordinator', 'quartermaster', 'underlay', 'vpp-bridge'];
 
 type Told = Record<
   string,

@@ -13,7 +13,7 @@ export function metricsCommand(program: Command, act: Act): void {
     .description('what the services count: postures, budgets, packets, refusals, and how their processes do')
     .argument(
       '[service]',
-      'posture-coordinator, vpp-bridge, overlay, underlay or quartermaster; all without one',
+      'posture-coordinator, vpp-bridge, overlay, underlay, intent or quartermaster; all without one',
     )
     .addHelpText(
       'after',

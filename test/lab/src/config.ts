@@ -96,9 +96,10 @@ export function forwarderCommand(settings: LabSettings): readonly [string, ...st
 }
 
 const participantOf = (mode: RouteMode): string => `participant-${mode}`;
-/** The quartermaster beats there and takes part in no transition. */
+/** These beat there and take part in no transition. */
 const LEDGER_SEGMENT = 'participant-quartermaster';
-const LEDGER_OWNER = { [LEDGER_SEGMENT]: UIDS.quartermaster };
+const INTENT_SEGMENT = 'participant-intent';
+const BEATING_OWNERS = { [LEDGER_SEGMENT]: UIDS.quartermaster, [INTENT_SEGMENT]: UIDS.intent };
 const PARTICIPANT_OWNERS = Object.fromEntries(ROUTE_MODES.map((mode) => [participantOf(mode), UIDS[mode]]));
 
 /** What the warden runs when a path is late: a fixed program, no service and no shell. */
@@ -148,7 +149,7 @@ export function wardenFile(settings: LabSettings, node: string): string {
       tables: UIDS.bridge,
       [`dataplane-${DATAPLANE}`]: UIDS.dataplane,
       ...PARTICIPANT_OWNERS,
-      ...LEDGER_OWNER,
+      ...BEATING_OWNERS,
     },
     participants: { overlay: [participantOf('overlay')], underlay: [participantOf('underlay')] },
     failClosed: { overlay: cutCommand('overlay'), underlay: cutCommand('underlay') },
@@ -209,6 +210,12 @@ export function wardenFile(settings: LabSettings, node: string): string {
         capabilities: [],
         environment,
       },
+      {
+        ...service(UIDS.intent, 'intent', INTENT_SEGMENT),
+        exec: command('intent', [node, PROGRAMS.intent, '--config', `${ETC}/intent.json`]),
+        capabilities: [],
+        environment,
+      },
       ...RECEIVING_ZONES.map((zone) => trafficService('receive', zone, settings)),
       ...SENDING_ZONES.map((zone) => trafficService('send', zone, settings)),
       namesService('answer', node),
@@ -246,7 +253,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       appliance,
       board: {
         directory: BOARD,
-        owners: { ...owners, ...PARTICIPANT_OWNERS, ...LEDGER_OWNER, tables: UIDS.bridge },
+        owners: { ...owners, ...PARTICIPANT_OWNERS, ...BEATING_OWNERS, tables: UIDS.bridge },
       },
       sockets: SOCKETS,
       ...counted('posture-coordinator'),
@@ -289,6 +296,14 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       origin: `kedge.example/${appliance}`,
       key: `${STATE}/quartermaster/ledger.key`,
       sources: Object.keys(SOURCES),
+    }),
+    'intent.json': json({
+      appliance,
+      board: { directory: BOARD, owners: { posture: UIDS.coordinator, warden: 0 } },
+      sockets: SOCKETS,
+      metrics: counted('intent').metrics,
+      ...intake('intent'),
+      state: `${STATE}/intent`,
     }),
     ...Object.fromEntries(
       ROUTE_MODES.map((mode) => [

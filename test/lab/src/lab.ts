@@ -5,6 +5,8 @@
 import {
   governanceClient,
   type GovernanceClient,
+  intentClient,
+  type IntentClient,
   ledgerClient,
   type LedgerClient,
   overlayClient,
@@ -61,6 +63,7 @@ export const LAB_SERVICES = [
   'overlay',
   'underlay',
   'quartermaster',
+  'intent',
   'warden',
 ] as const;
 export type LabService = (typeof LAB_SERVICES)[number];
@@ -84,6 +87,8 @@ export interface Lab {
   underlay(way?: SocketDirectory): UnderlayClient;
   /** By the way in of a channel and tier; without one, that of the appliance itself. */
   ledger(way?: SocketDirectory): LedgerClient;
+  /** By the way in of a channel and tier; without one, that of the appliance itself. */
+  intent(way?: SocketDirectory): IntentClient;
   traffic(): Traffic;
   trace(): Promise<BoardTrace>;
   /** True while its init lives. */
@@ -120,6 +125,7 @@ const MARKS: Readonly<Record<LabService, (process: SeenProcess) => boolean>> = {
   overlay: ({ command }) => command.includes(PROGRAMS.overlay),
   underlay: ({ command }) => command.includes(PROGRAMS.underlay),
   quartermaster: ({ command }) => command.includes(PROGRAMS.quartermaster),
+  intent: ({ command }) => command.includes(PROGRAMS.intent),
   forwarder: ({ command }) => command.includes('--port') && /forwarder[^/]*$/.test(command[0] ?? ''),
   warden: ({ innerPid }) => innerPid === 1,
 };
@@ -129,12 +135,8 @@ class RunningLab implements Lab {
   readonly pid: number;
   readonly settings: LabSettings;
   readonly #closing: { close(): void }[] = [];
-  readonly #clients = new Map<string, PostureClient>();
-  readonly #underlays = new Map<string, UnderlayClient>();
-  readonly #ledgers = new Map<string, LedgerClient>();
-  #overlay: OverlayClient | undefined;
-  #traffic: Traffic | undefined;
-  #governance: GovernanceClient | undefined;
+  /** Clients and the like by the socket that they speak to, until `close`. */
+  readonly #kept = new Map<string, { close(): void }>();
 
   constructor(private readonly note: LabNote) {
     this.name = note.name;
@@ -155,56 +157,52 @@ class RunningLab implements Lab {
   }
 
   posture(way: SocketDirectory): PostureClient {
-    const known = this.#clients.get(way);
-    if (known !== undefined) return known;
-    const client = postureClient(this.reach(`${SOCKETS}/${way}/posture.sock`));
-    this.#clients.set(way, client);
-    this.#closing.push(client);
-    return client;
+    return this.#speaking(`${way}/posture.sock`, postureClient);
   }
 
   governance(): GovernanceClient {
-    if (this.#governance === undefined) {
-      this.#governance = governanceClient(this.reach(`${SOCKETS}/internal/governance.sock`));
-      this.#closing.push(this.#governance);
-    }
-    return this.#governance;
+    return this.#speaking('internal/governance.sock', governanceClient);
   }
 
   overlay(): OverlayClient {
-    if (this.#overlay === undefined) {
-      this.#overlay = overlayClient(this.reach(`${SOCKETS}/internal/overlay.sock`));
-      this.#closing.push(this.#overlay);
-    }
-    return this.#overlay;
+    return this.#speaking('internal/overlay.sock', overlayClient);
   }
 
   underlay(way?: SocketDirectory): UnderlayClient {
-    const path = way === undefined ? 'internal/underlay.sock' : `${way}/underlay/gate.sock`;
-    const known = this.#underlays.get(path);
-    if (known !== undefined) return known;
-    const client = underlayClient(this.reach(`${SOCKETS}/${path}`));
-    this.#underlays.set(path, client);
-    this.#closing.push(client);
-    return client;
+    return this.#speaking(
+      way === undefined ? 'internal/underlay.sock' : `${way}/underlay/gate.sock`,
+      underlayClient,
+    );
   }
 
   ledger(way?: SocketDirectory): LedgerClient {
-    const path = way === undefined ? 'internal/ledger.sock' : `${way}/ledger/ledger.sock`;
-    const known = this.#ledgers.get(path);
-    if (known !== undefined) return known;
-    const client = ledgerClient(this.reach(`${SOCKETS}/${path}`));
-    this.#ledgers.set(path, client);
-    this.#closing.push(client);
-    return client;
+    return this.#speaking(
+      way === undefined ? 'internal/ledger.sock' : `${way}/ledger/ledger.sock`,
+      ledgerClient,
+    );
+  }
+
+  intent(way?: SocketDirectory): IntentClient {
+    return this.#speaking(
+      way === undefined ? 'internal/intent.sock' : `${way}/intent/intent.sock`,
+      intentClient,
+    );
   }
 
   traffic(): Traffic {
-    if (this.#traffic === undefined) {
-      this.#traffic = new Traffic((path) => this.reach(path));
-      this.#closing.push(this.#traffic);
-    }
-    return this.#traffic;
+    return this.#keep('traffic', () => new Traffic((path) => this.reach(path)));
+  }
+
+  #speaking<Client extends { close(): void }>(socket: string, make: (path: string) => Client): Client {
+    return this.#keep(socket, () => make(this.reach(`${SOCKETS}/${socket}`)));
+  }
+
+  #keep<Item extends { close(): void }>(key: string, make: () => Item): Item {
+    const known = this.#kept.get(key);
+    if (known !== undefined) return known as Item;
+    const item = make();
+    this.#kept.set(key, item);
+    return item;
   }
 
   async trace(): Promise<BoardTrace> {
@@ -234,13 +232,8 @@ class RunningLab implements Lab {
   }
 
   close(): void {
-    for (const item of this.#closing.splice(0)) item.close();
-    this.#clients.clear();
-    this.#underlays.clear();
-    this.#ledgers.clear();
-    this.#overlay = undefined;
-    this.#traffic = undefined;
-    this.#governance = undefined;
+    for (const item of [...this.#closing.splice(0), ...this.#kept.values()]) item.close();
+    this.#kept.clear();
   }
 
   async down(): Promise<void> {
@@ -588,6 +581,14 @@ function checks(lab: Lab): readonly Check[] {
       service: 'quartermaster',
       missing: async () => {
         const health = await lab.ledger().health({ deadlineMs: 2_000 });
+        return health === 'SERVING' ? undefined : `it says ${health}`;
+      },
+    },
+    {
+      part: 'the intent',
+      service: 'intent',
+      missing: async () => {
+        const health = await lab.intent().health({ deadlineMs: 2_000 });
         return health === 'SERVING' ? undefined : `it says ${health}`;
       },
     },

@@ -23,6 +23,7 @@ export const PROGRAMS = {
   overlay: at('apps/overlay/bundle/main.js'),
   underlay: at('apps/underlay/bundle/main.js'),
   quartermaster: at('apps/quartermaster/bundle/main.js'),
+  intent: at('apps/intent/bundle/main.js'),
   prepare: at('test/lab/dist/prepare.js'),
   names: at('test/lab/dist/names-program.js'),
   confine: at('libs/plugin-host/build/kedge-confine'),

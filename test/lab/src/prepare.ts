@@ -48,6 +48,7 @@ function directories(): void {
     // Below the directory that proves channel and tier: who cannot pass that one cannot come here.
     directory(`${SOCKETS}/${name}/underlay`, 0o750, UIDS.underlay, GID);
     directory(`${SOCKETS}/${name}/ledger`, 0o750, UIDS.quartermaster, GID);
+    directory(`${SOCKETS}/${name}/intent`, 0o750, UIDS.intent, GID);
   }
   // Every service serves here; sticky, so that none takes another's name away.
   directory(`${SOCKETS}/internal`, 0o1770, 0, GID);
@@ -63,6 +64,7 @@ function directories(): void {
   directory(`${STATE}/overlay`, 0o700, UIDS.overlay, GID);
   directory(`${STATE}/underlay`, 0o700, UIDS.underlay, GID);
   directory(`${STATE}/quartermaster`, 0o700, UIDS.quartermaster, GID);
+  directory(`${STATE}/intent`, 0o700, UIDS.intent, GID);
   directory(ACCORDS, 0o755, UIDS.coordinator, GID);
   directory(LOG, 0o755);
   directory(ETC, 0o755);

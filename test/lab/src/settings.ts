@@ -63,7 +63,13 @@ export interface LabSettings {
   /** Words that start a service instead of its own; benchmarks put others in a service's place. */
   readonly commands?: Partial<
     Record<
-      'posture-coordinator' | 'vpp-bridge' | 'forwarder' | 'overlay' | 'underlay' | 'quartermaster',
+      | 'posture-coordinator'
+      | 'vpp-bridge'
+      | 'forwarder'
+      | 'overlay'
+      | 'underlay'
+      | 'quartermaster'
+      | 'intent',
       readonly string[]
     >
   >;

@@ -88,6 +88,7 @@ export const UIDS = {
   underlay: 64705,
   names: 64706,
   quartermaster: 64707,
+  intent: 64708,
 } as const;
 export const GID = 64700;
 
@@ -100,6 +101,7 @@ export const SOURCES = {
   'vpp-bridge': UIDS.bridge,
   overlay: UIDS.overlay,
   underlay: UIDS.underlay,
+  intent: UIDS.intent,
 } as const;
 
 /** Places inside the lab's own file tree; its /run is a private tmpfs. */
