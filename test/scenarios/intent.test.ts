@@ -18,7 +18,6 @@ const CONSOLE = ['--as', 'console'];
 const ROOT = join(import.meta.dirname, '../..');
 
 const DEVICE = "/kedge-intent:device[id='appliance']";
-const BRIDGE = `${DEVICE}/ietf-interfaces:interfaces/interface[name='br-lab']`;
 const ROUTES = `${DEVICE}/ietf-routing:routing/control-plane-protocols/control-plane-protocol[type='ietf-routing:static'][name='site']/static-routes/ietf-ipv4-unicast-routing:ipv4/route`;
 const FAR = `${ROUTES}[destination-prefix='10.77.0.0/16']`;
 
