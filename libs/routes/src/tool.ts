@@ -63,9 +63,12 @@ export function runTool(
     let length = 0;
     /** Why it was killed. */
     let stopped: unknown;
+    /** It is gone, and its last words may still be on their way: nobody will say a second time that it is. */
+    let isGone = false;
     const stop = (why: unknown): void => {
       stopped ??= why;
-      child.kill('SIGKILL');
+      if (isGone) fail(stopped);
+      else child.kill('SIGKILL');
     };
     const abort = (): void => {
       stop(signal?.reason);
@@ -109,6 +112,7 @@ export function runTool(
       fail(stopped ?? unusable(error));
     });
     child.once('exit', () => {
+      isGone = true;
       if (stopped !== undefined) fail(stopped);
     });
     child.once('close', (status, by) => {

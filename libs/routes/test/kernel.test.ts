@@ -444,6 +444,27 @@ describe('tools that fail', () => {
     await expect(readRoutes('overlay', { ...here, signal: stop.signal })).rejects.toBe(why);
   });
 
+  it('PO-10 a tool that has ended is waited for no longer than its signal and its time, whoever still holds its output', async () => {
+    const pids = join(scratch, 'held-pids');
+    // What it leaves behind holds the pipes open: between its end and that of its output is all the time of the world.
+    const held = fake('holds', `sleep 60 & echo "$$ $!" >> ${pids}; exit 0`);
+    const lines = (): string[] => readFileSync(pids, 'utf8').trim().split('\n');
+    const tools = (): number[] => lines().map((line) => Number(line.split(' ')[0]));
+    try {
+      const stop = new AbortController();
+      const reading = readRoutes('overlay', { ...held, timeoutMs: 60_000, signal: stop.signal });
+      await until(() => existsSync(pids) && lines().length === 2 && tools().every(isGone));
+      const why = new Error('a tighter epoch');
+      stop.abort(why);
+      await expect(reading).rejects.toBe(why);
+      await expect(readRoutes('overlay', { ...held, timeoutMs: 300 })).rejects.toThrow(
+        expect.objectContaining({ code: 'ROUTES_TIMEOUT' }),
+      );
+    } finally {
+      for (const line of lines()) process.kill(Number(line.split(' ')[1]), 'SIGKILL');
+    }
+  });
+
   it('garbage, silence, absence and a namespace that is gone each have an error of their own', async () => {
     const cases: [ToolOptions, string][] = [
       [fake('garbage', 'echo "[{\\"dst\\": 7}]"'), 'ROUTES_OUTPUT'],

@@ -60,14 +60,17 @@ export async function addRoutes(lab: Seedable, mode: RouteMode, routes: readonly
   }
 }
 
-/** Seeds a mode unless it is; undefined when all of it stands, otherwise what is missing. */
+/**
+ * Seeds a mode unless it is; undefined when all of it stands, otherwise what is missing. It goes in several requests,
+ * and whoever takes them may be started anew in between: what is there already is asked for again and changes nothing.
+ */
 export async function seeded(lab: Seedable, mode: RouteMode): Promise<string | undefined> {
   const client = mode === 'overlay' ? lab.overlay() : lab.underlay();
   const health = await client.health({ deadlineMs: 2_000 });
   if (health !== 'SERVING') return `it says ${health}`;
   const routes = seedRoutes(mode);
   const before = await client.status({}, { deadlineMs: 2_000 });
-  if (before.desired === 0) await addRoutes(lab, mode, routes);
+  if (before.desired < routes.length) await addRoutes(lab, mode, routes);
   const { desired, allowed, lastOutcome, alarms } = await client.status({}, { deadlineMs: 2_000 });
   if (desired < routes.length) return `${desired} of ${routes.length} routes are wanted`;
   if (lastOutcome !== 'applied' && lastOutcome !== 'unchanged')
