@@ -15,7 +15,10 @@ export function accordsFindings(tree: Container): readonly Finding[] {
   const reading = validateAccords({ [ACCORDS]: accords }, zones);
   if (!reading.valid) return reading.faults.map(findingOf);
   const { set } = reading;
-  return [...findLoosenings(set).map(findingOf), ...notCompiled(() => compileAccords(set.accords, set.zones))];
+  return [
+    ...findLoosenings(set).map(findingOf),
+    ...notCompiled(() => compileAccords(set.accords, set.zones)),
+  ];
 }
 
 function findingOf({ code, path, message }: { code: string; path: string; message: string }): Finding {
@@ -31,6 +34,8 @@ function notCompiled(work: () => unknown): readonly Finding[] {
     if (!(error instanceof KedgeError)) throw error;
     const { field: path = '', message, code } = error;
     // The place stands in the message too, with what was tried before it.
-    return [{ path, message: message.slice(message.indexOf(`${path}: `)).slice(path.length + 2), appTag: code }];
+    return [
+      { path, message: message.slice(message.indexOf(`${path}: `)).slice(path.length + 2), appTag: code },
+    ];
   }
 }

@@ -15,6 +15,9 @@ export function placeOf(
   tree: Container,
   shape: TreeShape,
 ): string {
+  const [, key] = /^List instance is missing its key "([^"]+)"/.exec(message) ?? [];
+  if (path !== undefined && key !== undefined)
+    return missingAt(`${unkeyed(path)}/${key}`, tree, shape).slice(0, -`/${key}`.length);
   if (path !== undefined) return /^Duplicate instance/.test(message) ? wholePath(path, tree, shape) : path;
   if (schemaPath === undefined) return '';
   const place = shape.placeOf(schemaPath);
@@ -48,8 +51,7 @@ function missingAt(place: string, tree: Container, shape: TreeShape): string {
     if (!isList(below)) return;
     const keys = shape.listAt(next)?.keys ?? [];
     for (const [at, entry] of below.entries())
-      if (isContainer(entry))
-        look(entry, depth + 1, `${path}/${name}${predicatesOf(entry, keys, at)}`, next);
+      if (isContainer(entry)) look(entry, depth + 1, `${path}/${name}${predicatesOf(entry, keys, at)}`, next);
   };
   look(tree, 0, '', '');
   const most = Math.max(...found.map(({ depth }) => depth));
@@ -65,11 +67,17 @@ function wholePath(path: string, tree: Container, shape: TreeShape): string {
   let other: string | undefined;
   for (const entry of entriesIn(tree, '', '', shape)) {
     if (!plain(entry.list).endsWith(plain(list))) continue;
-    if (entry.predicates === last.predicates) return `${entry.list}${entry.predicates}`;
+    if (entry.isAgain && entry.predicates === last.predicates) return `${entry.list}${entry.predicates}`;
     // A key may be written in another way than libyang's.
     other ??= `${entry.list}${last.predicates}`;
   }
   return other ?? path;
+}
+
+function unkeyed(path: string): string {
+  return stepsIn(path)
+    .map(({ name }) => `/${name}`)
+    .join('');
 }
 
 /** A path without modules: the first step of one that begins in the middle names another module than data do. */
@@ -82,6 +90,8 @@ function plain(path: string): string {
 interface Entry {
   readonly list: string;
   readonly predicates: string;
+  /** One of the same keys stands before it. */
+  readonly isAgain: boolean;
 }
 
 /** Every entry of every list. */
@@ -91,9 +101,11 @@ function* entriesIn(here: Container, path: string, bare: string, shape: TreeShap
     if (isContainer(value)) yield* entriesIn(value, list, next, shape);
     if (!isList(value)) continue;
     const keys = shape.listAt(next)?.keys ?? [];
+    const seen = new Set<string>();
     for (const [position, entry] of value.entries()) {
       const predicates = predicatesOf(entry, keys, position);
-      yield { list, predicates };
+      yield { list, predicates, isAgain: seen.has(predicates) };
+      seen.add(predicates);
       if (isContainer(entry)) yield* entriesIn(entry, `${list}${predicates}`, next, shape);
     }
   }

@@ -51,7 +51,10 @@ export interface OpenIntentSchema extends IntentSchema, Disposable {
  *
  * @throws KedgeError `SCHEMA_TREES`; YangError `YANG_MODULE` where libyang does not take a module.
  */
-export function openIntentSchema({ directory, remembered = 4096 }: IntentSchemaOptions = {}): OpenIntentSchema {
+export function openIntentSchema({
+  directory,
+  remembered = 4096,
+}: IntentSchemaOptions = {}): OpenIntentSchema {
   return new LibyangSchema(openTrees(DOCUMENT_TREES, directory), remembered);
 }
 
@@ -180,7 +183,9 @@ class LibyangSchema implements OpenIntentSchema {
   async #changes(name: DocumentTree, before: Container, after: Container): Promise<readonly Change[]> {
     const both = (container: Container): Container =>
       Object.fromEntries(
-        Object.entries(container).filter(([each]) => Object.hasOwn(before, each) && Object.hasOwn(after, each)),
+        Object.entries(container).filter(
+          ([each]) => Object.hasOwn(before, each) && Object.hasOwn(after, each),
+        ),
       );
     const apart = memberChanges(rest(before, after), rest(after, before));
     const [one, other] = [both(before), both(after)];

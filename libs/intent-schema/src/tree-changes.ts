@@ -108,7 +108,11 @@ function listOf(path: string): string {
 }
 
 function outermost(path: string, lists: ReadonlySet<string>): string {
-  return stepsIn(path).map(({ upTo }) => listOf(upTo)).find((list) => lists.has(list)) ?? path;
+  return (
+    stepsIn(path)
+      .map(({ upTo }) => listOf(upTo))
+      .find((list) => lists.has(list)) ?? path
+  );
 }
 
 /** Whether the path stands within an entry of one of these lists. */

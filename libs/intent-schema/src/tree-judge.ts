@@ -56,7 +56,11 @@ export class TreeJudge {
   }
 }
 
-async function judged(text: string, tree: Container, { context, shape, beyond }: TreeRules): Promise<Validation> {
+async function judged(
+  text: string,
+  tree: Container,
+  { context, shape, beyond }: TreeRules,
+): Promise<Validation> {
   let error: YangError;
   try {
     const parsed = await context.parseConfiguration(text);

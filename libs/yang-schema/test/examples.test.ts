@@ -99,7 +99,14 @@ describe('the examples of the trees', () => {
         visited[tree.name] = (visited[tree.name] ?? 0) + 1;
       });
     }
-    expect(visited).toEqual({ accords: 100, site: 51, device: 43, 'device-state': 4, intent: 3, operations: 17 });
+    expect(visited).toEqual({
+      accords: 100,
+      site: 51,
+      device: 43,
+      'device-state': 4,
+      intent: 3,
+      operations: 17,
+    });
     // Every kind of refusal is shown by some example.
     expect(kinds.size).toBe(11);
   });

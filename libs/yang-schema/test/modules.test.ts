@@ -7,13 +7,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-import {
-  compiled,
-  type Exemption,
-  lintFaults,
-  type RuleName,
-  RULES,
-} from '../src/index.js';
+import { compiled, type Exemption, lintFaults, type RuleName, RULES } from '../src/index.js';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const YANG = join(ROOT, 'yang');
