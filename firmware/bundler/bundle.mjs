@@ -87,8 +87,8 @@ function places(directory, entry) {
           'const dateTimeFormatter = { format: (date) => $1.format(date) };',
         );
       }
-      // The bundle is a script, which cannot wait at its top; runService never rejects.
-      if (id === entry) text = text.replace(/^await runService\(/m, 'void runService(');
+      // The bundle is a script, which cannot wait at its top; what runs a service never rejects.
+      if (id === entry) text = text.replace(/^await (run[A-Z][A-Za-z]*)\(/m, 'void $1(');
       return text === code ? null : { code: text, map: null };
     },
   };
@@ -212,7 +212,7 @@ function rehearsalConfig(scratch, service) {
   const at = (name) => join(scratch, name);
   const tiers = ['site_owner', 'master', 'journeyman', 'apprentice'].map((tier) => `sock/local/${tier}`);
   for (const ways of ['sock/console', 'sock/internal', ...tiers]) {
-    for (const name of [ways, `${ways}/underlay`, `${ways}/ledger`]) {
+    for (const name of [ways, `${ways}/underlay`, `${ways}/ledger`, `${ways}/intent`]) {
       mkdirSync(at(name), { recursive: true });
       chmodSync(at(name), 0o750);
     }
@@ -245,7 +245,10 @@ function rehearsalConfig(scratch, service) {
       },
     };
   }
-  return { ...common, board: { directory: at('board'), owners }, state: at('state') };
+  const owned = { board: { directory: at('board'), owners }, state: at('state') };
+  // It is given accords and zones as a part of the intent.
+  if (service === 'intent') return { appliance: common.appliance, sockets: common.sockets, ...owned };
+  return { ...common, ...owned };
 }
 
 /** Bundles one service; false when nothing of it has changed. */

@@ -31,6 +31,8 @@ export const configSchema = z.strictObject({
   state: path,
   /** Policies by which requests are decided (docs/authorisation.md). */
   authorisation: authorisationSchema.prefault({}),
+  /** Directory with trees.json and the modules beside it; absent: those of the project (yang/). */
+  modules: path.optional(),
   /** Largest document, bytes of canonical JSON. */
   documentBytes: z.int().min(1_024).max(DOCUMENT_BYTES_MAX).default(DOCUMENT_BYTES_MAX),
   /** How much of the history is kept; what is in force stays whatever it costs. */

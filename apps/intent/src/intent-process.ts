@@ -12,7 +12,7 @@ import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { configSchema } from './config.js';
+import { configSchema, type IntentConfig } from './config.js';
 import { Intent, type IntentFigures } from './intent.js';
 import { IntentModule } from './intent.module.js';
 
@@ -27,7 +27,9 @@ const GAUGES: Readonly<Record<keyof IntentFigures, string>> = {
 };
 
 /** Runs the service. Never rejects. @param openSchema the modules by which documents are judged. */
-export async function runIntent(openSchema: () => Promise<IntentSchema> | IntentSchema): Promise<void> {
+export async function runIntent(
+  openSchema: (config: IntentConfig) => Promise<IntentSchema> | IntentSchema,
+): Promise<void> {
   await runService({
     name: NAME,
     start: async ({ argv, logger }) => {
@@ -59,7 +61,7 @@ export async function runIntent(openSchema: () => Promise<IntentSchema> | Intent
       const intent = await Intent.open({
         config,
         store,
-        schema: await openSchema(),
+        schema: await openSchema(config),
         board,
         policies,
         records,

@@ -19,7 +19,10 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** The process with the small strict schema. */
 const SERVE = join(import.meta.dirname, 'serve.mjs');
+/** The process with the project's modules. */
+export const MAIN = join(import.meta.dirname, '../dist/main.js');
 export const TIERS = ['site_owner', 'master', 'journeyman', 'apprentice'] as const;
 export const CALL = { deadlineMs: 10_000 };
 
@@ -35,9 +38,11 @@ export class Stage {
   readonly sockets = join(this.root, 'sock');
   readonly state = join(this.root, 'state/intent');
   readonly posture: PostureWriter;
+  readonly #program: string;
   readonly #ends: (() => void | Promise<void>)[] = [];
 
-  constructor() {
+  constructor(program = SERVE) {
+    this.#program = program;
     const ways = ['console', ...TIERS.map((tier) => `local/${tier}`)];
     for (const name of [
       ...['board', 'state', 'sock', 'sock/internal', 'sock/metrics', 'sock/local'],
@@ -88,7 +93,9 @@ export class Stage {
   start(over: object = {}): Started {
     const config = join(this.root, `config-${String(Math.random()).slice(2)}.json`);
     writeFileSync(config, JSON.stringify({ ...this.config, ...over }));
-    const child = spawn(process.execPath, [SERVE, '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [this.#program, '--config', config], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => (said += chunk.toString()));

@@ -5,6 +5,7 @@
 export type * as accordsTree from './accords-tree.js';
 export type * as deviceTree from './device-tree.js';
 export type * as deviceStateTree from './device-state-tree.js';
+export type * as intentTree from './intent-tree.js';
 export type * as operationsTree from './operations-tree.js';
 export type * as siteTree from './site-tree.js';
 export type * from './identities.js';

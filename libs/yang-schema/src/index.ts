@@ -3,7 +3,6 @@
  * It must not hold code of its own.
  */
 export { argumentOf, childOf, type Statement, statementsOf, walk } from './statements.js';
-export { moduleFiles, STANDARD_MODULES, type Tree, treesOf } from './trees.js';
 export { compiled, type Refusal, type RefusalKind, refusalOf } from './yanglint.js';
 export { type Schema, schemaFrom, type SchemaNode, schemaOf, type SchemaType } from './schema.js';
 export {

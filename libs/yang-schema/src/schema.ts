@@ -3,9 +3,9 @@
  * It must not be asked about groupings, typedefs or augmentations; in a compiled schema there are none left.
  */
 import { KedgeError } from '@kedge/units';
+import type { Tree } from '@kedge/yang-trees';
 
 import { argumentOf, childOf, type Statement, statementsOf } from './statements.js';
-import type { Tree } from './trees.js';
 import { compiled } from './yanglint.js';
 
 /** The type of a leaf or leaf-list, with typedefs followed and leafrefs replaced by what they point at. */

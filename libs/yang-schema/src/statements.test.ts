@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { type Statement, statementsOf, walk } from './statements.js';
-import { moduleFiles, STANDARD_MODULES } from './trees.js';
+import { moduleFiles, STANDARD_MODULES } from '@kedge/yang-trees';
 
 const YANG = join(import.meta.dirname, '../../../yang');
 

@@ -2,12 +2,12 @@
  * `npm run yang:types`: writes the types of every tree into libs/intent-model.
  * It must not write where nothing changed, nor anything beside the files that it owns.
  */
+import { treesOf } from '@kedge/yang-trees';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { schemaOf } from './schema.js';
-import { treesOf } from './trees.js';
 import { typesOf } from './types.js';
 
 /** The files of libs/intent-model that are written, with what belongs into them, by name. */

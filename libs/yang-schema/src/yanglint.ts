@@ -5,8 +5,7 @@
 import { spawn } from 'node:child_process';
 
 import { KedgeError } from '@kedge/units';
-
-import type { Tree } from './trees.js';
+import type { Tree } from '@kedge/yang-trees';
 
 /**
  * What kind of thing is wrong: a value out of its type, a leafref to nothing, something that has to be there, more

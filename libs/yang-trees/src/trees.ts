@@ -2,11 +2,14 @@
  * The trees of yang/trees.json: which modules make up one tree of data, and where their files are.
  * It must not look into a module.
  */
+import { KedgeError } from '@kedge/units';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-
-import { KedgeError } from '@kedge/units';
+import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+
+/** The project's own modules and trees.json. */
+export const PROJECT_MODULES = fileURLToPath(new URL('../../../yang', import.meta.url));
 
 /**
  * Where Debian's libyuma-base has the modules of the IETF and IANA. The first holds the revisions after NMDA
@@ -45,10 +48,10 @@ export interface Tree {
 /**
  * The trees of a directory, by name.
  *
- * @param directory has `trees.json` and the own modules, as yang/ has.
+ * @param directory has `trees.json` and the own modules; the project's own where none is given.
  * @throws KedgeError `SCHEMA_TREES` when the list cannot be read or names a module that is nowhere.
  */
-export function treesOf(directory: string): ReadonlyMap<string, Tree> {
+export function treesOf(directory = PROJECT_MODULES): ReadonlyMap<string, Tree> {
   const file = join(directory, 'trees.json');
   const fail = (message: string, cause?: unknown): KedgeError =>
     new KedgeError({
