@@ -19,6 +19,7 @@ import type {
   IntentOptions,
   IntentUnlockOptions,
 } from './intent.js';
+import type { IntentPlanOptions, IntentRemedyOptions } from './intent-devices.js';
 import { leaving } from './leaving.js';
 import type {
   LedgerCheckpointOptions,
@@ -600,4 +601,24 @@ export async function intentConfirm(revision: number | undefined, options: Inten
 
 export async function intentCancel(revision: number | undefined, options: IntentOptions): Promise<number> {
   return (await import('./intent.js')).intentCancel(revision, options);
+}
+
+export async function intentDevices(device: string | undefined, options: IntentOptions): Promise<number> {
+  return (await import('./intent-devices.js')).intentDevices(device, options);
+}
+
+export async function intentDrift(device: string | undefined, options: IntentOptions): Promise<number> {
+  return (await import('./intent-devices.js')).intentDrift(device, options);
+}
+
+export async function intentCheck(device: string | undefined, options: IntentOptions): Promise<number> {
+  return (await import('./intent-devices.js')).intentCheck(device, options);
+}
+
+export async function intentPlan(device: string, options: IntentPlanOptions): Promise<number> {
+  return (await import('./intent-devices.js')).intentPlan(device, options);
+}
+
+export async function intentRemedy(device: string, options: IntentRemedyOptions): Promise<number> {
+  return (await import('./intent-devices.js')).intentRemedy(device, options);
 }

@@ -99,6 +99,11 @@ const STATE: PostureState = {
   violations: [],
 };
 
+const DEVICE = {
+  ...{ device: 'access-1', driver: 'linux', state: 'accorded', why: '', revision: 7, drifts: 0 },
+  ...{ readAtWallMs: 1n, nextAtWallMs: 2n, refusals: [], dormant: [], complete: true },
+};
+
 const HEALTHY: Examination = {
   atWallMs: 1_800_000_000_000,
   target: 'this appliance',
@@ -135,6 +140,16 @@ const HEALTHY: Examination = {
       alarms: [],
       keptOut: 0n,
     },
+  },
+  intent: {
+    status: {
+      seen: true,
+      value: {
+        ...{ phase: 'settled', level: 5, frozen: false, running: 7, startup: 7, intended: 7, modules: '' },
+        ...{ validity: 'valid', revisions: 7, bytes: 900n, alarms: [] },
+      },
+    },
+    devices: { seen: true, value: [DEVICE, { ...DEVICE, device: 'core-1', state: 'retired' }] },
   },
   others: [{ name: 'overlay', health: { seen: true, value: 'SERVING' } }],
   board: { seen: true, value: BOARD },
@@ -176,6 +191,15 @@ const ledger = (
   HEALTHY.ledger.seen ? { ledger: { seen: true, value: { ...HEALTHY.ledger.value, ...change } } } : {};
 const witness = (state: string, why: string): Partial<Examination> =>
   ledger({ witness: { url: 'http://witness', state, size: 3n, why }, alarms: [why] });
+type IntentSeen = NonNullable<Examination['intent']>;
+const intent = (change: Partial<IntentSeen>): Partial<Examination> =>
+  HEALTHY.intent === undefined ? {} : { intent: { ...HEALTHY.intent, ...change } };
+const alarming = (alarm: string): IntentSeen['status'] => {
+  const status = HEALTHY.intent?.status;
+  return status?.seen === true ? { seen: true, value: { ...status.value, alarms: [alarm] } } : unseen('X_Y');
+};
+const device = (change: Partial<typeof DEVICE>): Partial<Examination> =>
+  intent({ devices: { seen: true, value: [{ ...DEVICE, ...change }] } });
 const disk = (freeBytes: number, freeInodes = 900): Partial<Examination> => ({
   disks: HEALTHY.disks.map((each) => ({ ...each, freeBytes, freeInodes })),
 });
@@ -216,6 +240,11 @@ const CASES: readonly (readonly [id: FindingId, wrong: Partial<Examination>, sai
   ['ledger-contradicted', witness('fork', 'another history'), /another history/],
   ['ledger-index-behind', ledger({ indexed: 9_999n }), /50001 of 60000/],
   ['alarm', witness('unreachable', 'the witness is away'), /is away/],
+  ['intent-unreachable', intent({ status: unseen('BUS_UNREACHABLE') }), /BUS_UNR/],
+  ['alarm', intent({ status: alarming('revision 7 was not confirmed') }), /revision 7 was not/],
+  ['device-unreachable', device({ state: 'unreachable', why: 'no answer by SSH' }), /by SSH/],
+  ['device-refused', device({ state: 'refused', why: 'VLAN 20 is none of the site' }), /VLAN 20/],
+  ['device-drifted', device({ state: 'drifted', drifts: 2 }), /^2 differences$/],
   ['service-unreachable', { others: [{ name: 'underlay', health: unseen('BUS_UNREACHABLE') }] }, /BUS_UNR/],
   [
     'service-not-serving',

@@ -56,6 +56,26 @@ export const FINDINGS = {
     meaning: 'the newest records cannot be asked for yet; they are kept and proven',
     todo: 'nothing, if it is gone in a moment',
   },
+  'intent-unreachable': {
+    severity: 'warning',
+    meaning: 'what is intended cannot be changed, and nobody sees whether devices differ from it',
+    todo: 'look at the log of the intent; devices stay as they are until it is back',
+  },
+  'device-unreachable': {
+    severity: 'warning',
+    meaning: 'what is known of the device is older, and nothing can be changed on it',
+    todo: 'kedge intent devices ID says why; is it up, and does the network to it work?',
+  },
+  'device-refused': {
+    severity: 'warning',
+    meaning: 'the intent in force cannot be carried out on the device; it stays as it is',
+    todo: 'kedge intent devices ID names what has to be corrected, in the intent or in the inventory',
+  },
+  'device-drifted': {
+    severity: 'notice',
+    meaning: 'something on the device is not as it is intended',
+    todo: 'kedge intent drift ID says what, since when, and what is done about it',
+  },
   'service-not-serving': {
     severity: 'warning',
     meaning: 'it has not been brought to the current posture yet, and its path counts as not applied',
@@ -251,6 +271,7 @@ export function findingsOf(examination: Examination): readonly Finding[] {
     ...(coordinator.seen ? coordinatorFindings(coordinator.value, examination.board) : []),
     ...(bridge.seen ? bridgeFindings(bridge.value) : []),
     ...(ledger.seen ? ledgerFindings(ledger.value) : []),
+    ...intentFindings(examination),
     ...violationFindings(examination),
     ...journalFindings(examination),
     ...accordFindings(examination),
@@ -418,6 +439,21 @@ function ledgerFindings({ refusing, why, size, indexed, witness, alarms }: Ledge
     ...others
       .filter((alarm) => !refusing || !alarm.startsWith('the ledger takes no records'))
       .map((alarm) => finding('alarm', 'quartermaster', alarm)),
+  ];
+}
+
+function intentFindings({ intent }: Examination): Finding[] {
+  if (intent === undefined) return [];
+  const { status, devices } = intent;
+  if (!status.seen) return [finding('intent-unreachable', 'intent', `${status.message} [${status.code}]`)];
+  return [
+    ...status.value.alarms.map((alarm) => finding('alarm', 'intent', alarm)),
+    ...(devices.seen ? devices.value : []).flatMap(({ device, state, why, drifts }) => {
+      if (state === 'unreachable') return [finding('device-unreachable', device, why)];
+      if (state === 'refused') return [finding('device-refused', device, why)];
+      if (drifts === 0) return [];
+      return [finding('device-drifted', device, `${drifts} difference${drifts === 1 ? '' : 's'}`)];
+    }),
   ];
 }
 

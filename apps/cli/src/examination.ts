@@ -4,6 +4,8 @@
  */
 import type {
   BoardSnapshot,
+  IntentDeviceMessage,
+  IntentStatusReply,
   LedgerStatusReply,
   PostureState,
   ShowReply,
@@ -63,6 +65,10 @@ export interface Examination {
   readonly history: Sight<readonly TransitionReport[]>;
   readonly bridge: Sight<ShowReply>;
   readonly ledger: Sight<LedgerStatusReply>;
+  /** The intent, and its devices; undefined where the appliance has none. */
+  readonly intent:
+    | { readonly status: Sight<IntentStatusReply>; readonly devices: Sight<readonly IntentDeviceMessage[]> }
+    | undefined;
   /** What other services say of their health, by the name of their socket. */
   readonly others: readonly { readonly name: string; readonly health: Sight<string> }[];
   readonly board: Sight<BoardSnapshot>;

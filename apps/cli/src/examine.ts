@@ -6,6 +6,9 @@ import {
   type BoardSnapshot,
   dialUnix,
   governanceClient,
+  intentClient,
+  type IntentDeviceMessage,
+  intentDevicesClient,
   ledgerClient,
   PostureBoard,
   postureClient,
@@ -13,7 +16,7 @@ import {
   type Violation,
 } from '@kedge/bus';
 import { recoverJournal, validateAccords } from '@kedge/posture';
-import { readdirSync, readFileSync, statfsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -60,11 +63,12 @@ export async function examinePlaces(options: ExamineOptions): Promise<Examined> 
   const governance = governanceClient(join(target.directory, 'internal', 'governance.sock'));
   const ledger = ledgerClient(join(target.directory, 'internal', 'ledger.sock'));
   try {
-    const [coordinator, history, bridge, ledgerSeen, others, board] = await Promise.all([
+    const [coordinator, history, bridge, ledgerSeen, intent, others, board] = await Promise.all([
       sight(() => posture.get({}, call)),
       sight(async () => (await posture.history({ limit: TRANSITIONS, beforeEpoch: 0n }, call)).transitions),
       sight(() => governance.show({}, call)),
       sight(() => ledger.status({}, call)),
+      intentOf(places, options.timeout),
       otherServices(places, options.timeout),
       sight(() => readBoard(places)),
     ]);
@@ -81,6 +85,7 @@ export async function examinePlaces(options: ExamineOptions): Promise<Examined> 
         history,
         bridge,
         ledger: ledgerSeen,
+        intent,
         others,
         board: board.seen ? { seen: true, value: board.value.snapshot } : board,
         foreign: board.seen ? board.value.foreign : [],
@@ -99,7 +104,30 @@ export async function examinePlaces(options: ExamineOptions): Promise<Examined> 
 }
 
 /** Sockets of those that are asked for more than their health. */
-const ASKED = ['governance.sock', 'ledger.sock'];
+const ASKED = ['governance.sock', 'ledger.sock', 'intent.sock'];
+
+/** The intent and its devices, where the appliance has a socket of it. */
+async function intentOf({ sockets }: Places, timeout: number): Promise<Examination['intent']> {
+  const socket = join(sockets, 'internal', 'intent.sock');
+  if (!existsSync(socket)) return undefined;
+  const call = { deadlineMs: timeout };
+  const intent = intentClient(socket);
+  const devices = intentDevicesClient(socket);
+  try {
+    const [status, views] = await Promise.all([
+      sight(() => intent.status({}, call)),
+      sight(async () => {
+        const all: IntentDeviceMessage[] = [];
+        for await (const each of devices.listDevices({ device: '' }, call)) all.push(each);
+        return all;
+      }),
+    ]);
+    return { status, devices: views };
+  } finally {
+    intent.close();
+    devices.close();
+  }
+}
 
 /** Health of every further service that has a socket of its own. */
 async function otherServices({ sockets }: Places, timeout: number): Promise<Examination['others']> {

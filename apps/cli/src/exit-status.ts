@@ -133,6 +133,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'GOVERNANCE_ADDON',
     'GOVERNANCE_WATCHERS',
     'INTENT_CLOSING',
+    'INTENT_NO_DEVICES',
     'INTENT_OPENING',
     'INTENT_STORE_BUSY',
     'INTENT_STORE_CLOSED',

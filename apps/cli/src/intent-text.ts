@@ -13,7 +13,8 @@ import type {
 
 import { levelText, plain, table } from './render.js';
 
-const timeText = (ms: bigint): string => new Date(Number(ms)).toISOString().replace(/\.\d{3}Z$/, 'Z');
+/** A time by the wall clock: 2026-03-01T08:00:00Z. */
+export const timeText = (ms: bigint): string => new Date(Number(ms)).toISOString().replace(/\.\d{3}Z$/, 'Z');
 
 function holderText(by: IntentHolderMessage | undefined): string {
   return by === undefined ? 'the appliance itself' : `${by.principal} (${by.channel}/${by.tier})`;

@@ -45,11 +45,13 @@ export interface IntentHistoryOptions extends IntentOptions {
   readonly before?: number;
 }
 
-function show(value: unknown, text: string, json: boolean | undefined): void {
+/** What a command came to, on standard output. */
+export function show(value: unknown, text: string, json: boolean | undefined): void {
   process.stdout.write(`${json === true ? jsonText(value) : text}\n`);
 }
 
-function principalOf({ principal }: IntentOptions): string {
+/** Who asks, for the record. */
+export function principalOf({ principal }: IntentOptions): string {
   if (principal !== undefined) return principal;
   try {
     return `user:${userInfo().username}`.slice(0, 128);

@@ -13,6 +13,7 @@ import type {
   IntentOptions,
   IntentUnlockOptions,
 } from './intent.js';
+import { intentDevicesCommands } from './program-intent-devices.js';
 
 const SOURCES_HELP = `
 A document is named by its datastore (candidate, running, startup, intended, operational) or by the number of a
@@ -46,7 +47,7 @@ function terms(command: Command): Command {
 export function intentCommands(program: Command, act: Act): void {
   const intent = program
     .command('intent')
-    .description('edit, validate, commit and take back what is intended');
+    .description('edit, validate, commit and take back what is intended; see how devices stand to it');
   target(intent.command('status'))
     .description('what is running, what is being edited, who has the lock, what waits')
     .addHelpText(
@@ -185,4 +186,5 @@ ${examples('kedge intent rollback 40 --comment "back to what worked"', 'kedge in
     .option('--force', 'also that of somebody else; what they had begun is discarded')
     .addHelpText('after', `${examples('kedge intent unlock', 'kedge intent unlock --force')}\n${EXITS}`)
     .action(act((actions, options: IntentUnlockOptions) => actions.intentUnlock(options)));
+  intentDevicesCommands(intent, act);
 }

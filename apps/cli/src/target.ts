@@ -2,7 +2,13 @@
  * Which appliance a command talks to, and by which way in: the lab that is up, or the sockets of this machine.
  * It must not send requests.
  */
-import type { GovernanceClient, IntentClient, LedgerClient, PostureClient } from '@kedge/bus';
+import type {
+  GovernanceClient,
+  IntentClient,
+  IntentDevicesClient,
+  LedgerClient,
+  PostureClient,
+} from '@kedge/bus';
 import { KedgeError } from '@kedge/units';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -125,6 +131,23 @@ export async function withIntent<T>(
   const target = await targetOf(options);
   const { intentClient } = await import('@kedge/bus');
   const client = intentClient(join(target.directory, wayInOf(target, options.as), 'intent', 'intent.sock'));
+  try {
+    return await use(client, target);
+  } finally {
+    client.close();
+  }
+}
+
+/** Runs something with a client of the intent for its devices, and closes it. */
+export async function withIntentDevices<T>(
+  options: TargetOptions,
+  use: (client: IntentDevicesClient, target: Target) => Promise<T>,
+): Promise<T> {
+  if (options.as !== undefined) namedWay(options.as);
+  const target = await targetOf(options);
+  const { intentDevicesClient } = await import('@kedge/bus');
+  const way = wayInOf(target, options.as);
+  const client = intentDevicesClient(join(target.directory, way, 'intent', 'intent.sock'));
   try {
     return await use(client, target);
   } finally {

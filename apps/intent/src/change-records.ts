@@ -6,6 +6,7 @@ import type { Action, AuthorisationDecision, IntentChange } from '@kedge/contrac
 import {
   type Fact,
   type Holder,
+  type IntentRefusal,
   isSameHolder,
   type Moment,
   type Posture,
@@ -25,6 +26,13 @@ export interface Denied {
   readonly action: Action;
   readonly rule: string;
   readonly reason: string;
+}
+
+/** Who was let in and refused all the same, and what was to be remedied. */
+export interface RemedyRefused {
+  readonly by: Holder;
+  readonly what: string;
+  readonly refusal: IntentRefusal;
 }
 
 const NOTHING = {
@@ -107,6 +115,18 @@ export class ChangeRecords {
         };
       }
     }
+  }
+
+  /** The record of a remedy that the devices' keeper refused (PO-5). */
+  remedyRefused({ by, what, refusal }: RemedyRefused, at: Moment, posture: Posture): IntentChange {
+    return {
+      ...this.#now(at, posture),
+      kind: 'refused',
+      request: 'remedy',
+      ...by,
+      comment: lineOf(what, 512),
+      failure: { code: refusal.code, message: lineOf(refusal.message, 500) },
+    };
   }
 
   /** The record of a policy's refusal (PO-5). */

@@ -3,7 +3,7 @@
  * It must only wire, and does not judge documents: whoever starts it brings the modules that do.
  */
 import { PolicyKeeper } from '@kedge/authz';
-import { intentService, ParticipantSlot, PostureBoard } from '@kedge/bus';
+import { intentDevicesService, intentService, ParticipantSlot, PostureBoard } from '@kedge/bus';
 import type { IntentSchema } from '@kedge/datastores';
 import { openIntentStore } from '@kedge/intent-store';
 import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
@@ -13,6 +13,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { configSchema, type IntentConfig } from './config.js';
+import type { DeviceViews } from './device-views.js';
 import { Intent, type IntentFigures } from './intent.js';
 import { IntentModule } from './intent.module.js';
 
@@ -26,9 +27,15 @@ const GAUGES: Readonly<Record<keyof IntentFigures, string>> = {
   alarms: 'Alarms of the intent.',
 };
 
-/** Runs the service. Never rejects. @param openSchema the modules by which documents are judged. */
+/**
+ * Runs the service. Never rejects.
+ *
+ * @param openSchema the modules by which documents are judged.
+ * @param openDevices who looks after the devices; without it nobody does.
+ */
 export async function runIntent(
   openSchema: (config: IntentConfig) => Promise<IntentSchema> | IntentSchema,
+  openDevices?: () => Promise<DeviceViews> | DeviceViews,
 ): Promise<void> {
   await runService({
     name: NAME,
@@ -70,7 +77,7 @@ export async function runIntent(
         log: logger.child({ component: 'datastores' }),
       });
       const transport = new UnixGrpcTransport({
-        services: [intentService],
+        services: [intentService, intentDevicesService],
         entrances: [
           ...postureEntrances(config.sockets, 'intent/intent.sock'),
           { path: `${config.sockets}/internal/intent.sock`, channel: 'local', tier: 'site_owner' },
@@ -97,7 +104,7 @@ export async function runIntent(
         ];
       });
       return {
-        module: IntentModule.around(intent),
+        module: IntentModule.around(intent, await openDevices?.()),
         transports: [transport],
         heart: {
           beat: (serving) => {

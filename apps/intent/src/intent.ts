@@ -22,7 +22,7 @@ import type {
   IntentValidateReply,
   PostureBoard,
 } from '@kedge/bus';
-import type { Action, Authoriser, Channel, Tier } from '@kedge/contracts';
+import type { Action, Authoriser } from '@kedge/contracts';
 import {
   frozenAt,
   type Holder,
@@ -30,17 +30,16 @@ import {
   type IntentRefusal,
   type IntentSchema,
   isRefusal,
-  type Moment,
-  type Posture,
   refusal,
   type Reply,
   wrongField,
 } from '@kedge/datastores';
 import { type IntentStore, sha256 } from '@kedge/intent-store';
 import type { Outbox } from '@kedge/ledger-link';
-import { type Clock, KedgeError, millisOf, nanosOf } from '@kedge/units';
+import type { Clock } from '@kedge/units';
 
-import { ChangeRecords, RESOURCE } from './change-records.js';
+import { type Caller, IntentAuthority, momentOf, postureOf } from './authority.js';
+import { ChangeRecords } from './change-records.js';
 import type { IntentConfig } from './config.js';
 import {
   candidateMessage,
@@ -49,7 +48,7 @@ import {
   findingMessages,
   holderMessage,
   lockMessage,
-  refusalMessage,
+  piecesOf,
   replyMessage,
   revisionMessage,
   sourceOf,
@@ -76,12 +75,6 @@ export interface IntentParts {
   readonly log: IntentLog;
 }
 
-/** What is known of a caller by the socket that it came in by. */
-export interface Caller {
-  readonly tier: Tier;
-  readonly channel: Channel;
-}
-
 /** What moves the level that is obeyed. */
 const CHANGES = [
   'posture.decided',
@@ -92,10 +85,6 @@ const CHANGES = [
   'board.found',
   'board.lost',
 ] as const;
-/** Bytes of one piece of a document. */
-const PIECE_BYTES = 256 * 1024;
-/** What is done only where it can be written down. Editing the candidate puts nothing in force. */
-const RECORDED: readonly Action[] = ['intent.commit', 'intent.rollback', 'intent.break-lock'];
 /** How often the datastores look whether there is something that could not be done before, milliseconds. */
 const LOOK_MS = 10_000;
 
@@ -111,16 +100,17 @@ export interface IntentFigures {
 
 /** The intent; at work once it is opened. `close` once. */
 export class Intent {
+  /** Who may ask for what; also about devices. */
+  readonly authority: IntentAuthority;
   readonly #parts: IntentParts;
   readonly #datastores: IntentDatastores;
-  readonly #records: ChangeRecords;
   readonly #look: () => void;
   readonly #timer: NodeJS.Timeout;
 
-  private constructor(parts: IntentParts, datastores: IntentDatastores, records: ChangeRecords) {
+  private constructor(parts: IntentParts, datastores: IntentDatastores, authority: IntentAuthority) {
     this.#parts = parts;
     this.#datastores = datastores;
-    this.#records = records;
+    this.authority = authority;
     const { board } = parts;
     let seen = '';
     this.#look = () => {
@@ -138,7 +128,7 @@ export class Intent {
 
   /** @throws KedgeError `INTENT_STORE_FULL`, `INTENT_STORE_FAILED` where the first step cannot be kept. */
   static async open(parts: IntentParts): Promise<Intent> {
-    const { config, store, schema, board, records: outbox, clock, log, bootId } = parts;
+    const { config, store, schema, board, policies, records: outbox, clock, log, bootId } = parts;
     const records = new ChangeRecords({ appliance: config.appliance, bootId });
     const datastores = await IntentDatastores.open({
       keeping: store,
@@ -170,7 +160,11 @@ export class Intent {
         log.error({ err: error, doing }, 'something about the intent went wrong');
       },
     });
-    return new Intent(parts, datastores, records);
+    return new Intent(
+      parts,
+      datastores,
+      new IntentAuthority({ policies, records: outbox, changes: records, board, clock, log }),
+    );
   }
 
   /** True while changes are taken. */
@@ -179,8 +173,8 @@ export class Intent {
     return phase !== 'opening' && phase !== 'failed';
   }
 
-  status({ tier, channel }: Caller): IntentStatusReply {
-    this.#mayLook({ tier, channel });
+  status(caller: Caller): IntentStatusReply {
+    this.authority.mayLook(caller);
     const state = this.#datastores.state;
     if (state.phase === 'opening') throw thrownRefusal(OPENING);
     const { level, running, startup, intended, candidate, lock, modules, validity, history } = state;
@@ -225,16 +219,14 @@ export class Intent {
   }
 
   async *show({ source }: IntentSourceRequest, caller: Caller): AsyncGenerator<IntentPiece> {
-    this.#mayLook(caller);
+    this.authority.mayLook(caller);
     const text = await this.#datastores.documentOf(sourceOf(source, 'source'));
     if (isRefusal(text)) throw thrownRefusal(text);
-    const bytes = Buffer.from(text, 'utf8');
-    for (let at = 0; at < bytes.length; at += PIECE_BYTES)
-      yield { bytes: bytes.subarray(at, at + PIECE_BYTES) };
+    for (const bytes of piecesOf(text)) yield { bytes };
   }
 
   history({ limit, before }: IntentHistoryRequest, caller: Caller): IntentHistoryReply {
-    this.#mayLook(caller);
+    this.authority.mayLook(caller);
     if (limit > 1000) throw thrownRefusal(wrongField('limit', 'at most 1000'));
     const state = this.#datastores.state;
     const all = state.phase === 'opening' ? [] : state.history;
@@ -244,7 +236,7 @@ export class Intent {
   }
 
   async validate({ source }: IntentSourceRequest, caller: Caller): Promise<IntentValidateReply> {
-    this.#mayLook(caller);
+    this.authority.mayLook(caller);
     const said = await this.#datastores.validate(sourceOf(source, 'source'));
     if (isRefusal(said)) throw thrownRefusal(said);
     const { findings, complete } = said;
@@ -252,7 +244,7 @@ export class Intent {
   }
 
   async *compare({ from, to }: IntentCompareRequest, caller: Caller): AsyncGenerator<IntentChangeMessage> {
-    this.#mayLook(caller);
+    this.authority.mayLook(caller);
     const changes = await this.#datastores.compare(sourceOf(from, 'from'), sourceOf(to, 'to'));
     if (isRefusal(changes)) throw thrownRefusal(changes);
     for (const { path, kind, before, after } of changes) {
@@ -335,60 +327,11 @@ export class Intent {
     caller: Caller,
     make: (by: Holder) => Promise<Reply | IntentRefusal>,
   ): Promise<IntentReply> {
-    const { log, records: outbox, clock } = this.#parts;
-    const { tier, channel } = caller;
-    if (!/^[^\p{Cc}\p{Cs}]{1,128}$/u.test(principal)) {
-      const wrong = wrongField('principal', '1 to 128 characters without control characters, "user:ada"');
-      return { outcome: 'refusal', refusal: refusalMessage(wrong) };
-    }
-    const by: Holder = { principal, tier, channel };
-    const denied = this.#denied(action, by);
-    if (denied !== undefined) {
-      outbox.put(
-        this.#records.denied({ by, action, ...denied }, momentOf(clock), postureOf(this.#parts.board)),
-      );
-      log.warn({ ...by, action, rule: denied.rule }, 'a request about the intent was denied');
-      return { outcome: 'refusal', refusal: refusalMessage(forbidden(action, denied.reason), denied.rule) };
-    }
-    try {
-      if (RECORDED.includes(action)) await outbox.ready();
-    } catch (error) {
-      if (!(error instanceof KedgeError)) throw error;
-      return { outcome: 'refusal', refusal: refusalMessage(unrecorded(error.code)) };
-    }
-    const reply = await make(by);
+    const admitted = await this.authority.admit(action, principal, caller);
+    if ('refusal' in admitted) return { outcome: 'refusal', refusal: admitted.refusal };
+    const reply = await make(admitted.by);
     const { state } = this.#datastores;
     return replyMessage(reply, state.phase === 'opening' ? undefined : state.candidate);
-  }
-
-  /** @throws KedgeError `INTENT_FORBIDDEN` */
-  #mayLook({ tier, channel }: Caller): void {
-    const denied = this.#denied('intent.read', { principal: '', tier, channel });
-    if (denied !== undefined) throw thrownRefusal(forbidden('intent.read', denied.reason));
-  }
-
-  #denied(
-    action: Action,
-    { principal, tier, channel }: Holder,
-  ): { rule: string; reason: string } | undefined {
-    const { policies, clock, board } = this.#parts;
-    const { level, epoch } = postureOf(board);
-    const answer = policies.authoriser.decide({
-      principal,
-      tier,
-      channel,
-      action,
-      resource: RESOURCE,
-      level,
-      epoch,
-      // The console directory counts as a fresh second factor until there is one.
-      mfaAge: channel === 'console' ? millisOf(0) : undefined,
-      address: undefined,
-      at: nanosOf(clock.monotonicNs()),
-      wallMs: clock.wallMs(),
-      breakGlass: false,
-    });
-    return answer.allow ? undefined : { rule: answer.rule, reason: answer.reason };
   }
 
   #alarms(): readonly string[] {
@@ -417,32 +360,6 @@ const OPENING = refusal({
   message: 'cannot answer about the intent yet: what is kept of it is being read',
   help: 'ask again in a moment',
 });
-
-function forbidden(action: Action, reason: string): IntentRefusal {
-  return refusal({
-    code: 'INTENT_FORBIDDEN',
-    message: `${action} is not allowed: ${reason}`,
-    expected: 'what the policies permit',
-    help: 'kedge authz explain says which policy; another way in: --as',
-  });
-}
-
-function unrecorded(code: string): IntentRefusal {
-  return refusal({
-    code: 'INTENT_UNRECORDED',
-    message: `cannot change the intent: it could not be recorded (${code})`,
-    help: 'see whether the ledger runs and the disk has room',
-  });
-}
-
-function momentOf(clock: Clock): Moment {
-  return { ns: nanosOf(clock.monotonicNs()), wallMs: clock.wallMs() };
-}
-
-function postureOf(board: Pick<PostureBoard, 'snapshot'>): Posture {
-  const { word, gateLevel } = board.snapshot();
-  return { level: gateLevel, epoch: word.epoch };
-}
 
 function bytesOf(history: readonly { readonly hash: string; readonly bytes: number }[]): number {
   return [...new Map(history.map(({ hash, bytes }) => [hash, bytes])).values()].reduce(

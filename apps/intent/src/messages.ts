@@ -31,6 +31,14 @@ import { KedgeError } from '@kedge/units';
 
 /** Findings in one reply, at most. */
 export const FINDINGS_MAX = 1000;
+/** Bytes of one piece of a text. */
+const PIECE_BYTES = 256 * 1024;
+
+/** A text in pieces that belong one after the other. */
+export function* piecesOf(text: string): Generator<Uint8Array> {
+  const bytes = Buffer.from(text, 'utf8');
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+}
 
 export function revisionMessage(revision: Revision): IntentRevisionMessage {
   const { number, id, parent, atMs, by, cause, of, confirmSeconds, comment, hash, bytes, modules } = revision;

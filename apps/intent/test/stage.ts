@@ -2,8 +2,9 @@
  * A place for an intent: board, sockets and state, and a process to talk to.
  * Must not be used by shipped code.
  */
-import { intentClient, type IntentClient } from '@kedge/bus';
+import { intentClient, type IntentClient, intentDevicesClient, type IntentDevicesClient } from '@kedge/bus';
 import type { LedgerRecord } from '@kedge/contracts';
+import { bundledService } from '@kedge/lab';
 import { openSpool } from '@kedge/ledger';
 import {
   createPostureSegment,
@@ -21,8 +22,10 @@ import { join } from 'node:path';
 
 /** The process with the small strict schema. */
 const SERVE = join(import.meta.dirname, 'serve.mjs');
-/** The process with the project's modules. */
-export const MAIN = join(import.meta.dirname, '../dist/main.js');
+/** The same with devices. */
+const SERVE_DEVICES = join(import.meta.dirname, 'serve-devices.mjs');
+/** The process as it is shipped, with the project's modules. */
+export const MAIN = bundledService('intent');
 export const TIERS = ['site_owner', 'master', 'journeyman', 'apprentice'] as const;
 export const CALL = { deadlineMs: 10_000 };
 
@@ -37,6 +40,8 @@ export class Stage {
   readonly root = mkdtempSync(join(tmpdir(), 'kedge-intent-'));
   readonly sockets = join(this.root, 'sock');
   readonly state = join(this.root, 'state/intent');
+  /** The file of the devices (device-shelf.mjs). */
+  readonly shelf = join(this.root, 'devices.json');
   readonly posture: PostureWriter;
   readonly #program: string;
   readonly #ends: (() => void | Promise<void>)[] = [];
@@ -93,8 +98,11 @@ export class Stage {
   start(over: object = {}): Started {
     const config = join(this.root, `config-${String(Math.random()).slice(2)}.json`);
     writeFileSync(config, JSON.stringify({ ...this.config, ...over }));
-    const child = spawn(process.execPath, [this.#program, '--config', config], {
+    // Devices are there once a test has put some on the shelf.
+    const program = existsSync(this.shelf) ? SERVE_DEVICES : this.#program;
+    const child = spawn(process.execPath, [program, '--config', config], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, KEDGE_TEST_DEVICES: this.shelf },
     });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) {
@@ -115,6 +123,19 @@ export class Stage {
   client(way: string): IntentClient {
     const path = way === 'internal' ? 'internal/intent.sock' : `${way}/intent/intent.sock`;
     const client = intentClient(join(this.sockets, path));
+    this.#ends.push(() => client.close());
+    return client;
+  }
+
+  /** Puts devices on the shelf; before `serve`, and again to change them. */
+  put(level: number, devices: object): void {
+    writeFileSync(this.shelf, JSON.stringify({ level, devices }));
+  }
+
+  /** @param way `internal`, `console`, `local/TIER`. */
+  devices(way: string): IntentDevicesClient {
+    const path = way === 'internal' ? 'internal/intent.sock' : `${way}/intent/intent.sock`;
+    const client = intentDevicesClient(join(this.sockets, path));
     this.#ends.push(() => client.close());
     return client;
   }

@@ -47,6 +47,7 @@ export * from './bascule-api.js';
 export { type DesiredStore, type DesiredStoreOptions, openDesiredStore, sha256 } from './desired-store.js';
 export * from './governance-api.js';
 export * from './intent-api.js';
+export * from './intent-devices-api.js';
 export * from './ledger-api.js';
 export * from './overlay-api.js';
 export {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { basculeService } from './bascule-api.js';
 import { governanceService } from './governance-api.js';
 import { intentService } from './intent-api.js';
+import { intentDevicesService } from './intent-devices-api.js';
 import { intakeService, ledgerService } from './ledger-api.js';
 import { overlayService } from './overlay-api.js';
 import { postureService, type PostureState, type SetReply } from './posture-api.js';
@@ -199,12 +200,13 @@ describe('messages', () => {
       underlayService,
       basculeService,
       intentService,
+      intentDevicesService,
       intakeService,
       ledgerService,
     ].flatMap(({ methods }) => methods);
-    expect(every).toHaveLength(44);
+    expect(every).toHaveLength(49);
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(43), (bytes, index) => {
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(48), (bytes, index) => {
         try {
           expect(every[index]?.decodeRequest(Buffer.from(bytes))).toBeTypeOf('object');
         } catch (error) {
@@ -303,6 +305,39 @@ describe('intent', () => {
       ...{ lock: { by, atWallMs: 1n, comment: '' }, modules: '', validity: 'valid', revisions: 2, bytes: 9n },
       ...{ pending: { revision: 7, by, untilWallMs: 3n, waiting: false }, alarms: ['one'] },
     });
+  });
+});
+
+describe('devices of the intent', () => {
+  const through = (name: string, side: 'Request' | 'Reply', value: object) => {
+    const found = intentDevicesService.methods.find((each) => each.name === name);
+    if (found === undefined) throw new Error(`no method ${name}`);
+    expect(found[`decode${side}`](found[`encode${side}`](value))).toEqual(value);
+  };
+
+  it('UN-6 devices, differences, plans and remedies come back as they were sent', () => {
+    const device = {
+      ...{ device: 'access-1', driver: 'linux', state: 'refused', why: 'a VLAN is none of the site' },
+      ...{ revision: 7, readAtWallMs: 2n ** 41n, nextAtWallMs: 0n, drifts: 2, complete: true },
+      refusals: [{ code: 'COMPILER_VLAN', path: '/a', message: 'no', expected: 'a network' }],
+      dormant: [{ path: '/b', why: 'the interface is off' }],
+    };
+    through('listDevices', 'Request', { device: '' });
+    through('listDevices', 'Reply', device);
+    through('check', 'Reply', { ...device, refusals: [], dormant: [], complete: false });
+    const drift = {
+      ...{ device: 'access-1', path: '/a', sinceWallMs: 1n, seenWallMs: 2n ** 62n, severity: 'major' },
+      ...{ cause: 'unmanaged-change', remediation: 'proposed', exception: '' },
+    };
+    through('listDrifts', 'Reply', { ...drift, intended: '{"id":20}' });
+    through('listDrifts', 'Reply', { ...drift, actual: '""' });
+    through('plan', 'Request', { device: 'access-1', source: 'candidate' });
+    const head = { steps: 2, dormant: device.dormant, complete: true };
+    through('plan', 'Reply', { part: 'head', head });
+    through('plan', 'Reply', { part: 'text', text: Buffer.from('+ a') });
+    through('plan', 'Reply', { part: 'data', data: Buffer.from('{}') });
+    through('remedy', 'Request', { principal: 'user:ada', device: 'access-1', path: '/a' });
+    through('remedy', 'Reply', { outcome: 'remedied', remedied: { remedied: 2, device } });
   });
 });
 

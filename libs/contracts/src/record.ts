@@ -350,7 +350,7 @@ export const INTENT_CHANGE_KINDS = [
   'refused',
 ] as const;
 /** Requests about the intent whose refusals are recorded. */
-export const INTENT_REQUESTS = ['commit', 'rollback', 'confirm', 'cancel', 'unlock'] as const;
+export const INTENT_REQUESTS = ['commit', 'rollback', 'confirm', 'cancel', 'unlock', 'remedy'] as const;
 
 const revisionNumber = z.int().min(1).max(4_294_967_295).nullable();
 
