@@ -121,7 +121,7 @@ describe('the end of a lab', () => {
     expect((await kedge(['posture', 'get', '--lab', NAME])).status).toBe(4);
     const lab = await labUp({ name: NAME, foreground: true });
     await lab.down();
-  }, 90_000);
+  }, 180_000);
 
   it('Ctrl-C ends a lab in the foreground with status 0', async () => {
     const { child, out } = await foreground('management ✓');
@@ -132,7 +132,7 @@ describe('the end of a lab', () => {
     expect(await ended).toBe(0);
     await expectNothingLeft(before);
     expect(labStatus(NAME).state).toBe('down');
-  }, 60_000);
+  }, 120_000);
 
   it('a note of a process that is another one by now is stale, and nobody is signalled', async () => {
     mkdirSync(`/run/kedge-lab/${NAME}`, { recursive: true });
@@ -168,7 +168,7 @@ describe('the end of a lab', () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
-  }, 60_000);
+  }, 120_000);
 
   it('DP-7 a killed forwarder passes nothing, and the lab brings it back at the posture in force', async () => {
     const lab = await labUp({ name: NAME, foreground: true });
@@ -199,5 +199,5 @@ describe('the end of a lab', () => {
     } finally {
       await lab.down();
     }
-  }, 60_000);
+  }, 120_000);
 });

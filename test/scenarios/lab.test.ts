@@ -64,7 +64,7 @@ const set = (level: number, ...more: readonly string[]): Promise<DecisionJson> =
 beforeAll(async () => {
   await labDown(NAME);
   lab = await labUp({ name: NAME, foreground: true });
-}, 60_000);
+}, 120_000);
 
 afterEach(async () => {
   const { level } = await state();

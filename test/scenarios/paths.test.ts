@@ -83,7 +83,7 @@ const remove = (destination: string): Promise<unknown> =>
 beforeAll(async () => {
   await labDown(NAME);
   lab = await labUp({ name: NAME, foreground: true });
-}, 60_000);
+}, 120_000);
 
 afterEach(async () => {
   await set(5);

@@ -28,7 +28,7 @@ export function kedge(args: readonly string[], timeoutMs?: number, uid?: number)
 }
 
 /** As {@link kedge}, for whoever has something to do in between. */
-export function kedgeBegun(args: readonly string[], timeoutMs = 60_000, uid?: number): Begun {
+export function kedgeBegun(args: readonly string[], timeoutMs = 90_000, uid?: number): Begun {
   const child = spawn(process.execPath, [COMMAND, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),

@@ -13,6 +13,7 @@ export {
 } from './board-watch.js';
 export { certificatesIn } from './certificates.js';
 export {
+  aimAt,
   CHAOS_ACTS,
   type ChaosAct,
   chaosDrill,
