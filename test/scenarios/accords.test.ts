@@ -28,7 +28,7 @@ let original: string;
 beforeAll(async () => {
   lab = await labUp({ name: NAME, budgets: PATIENT_BUDGETS, foreground: false, out: () => undefined });
   original = readFileSync(lab.reach(OFFERED), 'utf8');
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   lab.close();
   await labDown(NAME);

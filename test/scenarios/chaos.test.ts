@@ -3,9 +3,12 @@
  * is caught. Must not need more than four minutes.
  */
 import {
+  aimAt,
+  armStrike,
   CHAOS_ACTS,
   chaosDrill,
   drill,
+  type Lab,
   labDown,
   labUp,
   SHORT_BUDGETS,
@@ -50,6 +53,41 @@ describe('chaos', () => {
     expect(CHAOS_ACTS).toBe(STRUCK_SERVICES.length * 2 * STEPS.length * 2 + 5);
   });
 
+  it('a service that goes just when it is aimed at is waited for, and a strike at nobody is refused', async () => {
+    const lab = await labUp({ name: NAME, foreground: true });
+    try {
+      const pids = (): readonly number[] => lab.serviceProcesses('underlay').map(({ pid }) => pid);
+      const before = pids();
+      expect(before).toHaveLength(1);
+      let looked = 0;
+      const leaving = new Proxy(lab, {
+        get: (target, name) => {
+          const value: unknown = Reflect.get(target, name);
+          if (name !== 'serviceProcesses')
+            return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+          return (...args: Parameters<Lab['serviceProcesses']>) => {
+            looked += 1;
+            if (looked > 1) return lab.serviceProcesses(...args);
+            for (const pid of before) process.kill(pid, 'SIGKILL');
+            return [];
+          };
+        },
+      });
+      const trace = await lab.trace();
+      const aimed = await aimAt({ lab: leaving, trace, signal: undefined }, 'underlay', 5);
+      expect(looked).toBeGreaterThan(1);
+      expect(aimed).toEqual({ pids: pids() });
+      expect(pids()).not.toEqual(before);
+      const strike = { board: lab.board, afterEpoch: 0n, signal: 'KILL', timeoutMs: 1_000 } as const;
+      await expect(armStrike({ ...strike, when: 'stored', pids: [] })).rejects.toMatchObject({
+        code: 'LAB_WATCH',
+        message: 'cannot strike at stored: there is no process to strike',
+      });
+    } finally {
+      await lab.down();
+    }
+  }, 180_000);
+
   it('PO-14 PO-21 DP-3 a forwarder that acknowledges in time and is 5 ms late is caught by its packets', async () => {
     execFileSync('make', ['-C', LAB_FOLDER, 'mutant'], { stdio: 'ignore' });
     const lab = await labUp({ name: NAME, foreground: true, forwarder: LATE });
@@ -69,5 +107,5 @@ describe('chaos', () => {
     } finally {
       await lab.down();
     }
-  }, 90_000);
+  }, 180_000);
 });

@@ -109,7 +109,7 @@ beforeAll(async () => {
   } finally {
     delete process.env['KEDGE_PLANTED_TOKEN'];
   }
-}, 60_000);
+}, 120_000);
 
 afterAll(async () => {
   await labDown(NAME);

@@ -28,7 +28,7 @@ let lab: Lab;
 beforeAll(async () => {
   await labDown(NAME);
   lab = await labUp({ name: NAME, foreground: true, portRates: { servers: RATE } });
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await lab.down();
 });

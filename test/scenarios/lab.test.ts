@@ -12,11 +12,10 @@ import {
   labDown,
   labUp,
   ROUTE_MODES,
-  SHORT_BUDGETS,
 } from '@kedge/lab';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
-import { kedge, kedgeError, kedgeJson } from './run-command.js';
+import { kedge, kedgeBegun, kedgeError, kedgeJson } from './run-command.js';
 
 const NAME = 'scenario';
 const LAB = ['--lab', NAME];
@@ -65,7 +64,7 @@ const set = (level: number, ...more: readonly string[]): Promise<DecisionJson> =
 beforeAll(async () => {
   await labDown(NAME);
   lab = await labUp({ name: NAME, foreground: true });
-}, 60_000);
+}, 120_000);
 
 afterEach(async () => {
   const { level } = await state();
@@ -237,10 +236,10 @@ describe('the command on a lab', () => {
   });
 
   it('PO-15 a watch shows the present state at once and then what changes', async () => {
-    const watching = kedge(['posture', 'watch', '--json', '--count', '2', ...LAB], 20_000);
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    const { spoke, ended } = kedgeBegun(['posture', 'watch', '--json', '--count', '2', ...LAB]);
+    await spoke;
     await set(4);
-    const { status, out } = await watching;
+    const { status, out } = await ended;
     expect(status).toBe(0);
     const levels = out
       .trim()
@@ -268,7 +267,7 @@ describe('the command on a lab', () => {
 
   it('a second lab of the same name is refused, one of another name runs beside it', async () => {
     expect(await kedgeError(['lab', 'up', '--name', NAME])).toMatchObject({ code: 'LAB_RUNNING', status: 4 });
-    const other = await labUp({ name: 'beside', foreground: true, budgets: SHORT_BUDGETS });
+    const other = await labUp({ name: 'beside', foreground: true });
     try {
       await kedgeJson(['posture', 'set', '2', '--reason', 'only there', '--lab', 'beside']);
       expect((await kedgeJson<StateJson>(['posture', 'get', '--lab', 'beside'])).level).toBe(2);

@@ -51,7 +51,7 @@ beforeAll(async () => {
   await labDown(NAME);
   work = mkdtempSync(join(tmpdir(), 'kedge-named-'));
   lab = await labUp({ name: NAME, budgets: PATIENT_BUDGETS, foreground: true });
-}, 60_000);
+}, 120_000);
 afterEach(async () => {
   for (const child of running) await ended(child, 'SIGKILL');
   running = [];

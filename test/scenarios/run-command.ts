@@ -13,8 +13,22 @@ export interface Ended {
   readonly err: string;
 }
 
+/** A command on its way. */
+export interface Begun {
+  /** It has printed its first line; rejects when it ends without any. */
+  readonly spoke: Promise<void>;
+  readonly ended: Promise<Ended>;
+}
+
 /** Runs `kedge ARGS` to its end, as another user when one is given; killed after `timeoutMs`. */
-export async function kedge(args: readonly string[], timeoutMs = 60_000, uid?: number): Promise<Ended> {
+export function kedge(args: readonly string[], timeoutMs?: number, uid?: number): Promise<Ended> {
+  const { spoke, ended } = kedgeBegun(args, timeoutMs, uid);
+  spoke.catch(() => undefined);
+  return ended;
+}
+
+/** As {@link kedge}, for whoever has something to do in between. */
+export function kedgeBegun(args: readonly string[], timeoutMs = 90_000, uid?: number): Begun {
   const child = spawn(process.execPath, [COMMAND, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
@@ -22,14 +36,24 @@ export async function kedge(args: readonly string[], timeoutMs = 60_000, uid?: n
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
   let out = '';
   let err = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
-  const status = await new Promise<number | null>((resolve, reject) => {
+  const ended = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', resolve);
+    child.on('close', (status) => {
+      clearTimeout(timer);
+      resolve({ status, out, err });
+    });
   });
-  clearTimeout(timer);
-  return { status, out, err };
+  const spoke = new Promise<void>((resolve, reject) => {
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      out += chunk;
+      if (out.includes('\n')) resolve();
+    });
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk));
+    child.on('close', (status) => {
+      reject(new Error(`kedge ${args.join(' ')} ended with ${String(status)} and said nothing: ${err}`));
+    });
+  });
+  return { spoke, ended };
 }
 
 /** What `kedge ARGS --json` printed. */

@@ -267,6 +267,7 @@ export interface Strike {
   readonly afterEpoch: bigint;
   readonly when: Step;
   readonly signal: 'STOP' | 'KILL';
+  /** At least one. */
   readonly pids: readonly number[];
   /** The file whose change means "journaled". */
   readonly journal?: string;
@@ -297,6 +298,8 @@ export interface ArmedStrike {
  * @throws KedgeError `LAB_WATCH`
  */
 export async function armStrike(strike: Strike): Promise<ArmedStrike> {
+  if (strike.pids.length === 0)
+    throw failure(`cannot strike at ${strike.when}: there is no process to strike`);
   const child = spawn(
     PROGRAMS.boardWatch,
     [

@@ -262,6 +262,29 @@ async function keptAway(lab: Lab, service: LabService, work: () => Promise<void>
   return kills;
 }
 
+/**
+ * Brings the lab to a level and aims: the processes to strike. A service may be started anew at any time, by a warden
+ * that missed its beat on a crowded machine as well; then there is nobody to aim at for a moment, and it has to be right
+ * again before the act begins. What kept it from that, otherwise.
+ */
+export async function aimAt(
+  stage: Stage,
+  service: LabService,
+  level: Level,
+): Promise<{ readonly pids: readonly number[] } | { readonly missing: string }> {
+  for (const end = performance.now() + CONVERGED_WITHIN_MS; ;) {
+    if ((await converge(stage, level, randomUUID(), false)) === undefined)
+      return { missing: `the lab did not come to level ${level} before the act (${await describe(stage)})` };
+    const pids = stage.lab.serviceProcesses(service).map(({ pid }) => pid);
+    if (pids.length > 0) return { pids };
+    if (performance.now() > end)
+      return {
+        missing: `no process of ${service} was there to be struck within ${CONVERGED_WITHIN_MS / 1000} s`,
+      };
+    await sleep(20, stage.signal);
+  }
+}
+
 async function strikeOnce(
   stage: Stage,
   service: (typeof STRUCK_SERVICES)[number],
@@ -273,15 +296,9 @@ async function strikeOnce(
   const name = `${blow} ${service} at ${step} of a ${way}`;
   const [from, to] = way === 'tightening' ? [LOOSE, TIGHT] : [TIGHT, LOOSE];
   const violations: ChaosViolation[] = [];
-  const before = await converge(stage, from, randomUUID(), false);
-  if (before === undefined) {
-    return {
-      name,
-      ok: false,
-      violations: [
-        { kind: 'not-converged', message: `the lab did not come to level ${from} before the act` },
-      ],
-    };
+  const aimed = await aimAt(stage, service, from);
+  if ('missing' in aimed) {
+    return { name, ok: false, violations: [{ kind: 'not-converged', message: aimed.missing }] };
   }
   const since = trace.states.length - 1;
   const begunNs = nowNs();
@@ -291,7 +308,7 @@ async function strikeOnce(
     afterEpoch: epochBefore,
     when: watched(step),
     signal: blow,
-    pids: lab.serviceProcesses(service).map(({ pid }) => pid),
+    pids: aimed.pids,
     journal: lab.journal,
     timeoutMs: 5_000,
   });

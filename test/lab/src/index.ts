@@ -14,6 +14,7 @@ export {
 export { bundledService } from './bundles.js';
 export { certificatesIn } from './certificates.js';
 export {
+  aimAt,
   CHAOS_ACTS,
   type ChaosAct,
   chaosDrill,
