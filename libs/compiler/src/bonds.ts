@@ -15,29 +15,25 @@ import {
 /** Objects of a device, with what is asked about them again and again. */
 export class Neighbourhood {
   readonly objects: DeviceObjects;
-  readonly #byInterface = new Map<string, DeviceObject[]>();
-  readonly #addresses: ObjectOf<'address'>[] = [];
+  #byInterface: ReadonlyMap<string, readonly DeviceObject[]> | undefined;
+  #addresses: readonly ObjectOf<'address'>[] | undefined;
 
-  /** @param objects in any order, which decides nothing. */
+  /** @param objects in any order, which decides nothing. Looked through when they are asked about first. */
   constructor(objects: DeviceObjects) {
     this.objects = objects;
-    for (const object of objects.values()) {
-      if (object.kind === 'address') this.#addresses.push(object);
-      if (object.interface === undefined) continue;
-      const own = this.#byInterface.get(object.interface);
-      if (own === undefined) this.#byInterface.set(object.interface, [object]);
-      else own.push(object);
-    }
-    this.#addresses.sort((a, b) => compareNames(a.path, b.path));
   }
 
   /** The objects of an interface, its own among them. */
   of(name: string): readonly DeviceObject[] {
+    this.#byInterface ??= byInterface(this.objects);
     return this.#byInterface.get(name) ?? [];
   }
 
   /** Addresses from whose subnets a next hop is reached directly, on one interface where one is given. */
   reaching(hop: string, name?: string): ObjectOf<'address'>[] {
+    this.#addresses ??= [...this.objects.values()]
+      .filter((object): object is ObjectOf<'address'> => object.kind === 'address')
+      .sort((a, b) => compareNames(a.path, b.path));
     return this.#addresses.filter(
       ({ value, interface: owner }) =>
         (name === undefined || owner === name) &&
@@ -48,6 +44,17 @@ export class Neighbourhood {
   has(path: string): boolean {
     return this.objects.has(path);
   }
+}
+
+function byInterface(objects: DeviceObjects): ReadonlyMap<string, readonly DeviceObject[]> {
+  const found = new Map<string, DeviceObject[]>();
+  for (const object of objects.values()) {
+    if (object.interface === undefined) continue;
+    const own = found.get(object.interface);
+    if (own === undefined) found.set(object.interface, [object]);
+    else own.push(object);
+  }
+  return found;
 }
 
 /** The next hops of a route. */

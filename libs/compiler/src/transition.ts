@@ -11,7 +11,6 @@ import {
   type DeviceObjects,
   OBJECT_KINDS,
 } from '@kedge/driver-kit';
-import { canonicalText } from '@kedge/reconcile';
 import { KedgeError } from '@kedge/units';
 
 import { claimsOf, followsOf, Neighbourhood, needsOf } from './bonds.js';
@@ -36,9 +35,25 @@ interface Course {
 export function sameObject(a: DeviceObject, b: DeviceObject): boolean {
   const [left, right] = [a.value, b.value];
   if (left === right) return true;
-  // Most values are texts, numbers and flags, or small nodes that were written alike.
-  if (typeof left !== 'object' || typeof right !== 'object') return false;
-  return JSON.stringify(left) === JSON.stringify(right) || canonicalText(left) === canonicalText(right);
+  return isSame(left, right);
+}
+
+/** What canonical texts would say, without writing them: lists in their order, members in any. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a) || Array.isArray(b))
+    return (
+      Array.isArray(a) &&
+      Array.isArray(b) &&
+      a.length === b.length &&
+      a.every((each: unknown, at) => isSame(each, b[at]))
+    );
+  const [left, right] = [a as Readonly<Record<string, unknown>>, b as Readonly<Record<string, unknown>>];
+  const names = Object.keys(left);
+  for (const name of names)
+    if (!isSame(left[name], Object.hasOwn(right, name) ? right[name] : undefined)) return false;
+  return Object.keys(right).every((name) => right[name] === undefined || Object.hasOwn(left, name));
 }
 
 /** Kinds whose values are changed where they stand; the others go and come again. */
@@ -80,12 +95,27 @@ export function stepsBetween(
   const split = new Set<string>();
   for (;;) {
     takeUpset(courses, rules, before, after);
-    const ordered = new Ordered(courses, near, rules, before, after, split);
+    const ordered = new Ordered(bound(courses), near, rules, before, after, split);
     if (!ordered.break()) return ordered.steps(originOf);
   }
 }
 
-/** What becomes of each object, in one order; undefined where nothing does. */
+/**
+ * The courses that an order has to know, by path: all of them, but where everything stays and is at most changed where
+ * it stands, nothing waits for what is kept.
+ */
+function bound(courses: ReadonlyMap<string, Course>): ReadonlyMap<string, Course> {
+  const changed = [...courses.values()].filter(({ fate }) => fate !== 'keep');
+  const all = changed.every(({ fate }) => fate === 'set') ? changed : [...courses.values()];
+  return new Map(inOrder(all).map((course) => [course.path, course]));
+}
+
+/** The order of the input decides nothing. */
+function inOrder(courses: Course[]): Course[] {
+  return courses.sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** What becomes of each object; undefined where nothing does. */
 function coursesOf(
   before: DeviceObjects,
   after: DeviceObjects,
@@ -100,9 +130,7 @@ function coursesOf(
   };
   for (const [path, was] of before) put(path, was, after.get(path));
   for (const [path, is] of after) if (!before.has(path)) put(path, undefined, is);
-  if (!isChanged) return undefined;
-  // The order of the input decides nothing.
-  return new Map([...courses].sort(([a], [b]) => (a < b ? -1 : 1)));
+  return isChanged ? courses : undefined;
 }
 
 function fateOf(
@@ -124,7 +152,7 @@ function takeUpset(
   after: DeviceObjects,
 ): void {
   if (upsets === undefined) return;
-  const waiting = [...courses.values()].filter(({ fate }) => fate !== 'keep' && fate !== 'add');
+  const waiting = inOrder([...courses.values()].filter(({ fate }) => fate !== 'keep' && fate !== 'add'));
   for (let course = waiting.pop(); course !== undefined; course = waiting.pop()) {
     for (const path of upsetBy(course, upsets, before, after)) {
       const other = courses.get(path);

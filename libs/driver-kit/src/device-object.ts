@@ -163,31 +163,50 @@ export function routePath(instance: string, destination: string): string {
   );
 }
 
-/** What makes an object: its kind, whose it is, and its value. */
-type Made<Kind extends ObjectKind> = [
+/** Takes what makes an object: its kind, its place, its value, and whose it is. */
+type Put = <Kind extends ObjectKind>(
   kind: Kind,
-  below: string,
+  path: string,
   id: string,
   value: ObjectValues[Kind],
   owner?: string,
-];
+) => void;
 
-function made<Kind extends ObjectKind>(...[kind, path, id, value, owner]: Made<Kind>): DeviceObject {
-  const object = { kind, path, id: `${kind}/${id}`, value: sorted(value) };
-  return (owner === undefined ? object : { ...object, interface: owner }) as unknown as DeviceObject;
+function made<Kind extends ObjectKind>(
+  kind: Kind,
+  path: string,
+  id: string,
+  value: ObjectValues[Kind],
+  owner: string | undefined,
+): DeviceObject {
+  const [name, ordered] = [`${kind}/${id}`, sorted(value)];
+  const object =
+    owner === undefined
+      ? { kind, path, id: name, value: ordered }
+      : { kind, path, id: name, value: ordered, interface: owner };
+  return object as unknown as DeviceObject;
 }
 
-/** Members in one order, so that two ways of writing one value are the same text. */
+/** Members in one order, so that two ways of writing one value are the same text; the value itself where they are. */
 function sorted(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value;
+  if (isSorted(value)) return value;
   if (Array.isArray(value)) return value.map(sorted);
-  const members = Object.entries(value);
-  for (let at = 1; at < members.length; at += 1)
-    if ((members[at - 1]?.[0] ?? '') > (members[at]?.[0] ?? '')) {
-      members.sort(([a], [b]) => (a < b ? -1 : 1));
-      break;
-    }
-  return Object.fromEntries(members.map(([name, each]) => [name, sorted(each)]));
+  const members = value as Readonly<Record<string, unknown>>;
+  const result: Record<string, unknown> = {};
+  for (const name of Object.keys(members).sort()) result[name] = sorted(members[name]);
+  return result;
+}
+
+function isSorted(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (Array.isArray(value)) return value.every(isSorted);
+  const members = value as Readonly<Record<string, unknown>>;
+  let last = '';
+  for (const name of Object.keys(members)) {
+    if (name < last || !isSorted(members[name])) return false;
+    last = name;
+  }
+  return true;
 }
 
 /** Next hops in the order of their index: the list is the system's to order. */
@@ -214,9 +233,8 @@ export function staticInstances(tree: deviceTree.DeviceTree): string[] {
  */
 export function objectsOf(tree: deviceTree.DeviceTree, instance?: string): Map<string, DeviceObject> {
   const objects = new Map<string, DeviceObject>();
-  const put = <Kind extends ObjectKind>(...given: Made<Kind>): void => {
-    const object = made(...given);
-    objects.set(object.path, object);
+  const put: Put = (kind, path, id, value, owner) => {
+    objects.set(path, made(kind, path, id, value, owner));
   };
   for (const each of tree['ietf-interfaces:interfaces']?.interface ?? []) interfaceObjects(each, put);
   for (const { type, name, 'static-routes': routes } of tree['ietf-routing:routing']?.[
@@ -253,10 +271,7 @@ export function objectsOf(tree: deviceTree.DeviceTree, instance?: string): Map<s
   return objects;
 }
 
-function interfaceObjects(
-  each: Interface,
-  put: <Kind extends ObjectKind>(...given: Made<Kind>) => void,
-): void {
+function interfaceObjects(each: Interface, put: Put): void {
   const { name, type } = each;
   const at = interfacePath(name);
   const own = <Kind extends ObjectKind>(

@@ -84,7 +84,8 @@ const TREE: Known = {
  */
 export function strangeNodes(tree: deviceTree.DeviceTree): string[] {
   const found: string[] = [];
-  walk(tree, TREE, '', found);
+  // Paths are made only where there is something to tell.
+  if (hasStrange(tree, TREE)) walk(tree, TREE, '', found);
   for (const [index, { type }] of (
     tree['ietf-routing:routing']?.['control-plane-protocols']?.['control-plane-protocol'] ?? []
   ).entries())
@@ -93,6 +94,18 @@ export function strangeNodes(tree: deviceTree.DeviceTree): string[] {
         `/ietf-routing:routing/control-plane-protocols/control-plane-protocol[${String(index + 1)}]/type`,
       );
   return found;
+}
+
+function hasStrange(value: unknown, known: Known): boolean {
+  if (Array.isArray(value)) return value.some((entry) => hasStrange(entry, known));
+  if (typeof value !== 'object' || value === null) return false;
+  const members = value as Readonly<Record<string, unknown>>;
+  return Object.keys(members).some((name) => {
+    const rule = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (rule === true) return false;
+    if (rule === undefined) return true;
+    return 'below' in rule ? hasStrange(members[name], rule.below) : members[name] !== rule.default;
+  });
 }
 
 function walk(value: unknown, known: Known, path: string, found: string[]): void {

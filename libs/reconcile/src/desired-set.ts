@@ -168,11 +168,14 @@ export function canonicalText(value: unknown): string {
   if (typeof value === 'number' && Number.isFinite(value)) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map((each: unknown) => canonicalText(each)).join(',')}]`;
   if (isRecord(value)) {
-    const fields = Object.entries(value)
-      .filter(([, each]) => each !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-      .map(([name, each]) => `${JSON.stringify(name)}:${canonicalText(each)}`);
-    return `{${fields.join(',')}}`;
+    let text = '{';
+    // The order of UTF-16 units, which is that of RFC 8785.
+    for (const name of Object.keys(value).sort()) {
+      const each = value[name];
+      if (each !== undefined)
+        text += `${text === '{' ? '' : ','}${JSON.stringify(name)}:${canonicalText(each)}`;
+    }
+    return `${text}}`;
   }
   throw new KedgeError({
     code: 'RECONCILE_DESIRED_INVALID',

@@ -1,6 +1,7 @@
 /**
  * What the YANG binding costs beside libyang alone: modules, a large configuration, its differences, the event loop
- * meanwhile, and the memory afterwards. Must not give one side anything that the other has not.
+ * meanwhile, and the memory afterwards; and what compiling from such data costs. Must not give one side anything that
+ * the other has not.
  */
 import type { DataTree } from '@kedge/libyang-ts';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
@@ -12,6 +13,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import type { Bench } from './bench.js';
+import { compileBench } from './compile.js';
 import { goalOf, hostOf, percentile, rowOf } from './figures.js';
 import { DIRECTORIES, documentOf, load } from './yang-material.js';
 
@@ -77,7 +79,8 @@ function memoryAfter(rounds: number): number {
   );
 }
 
-export const yang: Bench = async ({ samples = SAMPLES, quick = false, progress }) => {
+export const yang: Bench = async (options) => {
+  const { samples = SAMPLES, quick = false, progress } = options;
   const directory = mkdtempSync(join(tmpdir(), 'kedge-bench-yang-'));
   const count = quick ? INTERFACES / 10 : INTERFACES;
   const [before, after] = [documentOf(count), documentOf(count, count / CHANGES)];
@@ -134,6 +137,7 @@ export const yang: Bench = async ({ samples = SAMPLES, quick = false, progress }
     }
     for (const tree of trees) tree.dispose();
     context.dispose();
+    const compiling = await compileBench(options);
     const ratio = (name: 'load' | 'parse' | 'diff'): number => median(mine[name]) / median(theirs[name]);
     const lateP99 = percentile(
       late.toSorted((x, y) => x - y),
@@ -151,12 +155,14 @@ export const yang: Bench = async ({ samples = SAMPLES, quick = false, progress }
         rowOf('compared by libyang alone', theirs.diff, 'ms'),
         rowOf('changes read', mine.read, 'ms'),
         rowOf('event loop late meanwhile', late, 'ms'),
+        ...compiling.rows,
       ],
       ratios: {
         'load, binding / libyang alone': ratio('load'),
         'parse, binding / libyang alone': ratio('parse'),
         'diff, binding / libyang alone': ratio('diff'),
         [`memory after ${ROUNDS} rounds / before`]: memory,
+        ...compiling.ratios,
       },
       goals: [
         goalOf('load, over libyang alone', OVERHEAD, ratio('load')),
@@ -164,6 +170,7 @@ export const yang: Bench = async ({ samples = SAMPLES, quick = false, progress }
         goalOf('diff, over libyang alone', OVERHEAD, ratio('diff')),
         goalOf('event loop late, p99 ms', 20, lateP99 / 1e6),
         goalOf('memory after the rounds, over before', 1.1, memory),
+        ...(compiling.goals ?? []),
       ],
     };
   } finally {
