@@ -55,9 +55,9 @@ export class DeviceCalls {
     this.#authority.mayLook(caller, 'intent.check');
     if (source !== 'running' && source !== 'candidate')
       throw thrownRefusal(wrongField('source', 'running, candidate'));
-    const { plan, dormant } = answered(
-      await answered(this.#views(device)).plan(device, source, caller.signal),
-    );
+    // The candidate may have a device that the running intent does not know yet.
+    const views = answered(this.#views(source === 'running' ? device : undefined));
+    const { plan, dormant } = answered(await views.plan(device, source, caller.signal));
     yield* planParts(plan, dormant);
   }
 
