@@ -4,7 +4,7 @@
  * Must not leave a namespace, a process or a file.
  */
 import { PolicyKeeper } from '@kedge/authz';
-import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard } from '@kedge/bus';
+import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard, sha256 } from '@kedge/bus';
 import type { LedgerRecord, Tier } from '@kedge/contracts';
 import { openSpool } from '@kedge/ledger';
 import { openOutbox } from '@kedge/ledger-link';
@@ -35,8 +35,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { configSchema } from '../src/config.js';
+import { Devices } from '../src/devices.js';
+import { GateKeeper } from '../src/gate-keeper.js';
 import { proposalKind } from '../src/proposals.js';
 import { Underlay } from '../src/underlay.js';
+import { waysOf } from '../src/ways.js';
 
 const NETNS = `kedge-ul-${process.pid}`;
 const DEFAULTS = join(import.meta.dirname, '../../../yang/defaults');
@@ -128,21 +131,30 @@ async function stand(
     log: { info: nothing, warn: nothing, error: nothing },
   });
   closing.push(() => records.close());
+  const log = { info: nothing, warn: nothing, error: nothing };
+  const clock = { monotonicNs, wallMs: () => Date.now() };
+  const bootId = 'b0071234-0000';
+  const board = keep(
+    new PostureBoard({ directory, owners: config.board.owners, realtime: false, rescanMs: 20 }),
+  );
+  const accords = readPathAccords(config);
+  const keeper = new GateKeeper({ config, board, accords, policies, records, bootId, clock });
+  const devices = new Devices({ config, keeper, wayTo: waysOf(sha256), records, bootId, clock, sha256, log });
   const underlay = new Underlay({
-    config,
-    board: keep(new PostureBoard({ directory, owners: config.board.owners, realtime: false, rescanMs: 20 })),
+    ...{ config, board, accords, keeper, devices, bootId, clock, log },
     slot: keep(ParticipantSlot.create({ directory, name: 'underlay', path: 'underlay' })),
     routes,
     proposals: await openDesiredStore({ path: join(config.state, 'proposals.json'), kind: proposalKind }),
-    accords: readPathAccords(config),
     policies,
     records,
-    bootId: 'b0071234-0000',
-    clock: { monotonicNs, wallMs: () => Date.now() },
-    log: { info: nothing, warn: nothing, error: nothing },
     tools: { netns: NETNS, timeoutMs: 20_000, toolDirectory: tools },
   });
-  closing.push(() => underlay.close());
+  const close = async (): Promise<void> => {
+    keeper.close();
+    await devices.close();
+    await underlay.close();
+  };
+  closing.push(close);
   await expect
     .poll(() => underlay.status(), { timeout: 10_000 })
     .toMatchObject({ gate: 'open', appliedEpoch: 1n });
@@ -152,7 +164,7 @@ async function stand(
     durable: (): bigint => records.status().spool?.durable ?? 0n,
     /** Ends the underlay, and reads what it recorded. */
     records: async (): Promise<LedgerRecord[]> => {
-      await underlay.close();
+      await close();
       await records.close();
       const spool = await openSpool({ directory: join(config.state, 'records') });
       const found: LedgerRecord[] = [];

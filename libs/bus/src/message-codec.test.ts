@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { basculeService } from './bascule-api.js';
+import { devicesService } from './devices-api.js';
 import { governanceService } from './governance-api.js';
 import { intentService } from './intent-api.js';
 import { intakeService, ledgerService } from './ledger-api.js';
@@ -302,6 +303,33 @@ describe('intent', () => {
       ...{ phase: 'confirming', level: 5, frozen: false, running: 7, startup: 6, intended: 0, candidate },
       ...{ lock: { by, atWallMs: 1n, comment: '' }, modules: '', validity: 'valid', revisions: 2, bytes: 9n },
       ...{ pending: { revision: 7, by, untilWallMs: 3n, waiting: false }, alarms: ['one'] },
+    });
+  });
+});
+
+describe('devices', () => {
+  it('requests, readings and what was carried out come back as they were sent', () => {
+    const through = (name: string, side: 'Request' | 'Reply', value: object) => {
+      const found = devicesService.methods.find((each) => each.name === name);
+      if (found === undefined) throw new Error(`no method ${name}`);
+      expect(found[`decode${side}`](found[`encode${side}`](value))).toEqual(value);
+    };
+    const part = { tree: Buffer.from('{"a":1}'), own: ['br0'] };
+    through('read', 'Request', { device: '{}' });
+    through('read', 'Reply', part);
+    const asked = { id: 'mutation-a', principal: 'user:ada', tier: 'master', channel: 'local' };
+    through('carryOut', 'Request', { ...asked, kind: 'ordinary', device: '{}', plan: '{}' });
+    through('carryOut', 'Reply', { outcome: 'reading', reading: part });
+    const refusal = { code: 'GATE_FROZEN', message: 'no', field: '', expected: '', help: '', rule: 'frozen' };
+    through('carryOut', 'Reply', { outcome: 'refusal', refusal: { ...refusal, epoch: 2n ** 47n, level: 1 } });
+    const carried = { result: 'failed', done: ['add/1'], remaining: [], wasRead: true };
+    const failure = { code: 'DRIVER_STALE', message: 'other', step: '' };
+    const remaining = [{ path: '/a:b', intended: 'null', actual: '{"c":1}' }];
+    through('carryOut', 'Reply', { outcome: 'carried', carried });
+    // false is something else than absent.
+    through('carryOut', 'Reply', {
+      outcome: 'carried',
+      carried: { ...carried, failure, rolledBack: false, remaining },
     });
   });
 });
