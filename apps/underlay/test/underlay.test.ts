@@ -6,6 +6,8 @@
 import { PolicyKeeper } from '@kedge/authz';
 import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard, sha256 } from '@kedge/bus';
 import type { LedgerRecord, Tier } from '@kedge/contracts';
+import type { Reading } from '@kedge/driver-kit';
+import { planData } from '@kedge/intent-model';
 import { openSpool } from '@kedge/ledger';
 import { openOutbox } from '@kedge/ledger-link';
 import { readPathAccords, routeKind } from '@kedge/route-set';
@@ -40,6 +42,7 @@ import { GateKeeper } from '../src/gate-keeper.js';
 import { proposalKind } from '../src/proposals.js';
 import { Underlay } from '../src/underlay.js';
 import { waysOf } from '../src/ways.js';
+import { DEVICE, intentOf, planFor } from './stage.js';
 
 const NETNS = `kedge-ul-${process.pid}`;
 const DEFAULTS = join(import.meta.dirname, '../../../yang/defaults');
@@ -139,7 +142,16 @@ async function stand(
   );
   const accords = readPathAccords(config);
   const keeper = new GateKeeper({ config, board, accords, policies, records, bootId, clock });
-  const devices = new Devices({ config, keeper, wayTo: waysOf(sha256), records, bootId, clock, sha256, log });
+  const devices = new Devices({
+    config,
+    keeper,
+    wayTo: waysOf(sha256, () => ({ netns: NETNS })),
+    records,
+    bootId,
+    clock,
+    sha256,
+    log,
+  });
   const underlay = new Underlay({
     ...{ config, board, accords, keeper, devices, bootId, clock, log },
     slot: keep(ParticipantSlot.create({ directory, name: 'underlay', path: 'underlay' })),
@@ -160,6 +172,7 @@ async function stand(
     .toMatchObject({ gate: 'open', appliedEpoch: 1n });
   return {
     underlay,
+    devices,
     /** How many records would survive a power cut now. */
     durable: (): bigint => records.status().spool?.durable ?? 0n,
     /** Ends the underlay, and reads what it recorded. */
@@ -320,6 +333,35 @@ describe('what the underlay records', () => {
       { principal: 'service:underlay', result: 'applied', steps: [{ kind: 'add', done: true }] },
       { principal: 'service:underlay', result: 'applied', steps: [{ kind: 'change', done: true }] },
     ]);
+  });
+
+  it('UN-13 of a plan on a device is on the disk when the first word of its answer is said', async () => {
+    const { devices, durable, records } = await stand();
+    ip('-n', NETNS, 'link', 'add', 'port1', 'type', 'veth', 'peer', 'name', 'far1');
+    const call = { signal: new AbortController().signal };
+    const device = JSON.stringify(DEVICE);
+    const parts = [];
+    for await (const part of devices.read({ device }, call)) parts.push(part);
+    const tree = JSON.parse(Buffer.concat(parts.map((part) => part.tree)).toString()) as Reading['tree'];
+    const plan = JSON.stringify(planData(planFor(intentOf(1), { tree, own: [] })));
+    const asked = {
+      id: 'mutation-a',
+      principal: 'user:mia',
+      tier: 'master',
+      channel: 'local',
+      kind: 'ordinary',
+    };
+    const replies = devices.carryOut({ ...asked, device, plan }, call);
+    expect((await replies.next()).value).toMatchObject({
+      outcome: 'carried',
+      carried: { result: 'applied' },
+    });
+    const durableThen = durable();
+    await replies.return(undefined);
+    const found = await records();
+    const [mutation] = mutationsIn(found, 'mutation-a');
+    expect(mutation).toMatchObject({ result: 'applied', target: 'device/appliance' });
+    expect(found.findIndex((record) => record === mutation)).toBeLessThan(Number(durableThen));
   });
 
   it('UN-13 of a change that was not let in: the code, the rule, and what it was to be', async () => {
