@@ -3,7 +3,14 @@
  * It must only wire.
  */
 import { PolicyKeeper } from '@kedge/authz';
-import { openDesiredStore, ParticipantSlot, PostureBoard, underlayService } from '@kedge/bus';
+import {
+  devicesService,
+  openDesiredStore,
+  ParticipantSlot,
+  PostureBoard,
+  sha256,
+  underlayService,
+} from '@kedge/bus';
 import type { Action } from '@kedge/contracts';
 import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
 import { participantSpans, readPathAccords, routeKind, routeReadings } from '@kedge/route-set';
@@ -21,14 +28,18 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { configSchema } from './config.js';
+import { Devices } from './devices.js';
+import { GateKeeper } from './gate-keeper.js';
 import { proposalKind } from './proposals.js';
 import { Underlay } from './underlay.js';
 import { UnderlayModule } from './underlay.module.js';
+import { waysOf } from './ways.js';
 
 const NAME = 'underlay';
 /** What a call asks for; the others only look. */
 const ACTIONS: Readonly<Record<string, Action>> = {
   Ask: 'mutation.execute',
+  CarryOut: 'mutation.execute',
   Execute: 'mutation.execute',
   Propose: 'mutation.propose',
   Withdraw: 'mutation.propose',
@@ -81,24 +92,39 @@ await runService({
         if (error !== undefined) logger.error({ err: error }, 'the policies cannot be used');
       },
     });
+    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    const keeper = new GateKeeper({ config, board, accords, policies, records, bootId, clock });
+    const devices = new Devices({
+      ...{ config, keeper, wayTo: waysOf(sha256), records, bootId, clock, sha256 },
+      log: logger.child({ component: 'devices' }),
+    });
     const underlay = new Underlay({
-      config,
-      board,
-      slot,
-      routes,
-      proposals,
-      accords,
-      policies,
-      clock,
-      records,
-      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+      ...{
+        config,
+        board,
+        slot,
+        routes,
+        proposals,
+        accords,
+        policies,
+        keeper,
+        devices,
+        clock,
+        records,
+        bootId,
+      },
       log: logger.child({ component: 'gate' }),
     });
+    const own = { channel: 'local', tier: 'site_owner' } as const;
     const transport = new UnixGrpcTransport({
-      services: [underlayService],
+      services: [underlayService, devicesService],
       entrances: [
-        ...postureEntrances(config.sockets, 'underlay/gate.sock'),
-        { path: `${config.sockets}/internal/underlay.sock`, channel: 'local', tier: 'site_owner' },
+        ...[
+          ...postureEntrances(config.sockets, 'underlay/gate.sock'),
+          { path: `${config.sockets}/internal/underlay.sock`, ...own },
+        ].map((entrance) => ({ ...entrance, services: [underlayService] })),
+        // Whoever calls here says for whom, and is believed: only the appliance's own services can.
+        { path: `${config.sockets}/internal/devices.sock`, ...own, services: [devicesService] },
       ],
       onFault: ({ method, kind, tier, channel, error }) => {
         logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');
@@ -108,7 +134,11 @@ await runService({
             ? { code: 'BUS_MESSAGE_INVALID', message: `${method} was sent what is no request of it` }
             : error;
         if (action !== undefined && (kind === 'malformed' || refusal instanceof KedgeError))
-          underlay.recordFault(action, { tier, channel }, refusal as Pick<KedgeError, 'code' | 'message'>);
+          underlay.recordFault(
+            action,
+            { tier, channel, target: method.includes('.Devices/') ? 'devices' : undefined },
+            refusal as Pick<KedgeError, 'code' | 'message'>,
+          );
       },
     });
     const metrics = openMetrics(config.metrics);
@@ -128,7 +158,7 @@ await runService({
       ];
     });
     return {
-      module: UnderlayModule.around(underlay),
+      module: UnderlayModule.around(underlay, devices),
       transports: [transport],
       heart: underlay,
       serving: () => underlay.serving,
@@ -136,6 +166,8 @@ await runService({
       metrics,
       close: async () => {
         await policies.close();
+        keeper.close();
+        await devices.close();
         await underlay.close();
         await records.close();
         await traces?.close();

@@ -5,19 +5,16 @@
  * is open.
  */
 import {
-  bindingOf,
   type AskReply,
   type AskRequest,
   type DesiredStore,
   type ExecuteReply,
   type ExecuteRequest,
   type GateRefusal,
-  gateViewOf,
   type HostedParticipant,
   type ListProposalsReply,
   type ListRoutesReply,
   type ListRoutesRequest,
-  mayFollow,
   type ParticipantSlot,
   type PostureBoard,
   type ProposalReply,
@@ -25,21 +22,11 @@ import {
   type UnderlayStatusReply,
   type WithdrawRequest,
 } from '@kedge/bus';
-import type {
-  Action,
-  AuthorisationDecision,
-  Authoriser,
-  Channel,
-  Mutation,
-  Permit,
-  Refusal,
-  Tier,
-} from '@kedge/contracts';
-import { TIERS } from '@kedge/contracts';
+import type { Action, Channel, Mutation, Permit, Tier } from '@kedge/contracts';
 import type { RecordedStep } from '@kedge/ledger';
 import type { Outbox } from '@kedge/ledger-link';
 import { gateAnswer, isTrustedAs } from '@kedge/posture';
-import { failureOf, type GateRule, PostureGate } from '@kedge/reconcile';
+import { failureOf, type PostureGate } from '@kedge/reconcile';
 import {
   type ChangeFacts,
   changeOf,
@@ -57,20 +44,12 @@ import {
   type TakenSection,
 } from '@kedge/route-set';
 import type { RouteSpec } from '@kedge/routes';
-import {
-  type Clock,
-  type Epoch,
-  EPOCH_NONE,
-  KedgeError,
-  type Level,
-  LOCKDOWN,
-  millisOf,
-  nanosOf,
-} from '@kedge/units';
+import { type Clock, KedgeError, type Level } from '@kedge/units';
 import { randomUUID } from 'node:crypto';
 
 import type { UnderlayConfig } from './config.js';
-import { Decisions } from './decisions.js';
+import type { Devices } from './devices.js';
+import { type GateKeeper, refusalOf, type Said, shut } from './gate-keeper.js';
 import { type KeptProposal, proposalMessageOf, Proposals, proposedChange } from './proposals.js';
 
 /** What the underlay logs with. */
@@ -88,8 +67,11 @@ export interface UnderlayParts {
   readonly routes: DesiredStore<RouteSpec>;
   readonly proposals: DesiredStore<KeptProposal>;
   readonly accords: PathAccords;
-  /** By what requests are decided, and what is to be known of it. */
-  readonly policies: { readonly authoriser: Authoriser; readonly alarm: string | undefined };
+  /** What is to be known of the policies by which requests are decided. */
+  readonly policies: { readonly alarm: string | undefined };
+  readonly keeper: GateKeeper;
+  /** The other user of the gate, as far as it is told of here. */
+  readonly devices: Pick<Devices, 'alarms' | 'figures' | 'items'>;
   readonly records: Outbox;
   /** Which boot this is, for ids of records. */
   readonly bootId: string;
@@ -114,22 +96,15 @@ const LIMITS = { add: MAX_CHANGED, remove: MAX_CHANGED, all: MAX_CHANGED };
 const NAMES = { add: 'change.add', remove: 'change.remove' };
 const TARGET = 'routes/underlay';
 
-const GATE_EVENTS = [
-  'posture.decided',
-  'posture.changed',
-  'failclosed.set',
-  'failclosed.cleared',
-  'board.lost',
-] as const;
-
 interface Answered {
   readonly content: string;
   readonly reply: Promise<ExecuteReply>;
 }
 
-/** The underlay; at work once it is made. `close` once. */
+/** The underlay; at work once it is made. `close` once, after the gate was closed. */
 export class Underlay {
   readonly #parts: UnderlayParts;
+  readonly #keeper: GateKeeper;
   readonly #gate: PostureGate;
   readonly #routes: RouteSet;
   readonly #proposals: Proposals;
@@ -137,15 +112,14 @@ export class Underlay {
   readonly #answers = new Map<string, Answered>();
   /** The mutations that were let in so far, done or taken back; never rejects. No longer than there are permits. */
   #before: Promise<unknown> = Promise.resolve();
-  readonly #settle: () => void;
   readonly #records: RouteRecords;
-  readonly #decisions: Decisions;
 
   constructor(parts: UnderlayParts) {
-    const { config, board, slot, accords, clock, log, tools, bootId, records: outbox } = parts;
+    const { config, board, slot, accords, clock, log, tools, bootId, keeper, records: outbox } = parts;
     this.#parts = parts;
     this.#proposals = new Proposals(parts.proposals);
-    this.#decisions = new Decisions(config.appliance, bootId, clock);
+    this.#keeper = keeper;
+    this.#gate = keeper.gate;
     this.#records = new RouteRecords({
       appliance: config.appliance,
       mode: 'underlay',
@@ -162,16 +136,6 @@ export class Underlay {
       records: this.#records,
       ...(tools === undefined ? {} : { tools }),
     });
-    this.#gate = new PostureGate({
-      view: () => gateViewOf(board.snapshot(), 'underlay'),
-      ruleOf: (level) => this.#ruleOf(level),
-      nowNs: () => clock.monotonicNs(),
-    });
-    this.#settle = () => {
-      if (mayFollow(bindingOf(board.snapshot(), 'underlay'))) accords.follow();
-      this.#gate.settle();
-    };
-    for (const event of GATE_EVENTS) board.on(event, this.#settle);
     this.#host = hostRoutes(this.#routes, 'underlay', {
       board,
       slot,
@@ -192,7 +156,7 @@ export class Underlay {
   }
 
   status(): UnderlayStatusReply {
-    const { policies, records } = this.#parts;
+    const { policies, records, devices } = this.#parts;
     const hosted = this.#host.status();
     const view = this.#gate.settle();
     const { permits } = this.#gate;
@@ -203,8 +167,10 @@ export class Underlay {
         ...status.alarms,
         ...(policies.alarm === undefined ? [] : [policies.alarm]),
         ...records.alarms,
+        ...devices.alarms,
       ],
-      gate: view === undefined ? 'frozen' : this.#ruleOf(view.level).mode,
+      ...devices.figures,
+      gate: view === undefined ? 'frozen' : this.#keeper.ruleOf(view.level).mode,
       epoch: view?.epoch ?? 0n,
       level: view?.level ?? 1,
       permits: permits.length,
@@ -226,13 +192,13 @@ export class Underlay {
   ask({ kind }: AskRequest, caller: Caller): AskReply {
     const mutation = this.#mutation(`ask-${randomUUID()}`, 'ask', kindOf(kind), caller);
     const reply = this.#ask(mutation);
-    if (reply.outcome === 'refusal') this.#refused('mutation.execute', mutation, reply.refusal);
-    else this.#parts.records.put(this.#permitOf('mutation.execute', mutation));
+    if (reply.outcome === 'refusal') this.#keeper.recordRefused('mutation.execute', mutation, reply.refusal);
+    else this.#keeper.recordAllowed('mutation.execute', mutation);
     return reply;
   }
 
   #ask(mutation: Mutation): AskReply {
-    const denied = this.#denied('mutation.execute', mutation);
+    const denied = this.#keeper.denied('mutation.execute', mutation);
     if (denied !== undefined) return { outcome: 'refusal', refusal: denied };
     const answer = this.#gate.enter(mutation);
     if (!answer.granted) {
@@ -262,7 +228,11 @@ export class Underlay {
         field: 'id',
         expected: 'an id of its own',
       });
-      this.#refused('mutation.execute', { ...request, ...caller }, reused.refusal);
+      this.#keeper.recordRefused(
+        'mutation.execute',
+        { ...request, ...caller, target: TARGET },
+        reused.refusal,
+      );
       return reused;
     }
     const reply = this.#executed(request, caller);
@@ -283,9 +253,9 @@ export class Underlay {
   /** @throws KedgeError as {@link execute}; `UNDERLAY_PROPOSALS_FULL` */
   async propose(request: ProposeRequest, caller: Caller): Promise<ProposalReply> {
     const reply = await this.#propose(request, caller);
-    const asked = { ...request, ...caller };
-    if (reply.outcome === 'refusal') this.#refused('mutation.propose', asked, reply.refusal);
-    else this.#parts.records.put(this.#permitOf('mutation.propose', asked));
+    const asked = { ...request, ...caller, target: TARGET };
+    if (reply.outcome === 'refusal') this.#keeper.recordRefused('mutation.propose', asked, reply.refusal);
+    else this.#keeper.recordAllowed('mutation.propose', asked);
     return reply;
   }
 
@@ -295,7 +265,7 @@ export class Underlay {
     if (!/^[^\p{Cc}\p{Cs}]{1,512}$/u.test(request.reason)) {
       throw wrong('reason', '1 to 512 characters without control characters');
     }
-    const denied = this.#denied('mutation.propose', mutation) ?? this.#mayNotPropose(mutation);
+    const denied = this.#keeper.denied('mutation.propose', mutation) ?? this.#mayNotPropose(mutation);
     if (denied !== undefined) return { outcome: 'refusal', refusal: denied };
     const known = this.#proposals.get(mutation.id);
     const kept = this.#kept(mutation, change, request.reason);
@@ -324,9 +294,9 @@ export class Underlay {
   /** Whoever may execute a proposal may take it away, and whoever is of its tier. */
   async withdraw(request: WithdrawRequest, caller: Caller): Promise<ProposalReply> {
     const reply = await this.#withdraw(request, caller);
-    const asked = { ...request, ...caller };
-    if (reply.outcome === 'refusal') this.#refused('mutation.propose', asked, reply.refusal);
-    else this.#parts.records.put(this.#permitOf('mutation.propose', asked));
+    const asked = { ...request, ...caller, target: TARGET };
+    if (reply.outcome === 'refusal') this.#keeper.recordRefused('mutation.propose', asked, reply.refusal);
+    else this.#keeper.recordAllowed('mutation.propose', asked);
     return reply;
   }
 
@@ -348,15 +318,13 @@ export class Underlay {
   /** Records that a request was refused before it came to be one (PO-5). */
   recordFault(
     action: Action,
-    caller: Omit<Caller, 'signal'>,
+    { tier, channel, target = TARGET }: Omit<Caller, 'signal'> & { readonly target?: string | undefined },
     { code, message }: Pick<KedgeError, 'code' | 'message'>,
   ): void {
-    this.#refused(action, { principal: '', ...caller }, { code, message, rule: '' });
+    this.#keeper.recordRefused(action, { principal: '', tier, channel, target }, { code, message, rule: '' });
   }
 
   async close(): Promise<void> {
-    for (const event of GATE_EVENTS) this.#parts.board.off(event, this.#settle);
-    this.#gate.close();
     await this.#host.close();
     await this.#parts.routes.close();
     await this.#parts.proposals.close();
@@ -376,7 +344,7 @@ export class Underlay {
       change = this.#changeOf(request.what === 'change' ? request.change : undefined);
     }
     const startedAtNs = this.#records.now();
-    const denied = this.#denied('mutation.execute', mutation);
+    const denied = this.#keeper.denied('mutation.execute', mutation);
     if (denied !== undefined) return this.#unexecuted(mutation, change, denied, startedAtNs);
     const answer = this.#gate.enter(mutation);
     if (!answer.granted) {
@@ -394,7 +362,7 @@ export class Underlay {
     let reply: ExecuteReply | undefined;
     let error: unknown;
     try {
-      const unrecorded = await this.#recordPermit(mutation, answer);
+      const unrecorded = await this.#keeper.recordPermit(mutation, answer);
       if (unrecorded !== undefined)
         return this.#unexecuted(mutation, change, refusalOf(unrecorded), startedAtNs);
       reply = await this.#inTurn(() => {
@@ -408,7 +376,7 @@ export class Underlay {
       // Before the disk is waited for: an open permit holds up its path (PO-22).
       answer.release();
     }
-    const { level } = this.#standing();
+    const { level } = this.#keeper.standing();
     const ended = outcomeOf(reply, error);
     await this.#parts.records.keep(
       this.#records.changeRecords({
@@ -429,76 +397,19 @@ export class Underlay {
     startedAtNs: bigint,
   ): ExecuteReply {
     const steps = this.#routes.stepsOf(change);
-    const { epoch, level } = this.#standing();
+    const { epoch, level } = this.#keeper.standing();
     const facts = { mutation, epoch, level, steps, startedAtNs };
     for (const record of this.#records.changeRecords({ ...facts, result: 'refused', failure: refusal }))
       if (record !== undefined) this.#parts.records.put(record);
     return { outcome: 'refusal', refusal };
   }
 
-  /**
-   * The permit on the disk, before anything is written under it (UN-13); why it is not there. A posture that changes
-   * meanwhile is not held up by the disk.
-   */
-  async #recordPermit(mutation: Mutation, { signal }: Permit): Promise<Said | undefined> {
-    let leave: () => void = () => undefined;
-    const aborted = new Promise<Said>((resolve) => {
-      leave = () => {
-        resolve(shut(mutation));
-      };
-      signal.addEventListener('abort', leave);
-    });
-    const { records, accords } = this.#parts;
-    const record = this.#permitOf('mutation.execute', mutation);
-    const kept = records.append(record).then(
-      () => undefined,
-      (error: unknown) => {
-        if (accords.levels[this.#standing().level].unrecordedChanges !== true)
-          return unrecorded(mutation, failureOf(error).code);
-        // The accord lets it go on (LE-5). That its record is lost is counted, and an alarm.
-        records.put(record);
-        return undefined;
-      },
-    );
-    try {
-      return await Promise.race([kept, aborted]);
-    } finally {
-      signal.removeEventListener('abort', leave);
-    }
-  }
-
   /* ------------------------------------------------------------- records */
 
-  #standing(): { readonly epoch: Epoch; readonly level: Level } {
-    return this.#gate.settle() ?? { epoch: EPOCH_NONE, level: LOCKDOWN };
-  }
-
-  #permitOf(action: Action, { principal, tier, channel }: Asking): AuthorisationDecision {
-    const { epoch, level } = this.#standing();
-    return this.#decisions.recordOf(
-      { action, principal, tier, channel, resource: TARGET },
-      { allow: true, rule: `gate-${this.#ruleOf(level).mode}`, reason: '', epoch, level },
-    );
-  }
-
-  #refused(
-    action: Action,
-    { principal, tier, channel }: Asking,
-    { code, rule, message }: Pick<GateRefusal, 'code' | 'rule' | 'message'>,
-  ): void {
-    const { epoch, level } = this.#standing();
-    this.#parts.records.put(
-      this.#decisions.recordOf(
-        { action, principal, tier, channel, resource: TARGET },
-        { allow: false, rule: rule === '' ? code : rule, reason: message, epoch, level },
-      ),
-    );
-  }
-
-  /** What is kept of the gate before a lockdown; there are no devices behind it yet. */
+  /** What is kept of the gate and of the devices behind it before a lockdown. */
   #devices(): TakenSection {
-    const { epoch, level } = this.#standing();
-    const { mode } = this.#ruleOf(level);
+    const { epoch, level } = this.#keeper.standing();
+    const { mode } = this.#keeper.ruleOf(level);
     return {
       section: 'devices',
       items: [
@@ -513,6 +424,7 @@ export class Underlay {
           state: 'proposed',
           facts: { target: TARGET, tier, epoch: of },
         })),
+        ...this.#parts.devices.items(),
       ],
     };
   }
@@ -521,7 +433,11 @@ export class Underlay {
   async #executed(request: ExecuteRequest, caller: Caller): Promise<ExecuteReply> {
     const reply = await this.#execute(request, caller);
     if (reply.outcome === 'refusal')
-      this.#refused('mutation.execute', { ...request, ...caller }, reply.refusal);
+      this.#keeper.recordRefused(
+        'mutation.execute',
+        { ...request, ...caller, target: TARGET },
+        reply.refusal,
+      );
     return reply;
   }
 
@@ -586,14 +502,6 @@ export class Underlay {
     }
   }
 
-  #ruleOf(level: Level): GateRule {
-    const { gate, executeTier } = this.#parts.accords.levels[level].underlay;
-    return {
-      mode: gate,
-      tiers: executeTier === undefined ? [] : TIERS.filter((tier) => isTrustedAs(tier, executeTier)),
-    };
-  }
-
   #mutation(id: string, principal: string, kind: Mutation['kind'], caller: Caller): Mutation {
     return {
       id: idOf(id),
@@ -632,29 +540,6 @@ export class Underlay {
     };
   }
 
-  #denied(action: Action, { principal, tier, channel }: Mutation): GateRefusal | undefined {
-    const { policies, clock } = this.#parts;
-    const view = this.#gate.settle();
-    if (view === undefined) return undefined;
-    const answer = policies.authoriser.decide({
-      principal,
-      tier,
-      channel,
-      action,
-      resource: TARGET,
-      level: view.level,
-      epoch: view.epoch,
-      // The console directory counts as a fresh second factor until there is one.
-      mfaAge: channel === 'console' ? millisOf(0) : undefined,
-      address: undefined,
-      at: nanosOf(clock.monotonicNs()),
-      wallMs: clock.wallMs(),
-      breakGlass: false,
-    });
-    if (answer.allow) return undefined;
-    return refusalOf({ code: 'UNDERLAY_NOT_AUTHORISED', message: answer.reason, rule: answer.rule, ...view });
-  }
-
   #mayNotPropose({ tier, kind }: Mutation): GateRefusal | undefined {
     const view = this.#gate.settle();
     if (view === undefined) return undefined;
@@ -669,11 +554,6 @@ export class Underlay {
   }
 }
 
-type Said = Pick<GateRefusal, 'code' | 'message'> & Partial<GateRefusal>;
-
-/** Who asks, as claimed and as proven. */
-type Asking = Pick<Mutation, 'principal' | 'tier' | 'channel'>;
-
 /** What a mutation that was let in came to. */
 function outcomeOf(reply: ExecuteReply | undefined, error: unknown): Pick<ChangeFacts, 'result' | 'failure'> {
   if (reply === undefined) return { result: 'failed', failure: failureOf(error) };
@@ -682,40 +562,8 @@ function outcomeOf(reply: ExecuteReply | undefined, error: unknown): Pick<Change
   return { result: 'failed', failure: reply.refusal };
 }
 
-function refusalOf(said: Said | Refusal): GateRefusal {
-  const {
-    code,
-    message,
-    field = '',
-    expected = '',
-    help = '',
-    rule = '',
-    epoch = 0n,
-    level = 0,
-  } = said as Said;
-  return { code, message, field, expected, help, rule, epoch, level };
-}
-
 function refused(said: Said): { readonly outcome: 'refusal'; readonly refusal: GateRefusal } {
   return { outcome: 'refusal', refusal: refusalOf(said) };
-}
-
-function shut({ id }: Mutation): Said {
-  return {
-    code: 'GATE_SHUT',
-    message: `cannot go on with ${id}: the posture changed, nothing of it was kept`,
-    help: 'ask again under the new posture',
-    rule: 'one-epoch-per-permit',
-  };
-}
-
-function unrecorded({ id }: Mutation, code: string): Said {
-  return {
-    code: 'UNDERLAY_UNRECORDED',
-    message: `cannot run ${id}: it could not be recorded (${code})`,
-    help: 'see whether the ledger runs and the disk has room',
-    rule: 'no-record-no-mutation',
-  };
 }
 
 function notTakenBack({ id }: Mutation): Said {

@@ -4,8 +4,10 @@
  * Must not leave a namespace, a process or a file.
  */
 import { PolicyKeeper } from '@kedge/authz';
-import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard } from '@kedge/bus';
+import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard, sha256 } from '@kedge/bus';
 import type { LedgerRecord, Tier } from '@kedge/contracts';
+import type { Reading } from '@kedge/driver-kit';
+import { planData } from '@kedge/intent-model';
 import { openSpool } from '@kedge/ledger';
 import { openOutbox } from '@kedge/ledger-link';
 import { readPathAccords, routeKind } from '@kedge/route-set';
@@ -35,8 +37,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { configSchema } from '../src/config.js';
+import { Devices } from '../src/devices.js';
+import { GateKeeper } from '../src/gate-keeper.js';
 import { proposalKind } from '../src/proposals.js';
 import { Underlay } from '../src/underlay.js';
+import { waysOf } from '../src/ways.js';
+import { DEVICE, intentOf, planFor } from './stage.js';
 
 const NETNS = `kedge-ul-${process.pid}`;
 const DEFAULTS = join(import.meta.dirname, '../../../yang/defaults');
@@ -128,31 +134,50 @@ async function stand(
     log: { info: nothing, warn: nothing, error: nothing },
   });
   closing.push(() => records.close());
-  const underlay = new Underlay({
+  const log = { info: nothing, warn: nothing, error: nothing };
+  const clock = { monotonicNs, wallMs: () => Date.now() };
+  const bootId = 'b0071234-0000';
+  const board = keep(
+    new PostureBoard({ directory, owners: config.board.owners, realtime: false, rescanMs: 20 }),
+  );
+  const accords = readPathAccords(config);
+  const keeper = new GateKeeper({ config, board, accords, policies, records, bootId, clock });
+  const devices = new Devices({
     config,
-    board: keep(new PostureBoard({ directory, owners: config.board.owners, realtime: false, rescanMs: 20 })),
+    keeper,
+    wayTo: waysOf(sha256, () => ({ netns: NETNS })),
+    records,
+    bootId,
+    clock,
+    sha256,
+    log,
+  });
+  const underlay = new Underlay({
+    ...{ config, board, accords, keeper, devices, bootId, clock, log },
     slot: keep(ParticipantSlot.create({ directory, name: 'underlay', path: 'underlay' })),
     routes,
     proposals: await openDesiredStore({ path: join(config.state, 'proposals.json'), kind: proposalKind }),
-    accords: readPathAccords(config),
     policies,
     records,
-    bootId: 'b0071234-0000',
-    clock: { monotonicNs, wallMs: () => Date.now() },
-    log: { info: nothing, warn: nothing, error: nothing },
     tools: { netns: NETNS, timeoutMs: 20_000, toolDirectory: tools },
   });
-  closing.push(() => underlay.close());
+  const close = async (): Promise<void> => {
+    keeper.close();
+    await devices.close();
+    await underlay.close();
+  };
+  closing.push(close);
   await expect
     .poll(() => underlay.status(), { timeout: 10_000 })
     .toMatchObject({ gate: 'open', appliedEpoch: 1n });
   return {
     underlay,
+    devices,
     /** How many records would survive a power cut now. */
     durable: (): bigint => records.status().spool?.durable ?? 0n,
     /** Ends the underlay, and reads what it recorded. */
     records: async (): Promise<LedgerRecord[]> => {
-      await underlay.close();
+      await close();
       await records.close();
       const spool = await openSpool({ directory: join(config.state, 'records') });
       const found: LedgerRecord[] = [];
@@ -308,6 +333,35 @@ describe('what the underlay records', () => {
       { principal: 'service:underlay', result: 'applied', steps: [{ kind: 'add', done: true }] },
       { principal: 'service:underlay', result: 'applied', steps: [{ kind: 'change', done: true }] },
     ]);
+  });
+
+  it('UN-13 of a plan on a device is on the disk when the first word of its answer is said', async () => {
+    const { devices, durable, records } = await stand();
+    ip('-n', NETNS, 'link', 'add', 'port1', 'type', 'veth', 'peer', 'name', 'far1');
+    const call = { signal: new AbortController().signal };
+    const device = JSON.stringify(DEVICE);
+    const parts = [];
+    for await (const part of devices.read({ device }, call)) parts.push(part);
+    const tree = JSON.parse(Buffer.concat(parts.map((part) => part.tree)).toString()) as Reading['tree'];
+    const plan = JSON.stringify(planData(planFor(intentOf(1), { tree, own: [] })));
+    const asked = {
+      id: 'mutation-a',
+      principal: 'user:mia',
+      tier: 'master',
+      channel: 'local',
+      kind: 'ordinary',
+    };
+    const replies = devices.carryOut({ ...asked, device, plan }, call);
+    expect((await replies.next()).value).toMatchObject({
+      outcome: 'carried',
+      carried: { result: 'applied' },
+    });
+    const durableThen = durable();
+    await replies.return(undefined);
+    const found = await records();
+    const [mutation] = mutationsIn(found, 'mutation-a');
+    expect(mutation).toMatchObject({ result: 'applied', target: 'device/appliance' });
+    expect(found.findIndex((record) => record === mutation)).toBeLessThan(Number(durableThen));
   });
 
   it('UN-13 of a change that was not let in: the code, the rule, and what it was to be', async () => {

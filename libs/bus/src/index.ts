@@ -45,6 +45,7 @@ export {
 } from './board-snapshot.js';
 export * from './bascule-api.js';
 export { type DesiredStore, type DesiredStoreOptions, openDesiredStore, sha256 } from './desired-store.js';
+export * from './devices-api.js';
 export * from './governance-api.js';
 export * from './intent-api.js';
 export * from './intent-devices-api.js';

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { basculeService } from './bascule-api.js';
+import { devicesService } from './devices-api.js';
 import { governanceService } from './governance-api.js';
 import { intentService } from './intent-api.js';
 import { intentDevicesService } from './intent-devices-api.js';
@@ -9,6 +10,15 @@ import { intakeService, ledgerService } from './ledger-api.js';
 import { overlayService } from './overlay-api.js';
 import { postureService, type PostureState, type SetReply } from './posture-api.js';
 import { underlayService } from './underlay-api.js';
+
+/** Sends a message of a method there and back. */
+const throughOf =
+  ({ methods }: { readonly methods: typeof postureService.methods }) =>
+  (name: string, side: 'Request' | 'Reply', value: object): void => {
+    const found = methods.find((each) => each.name === name);
+    if (found === undefined) throw new Error(`no method ${name}`);
+    expect(found[`decode${side}`](found[`encode${side}`](value))).toEqual(value);
+  };
 
 const method = (name: string) => {
   const found = [...postureService.methods, ...governanceService.methods].find((each) => each.name === name);
@@ -228,19 +238,8 @@ describe('overlay and underlay', () => {
   };
 
   it('routes, changes and proposals come back as they were sent', () => {
-    const through = (
-      service: typeof overlayService | typeof underlayService,
-      name: string,
-      side: 'Request' | 'Reply',
-      value: object,
-    ) => {
-      const found = service.methods.find((each) => each.name === name);
-      if (found === undefined) throw new Error(`no method ${name}`);
-      const came = found[`decode${side}`](found[`encode${side}`](value));
-      expect(came).toEqual(value);
-    };
-    through(overlayService, 'addRoutes', 'Request', { routes: [route, route], principal: 'service:cni' });
-    through(overlayService, 'listRoutes', 'Reply', {
+    throughOf(overlayService)('addRoutes', 'Request', { routes: [route, route], principal: 'service:cni' });
+    throughOf(overlayService)('listRoutes', 'Reply', {
       routes: [{ route, allowed: false }],
       total: 1,
       epoch: 2n ** 47n,
@@ -248,10 +247,14 @@ describe('overlay and underlay', () => {
     });
     const change = { add: [route], remove: [{ destination: 'fd90:1::/64', metric: 7 }] };
     const executed = { id: 'mutation-1', principal: 'user:ada', kind: 'emergency' };
-    through(underlayService, 'execute', 'Request', { ...executed, what: 'change', change });
-    through(underlayService, 'execute', 'Request', { ...executed, what: 'proposal', proposal: 'mutation-0' });
-    through(underlayService, 'ask', 'Reply', { outcome: 'granted', granted: { epoch: 9n, level: 4 } });
-    through(underlayService, 'listProposals', 'Reply', {
+    throughOf(underlayService)('execute', 'Request', { ...executed, what: 'change', change });
+    throughOf(underlayService)('execute', 'Request', {
+      ...executed,
+      what: 'proposal',
+      proposal: 'mutation-0',
+    });
+    throughOf(underlayService)('ask', 'Reply', { outcome: 'granted', granted: { epoch: 9n, level: 4 } });
+    throughOf(underlayService)('listProposals', 'Reply', {
       proposals: [
         {
           id: 'mutation-0',
@@ -270,11 +273,7 @@ describe('overlay and underlay', () => {
 
 describe('intent', () => {
   it('requests, revisions and refusals come back as they were sent', () => {
-    const through = (name: string, side: 'Request' | 'Reply', value: object) => {
-      const found = intentService.methods.find((each) => each.name === name);
-      if (found === undefined) throw new Error(`no method ${name}`);
-      expect(found[`decode${side}`](found[`encode${side}`](value))).toEqual(value);
-    };
+    const through = throughOf(intentService);
     const by = { principal: 'user:ada', tier: 'master', channel: 'local' };
     const revision = {
       ...{ number: 7, id: 'ab'.repeat(32), parent: '', atWallMs: 2n ** 41n, by, cause: 'rollback', of: 3 },
@@ -309,11 +308,7 @@ describe('intent', () => {
 });
 
 describe('devices of the intent', () => {
-  const through = (name: string, side: 'Request' | 'Reply', value: object) => {
-    const found = intentDevicesService.methods.find((each) => each.name === name);
-    if (found === undefined) throw new Error(`no method ${name}`);
-    expect(found[`decode${side}`](found[`encode${side}`](value))).toEqual(value);
-  };
+  const through = throughOf(intentDevicesService);
 
   it('UN-6 devices, differences, plans and remedies come back as they were sent', () => {
     const device = {
@@ -341,6 +336,29 @@ describe('devices of the intent', () => {
   });
 });
 
+describe('devices', () => {
+  it('requests, readings and what was carried out come back as they were sent', () => {
+    const through = throughOf(devicesService);
+    const part = { tree: Buffer.from('{"a":1}'), own: ['br0'] };
+    through('read', 'Request', { device: '{}' });
+    through('read', 'Reply', part);
+    const asked = { id: 'mutation-a', principal: 'user:ada', tier: 'master', channel: 'local' };
+    through('carryOut', 'Request', { ...asked, kind: 'ordinary', device: '{}', plan: '{}' });
+    through('carryOut', 'Reply', { outcome: 'reading', reading: part });
+    const refusal = { code: 'GATE_FROZEN', message: 'no', field: '', expected: '', help: '', rule: 'frozen' };
+    through('carryOut', 'Reply', { outcome: 'refusal', refusal: { ...refusal, epoch: 2n ** 47n, level: 1 } });
+    const carried = { result: 'failed', done: ['add/1'], remaining: [], wasRead: true };
+    const failure = { code: 'DRIVER_STALE', message: 'other', step: '' };
+    const remaining = [{ path: '/a:b', intended: 'null', actual: '{"c":1}' }];
+    through('carryOut', 'Reply', { outcome: 'carried', carried });
+    // false is something else than absent.
+    through('carryOut', 'Reply', {
+      outcome: 'carried',
+      carried: { ...carried, failure, rolledBack: false, remaining },
+    });
+  });
+});
+
 describe('ledger', () => {
   const filter = {
     fromWallMs: 1n,
@@ -354,36 +372,26 @@ describe('ledger', () => {
   };
 
   it('batches, filters, entries and status come back as they were sent', () => {
-    const through = (
-      service: typeof intakeService | typeof ledgerService,
-      name: string,
-      side: 'Request' | 'Reply',
-      value: object,
-    ) => {
-      const found = service.methods.find((each) => each.name === name);
-      if (found === undefined) throw new Error(`no method ${name}`);
-      expect(found[`decode${side}`](found[`encode${side}`](value))).toEqual(value);
-    };
     const records = [Buffer.from('{}'), Buffer.alloc(0), Buffer.alloc(60_000, 7)];
-    through(intakeService, 'deliver', 'Request', { spool: 'ab'.repeat(16), first: 2n ** 63n, records });
-    through(intakeService, 'deliver', 'Reply', { spool: 'ab'.repeat(16), upTo: 2n ** 63n });
-    through(ledgerService, 'query', 'Request', { filter, limit: 7, after: 0n, newestFirst: true });
-    through(ledgerService, 'query', 'Request', { limit: 0, newestFirst: false });
+    throughOf(intakeService)('deliver', 'Request', { spool: 'ab'.repeat(16), first: 2n ** 63n, records });
+    throughOf(intakeService)('deliver', 'Reply', { spool: 'ab'.repeat(16), upTo: 2n ** 63n });
+    throughOf(ledgerService)('query', 'Request', { filter, limit: 7, after: 0n, newestFirst: true });
+    throughOf(ledgerService)('query', 'Request', { limit: 0, newestFirst: false });
     const entries = [{ index: 2n ** 52n, record: '{}', erased: ['source.principal'] }];
-    through(ledgerService, 'query', 'Reply', { count: 9n, entries, more: true, indexed: 10n });
-    through(ledgerService, 'tail', 'Request', { filter: { kinds: [] }, from: 0n });
-    through(ledgerService, 'tail', 'Reply', { entries, next: 11n });
-    through(ledgerService, 'prove', 'Reply', {
+    throughOf(ledgerService)('query', 'Reply', { count: 9n, entries, more: true, indexed: 10n });
+    throughOf(ledgerService)('tail', 'Request', { filter: { kinds: [] }, from: 0n });
+    throughOf(ledgerService)('tail', 'Reply', { entries, next: 11n });
+    throughOf(ledgerService)('prove', 'Reply', {
       proof: 'text',
       entry: Buffer.from('e'),
       leafHash: Buffer.alloc(32),
     });
-    through(ledgerService, 'getCheckpoint', 'Reply', {
+    throughOf(ledgerService)('getCheckpoint', 'Reply', {
       checkpoint: 'note',
       consistency: [Buffer.alloc(32, 1)],
       verifier: 'key',
     });
-    through(ledgerService, 'status', 'Reply', {
+    throughOf(ledgerService)('status', 'Reply', {
       origin: 'kedge.example/box',
       verifier: 'key',
       size: 5n,
@@ -399,11 +407,11 @@ describe('ledger', () => {
       snapshot: { id: 'forensic-snapshot/box/7', complete: false, missing: ['routes: late'], tookNs: 5n },
       keptOut: 7n,
     });
-    through(ledgerService, 'erase', 'Request', {
+    throughOf(ledgerService)('erase', 'Request', {
       subject: 'user:eve',
       reason: 'asked',
       principal: 'user:ada',
     });
-    through(ledgerService, 'export', 'Reply', { bytes: Buffer.from('[]'), entries: 2 });
+    throughOf(ledgerService)('export', 'Reply', { bytes: Buffer.from('[]'), entries: 2 });
   });
 });

@@ -219,6 +219,8 @@ export class MessageCodec {
 /** How the .proto files are loaded: names in camelCase, 64-bit numbers as text until the codec has seen them. */
 export function loadProto(file: string): PackageDefinition {
   return loadSync(fileURLToPath(new URL(`../proto/${file}`, import.meta.url)), {
+    // Imports are written from the root, as every other reader of .proto files takes them.
+    includeDirs: [fileURLToPath(new URL('../proto', import.meta.url))],
     keepCase: false,
     longs: String,
     enums: String,

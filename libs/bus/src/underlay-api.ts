@@ -44,6 +44,8 @@ export interface UnderlayStatusReply {
   readonly lastStartedAtNs: bigint;
   readonly lastFinishedAtNs: bigint;
   readonly alarms: readonly string[];
+  readonly devices: number;
+  readonly deviceCalls: number;
 }
 
 export interface AskRequest {
