@@ -15,7 +15,7 @@ let stage: Stage;
 beforeAll(async () => {
   stage = new Stage();
   await stage.serve();
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await stage.remove();
 });
@@ -35,7 +35,7 @@ function kedge(words: readonly string[], { as = 'master', input = '' } = {}): Sa
   return { status, out: stdout, err: stderr };
 }
 
-describe('kedge intent', { timeout: 120_000 }, () => {
+describe('kedge intent', { timeout: 240_000 }, () => {
   it('UN-4 edits, validates, compares and commits, and says by its exit status what came of it', () => {
     const file = join(stage.root, 'site.json');
     writeFileSync(file, '{"site:vlan":[{"id":10,"name":"guests"}]}');

@@ -26,7 +26,7 @@ beforeAll(async () => {
   stage = new Stage();
   stage.put(5, { 'access-1': apart, 'access-2': right });
   await stage.serve();
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await stage.remove();
 });

@@ -43,7 +43,7 @@ async function all<T>(stream: AsyncIterable<T>): Promise<T[]> {
 const planned = (client: IntentDevicesClient, device: string, source: string): Promise<IntentPlanPart[]> =>
   all(client.plan({ device, source }, CALL));
 
-describe('the devices of the intent', { timeout: 60_000 }, () => {
+describe('the devices of the intent', { timeout: 240_000 }, () => {
   it('UN-6 are listed, read on request, and shown with what differs on them', async () => {
     stage.put(5, SHELF);
     await stage.serve();

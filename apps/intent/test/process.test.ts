@@ -42,7 +42,7 @@ const commit = (client: IntentClient, more: object = {}): Promise<IntentReply> =
 const isChange = (record: { readonly schema: string }): record is IntentChange =>
   record.schema === 'kedge.intent-change/1';
 
-describe('the intent', { timeout: 60_000 }, () => {
+describe('the intent', { timeout: 240_000 }, () => {
   it('UN-4 is edited, validated, compared, committed, taken back and shown over its sockets, and recorded', async () => {
     const { child } = await stage.serve();
     const client = stage.client('local/master');

@@ -187,13 +187,13 @@ export class Stage {
   }
 }
 
-/** Waits until something is so, at most twenty seconds. */
+/** Waits until something is so, at most a minute: a start takes long where much else runs. */
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
   more: () => string = () => '',
 ): Promise<void> {
-  const end = Date.now() + 20_000;
+  const end = Date.now() + 60_000;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`waited in vain: ${what}; ${more()}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
