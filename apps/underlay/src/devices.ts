@@ -145,7 +145,8 @@ export class Devices {
       );
     } catch (error) {
       if (!(error instanceof KedgeError) || error.code !== 'UNDERLAY_ID_REUSED') throw error;
-      this.#parts.keeper.recordRefused('mutation.execute', work.mutation, { ...error, rule: '' });
+      const { code, message } = error;
+      this.#parts.keeper.recordRefused('mutation.execute', work.mutation, { code, message, rule: '' });
       answer = { is: 'refusal', refusal: refusalOf(error) };
     }
     yield* repliesOf(answer);

@@ -8,7 +8,7 @@ import { baseOf } from '@kedge/driver-kit';
 import { sha256 } from '@kedge/bus';
 import { afterEach, describe, expect, it } from 'vitest';
 
-import { DEVICE, intentOf, planFor, Stage, until } from './stage.js';
+import { CALL, DEVICE, intentOf, planFor, Stage, until } from './stage.js';
 
 let stage: Stage;
 afterEach(async () => {
@@ -100,11 +100,8 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
     await stage.held();
     expect(stage.kernel()).not.toBe(kernel);
     stage.tighten(2n, 5, 2);
-    await until(
-      'the gate is at epoch 2',
-      async () => (await underlay.status({}, { deadlineMs: 5_000 })).epoch === 2n,
-    );
-    expect(await underlay.status({}, { deadlineMs: 5_000 })).toMatchObject({
+    await until('the gate is at epoch 2', async () => (await underlay.status({}, CALL)).epoch === 2n);
+    expect(await underlay.status({}, CALL)).toMatchObject({
       permitsOld: 1,
       appliedEpoch: 1n,
     });
@@ -115,7 +112,7 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
     expect(stage.kernel()).toBe(kernel);
     await until(
       'the path has acknowledged',
-      async () => (await underlay.status({}, { deadlineMs: 5_000 })).appliedEpoch === 2n,
+      async () => (await underlay.status({}, CALL)).appliedEpoch === 2n,
     );
     // Reading goes on.
     expect(baseOf(await stage.read(), sha256)).toBe(baseOf(before, sha256));
@@ -129,7 +126,7 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
     stage = new Stage(4_000);
     const child = await stage.serve();
     const underlay = stage.underlay();
-    const status = () => underlay.status({}, { deadlineMs: 5_000 });
+    const status = () => underlay.status({}, CALL);
     const before = await stage.read();
     stage.hold(true);
     const became = stage.carryOut(planFor(intentOf(150), before), { id: 'mutation-a' });
@@ -181,7 +178,7 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
       stage.tighten(epoch, from, to);
       await until(
         'the path has acknowledged',
-        async () => (await underlay.status({}, { deadlineMs: 5_000 })).appliedEpoch === epoch,
+        async () => (await underlay.status({}, CALL)).appliedEpoch === epoch,
       );
       const plan = planFor(intentOf(1), await stage.read(), epoch);
       for (const [tier, kind] of [
@@ -206,7 +203,7 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
       '1 site_owner ordinary: GATE_FROZEN by frozen',
     ]);
     expect(stage.kernel()).toBe(kernel);
-    expect(await underlay.status({}, { deadlineMs: 5_000 })).toMatchObject({
+    expect(await underlay.status({}, CALL)).toMatchObject({
       proposals: 0,
       permits: 0,
       devices: 1,
@@ -271,7 +268,7 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
     const third = stage.carryOut(planFor(intentOf(1, 3), before), {}, AbortSignal.timeout(500));
     await expect(third).rejects.toMatchObject({ code: 'BUS_CANCELLED' });
     const underlay = stage.underlay();
-    expect(await underlay.status({}, { deadlineMs: 5_000 })).toMatchObject({ deviceCalls: 2, permits: 1 });
+    expect(await underlay.status({}, CALL)).toMatchObject({ deviceCalls: 2, permits: 1 });
     stage.release();
     expect((await first).carried?.result).toBe('applied');
     // It was made over what stood there before the first.
