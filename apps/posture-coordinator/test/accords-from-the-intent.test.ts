@@ -61,7 +61,7 @@ beforeEach(async () => {
   box.startWarden();
   await box.start();
   await box.ended();
-});
+}, 90_000);
 afterEach(() => box.close());
 
 /** The shipped documents, with every level changed. */
@@ -97,7 +97,7 @@ const CALL = { deadlineMs: 8_000 };
 const reload = (request: ReloadAccordsRequest) => box.intent().reloadAccords(request, CALL);
 const hash = async (): Promise<string | undefined> => (await box.get()).accordsHash;
 
-describe('accords of the intent', { timeout: 60_000 }, () => {
+describe('accords of the intent', { timeout: 120_000 }, () => {
   it('PO-2 come into force by a transition, decided for whoever committed them, and stay over kill -9', async () => {
     const before = { hash: await hash(), epoch: box.read().epoch };
     expect(box.pointers()).toEqual({ tables: before.hash, paths: before.hash });
