@@ -103,7 +103,8 @@ class Site {
   readonly root = mkdtempSync(join(tmpdir(), 'kedge-accords-'));
   readonly sockets = join(this.root, 'sock');
   readonly #children: ChildProcess[] = [];
-  readonly #ends: (() => void)[] = [];
+  #posture: Client<PostureApi> | undefined;
+  readonly #intents = new Map<string, IntentClient>();
   readonly #warden: SegmentWriter;
   readonly way: Way;
   output = '';
@@ -121,10 +122,6 @@ class Site {
     this.#warden.store64(layout.warden.staleNs, 3_600_000_000_000n);
     this.#warden.beat(true);
     this.way = new Way(join(this.sockets, 'way'), join(this.sockets, 'to/intent/posture.sock'));
-    this.#ends.push(() => {
-      this.#warden.close();
-      this.way.close();
-    });
   }
 
   #start(program: string, config: object): ChildProcess {
@@ -177,15 +174,13 @@ class Site {
   }
 
   posture(): Client<PostureApi> {
-    const client = postureClient(join(this.sockets, 'local/site_owner/posture.sock'));
-    this.#ends.push(() => client.close());
-    return client;
+    return (this.#posture ??= postureClient(join(this.sockets, 'local/site_owner/posture.sock')));
   }
 
   intent(way: string): IntentClient {
-    const client = intentClient(join(this.sockets, way, 'intent/intent.sock'));
-    this.#ends.push(() => client.close());
-    return client;
+    const known = this.#intents.get(way) ?? intentClient(join(this.sockets, way, 'intent/intent.sock'));
+    this.#intents.set(way, known);
+    return known;
   }
 
   async kill(child: ChildProcess): Promise<void> {
@@ -196,8 +191,11 @@ class Site {
   }
 
   async remove(): Promise<void> {
-    for (const end of this.#ends) end();
+    this.#posture?.close();
+    for (const client of this.#intents.values()) client.close();
     for (const child of this.#children) await this.kill(child);
+    this.way.close();
+    this.#warden.close();
     rmSync(this.root, { recursive: true, force: true });
   }
 }
