@@ -152,6 +152,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'LEDGER_SPOOL_CLOSED',
     'LEDGER_STORE_CLOSED',
     'POSTURE_BUSY',
+    'POSTURE_CALLER_GONE',
     'POSTURE_RECOVERING',
     'RECONCILE_STOPPED',
     'ROUTES_NAMESPACE',

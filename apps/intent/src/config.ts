@@ -43,6 +43,15 @@ export const configSchema = z.strictObject({
       bytes: z.int().min(1_024).max(17_179_869_184).default(HISTORY_BOUNDS.bytes),
     })
     .prefault({}),
+  /** The posture coordinator, which brings the accords of the intent into force; absent: nobody is asked for them. */
+  accords: z
+    .strictObject({
+      /** Its socket for the intent (its `intentSocket`). */
+      socket: path,
+      /** The directory in which it keeps the accords in force (its `accordsInForce`). */
+      inForce: path,
+    })
+    .optional(),
   /** Socket of the ledger's intake for this service; absent: records wait in the spool. */
   ledger: path.optional(),
   /** Where metrics are served; absent: nowhere. */

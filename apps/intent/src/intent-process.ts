@@ -7,13 +7,22 @@ import { intentDevicesService, intentService, ParticipantSlot, PostureBoard } fr
 import type { IntentSchema } from '@kedge/datastores';
 import { openIntentStore } from '@kedge/intent-store';
 import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
-import { loadConfig, openMetrics, postureEntrances, runService, UnixGrpcTransport } from '@kedge/runtime';
+import {
+  loadConfig,
+  type Logger,
+  openMetrics,
+  postureEntrances,
+  runService,
+  UnixGrpcTransport,
+} from '@kedge/runtime';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
+import type { Clock } from '@kedge/units';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { configSchema, type IntentConfig } from './config.js';
 import type { DeviceViews } from './device-views.js';
+import { IntendedAccords } from './intended-accords.js';
 import { Intent, type IntentFigures } from './intent.js';
 import { IntentModule } from './intent.module.js';
 
@@ -76,6 +85,7 @@ export async function runIntent(
         clock,
         log: logger.child({ component: 'datastores' }),
       });
+      const accords = await bringAccords(intent, { config, board, clock, log: logger });
       const transport = new UnixGrpcTransport({
         services: [intentService, intentDevicesService],
         entrances: [
@@ -116,6 +126,7 @@ export async function runIntent(
         metrics,
         close: async () => {
           await policies.close();
+          await accords?.close();
           await intent.close();
           await store.close();
           await records.close();
@@ -125,4 +136,30 @@ export async function runIntent(
       };
     },
   });
+}
+
+/** Has the accords of the intent brought into force; undefined where no coordinator is configured. */
+async function bringAccords(
+  intent: Intent,
+  { config, board, clock, log }: AccordsGround,
+): Promise<IntendedAccords | undefined> {
+  if (config.accords === undefined) return undefined;
+  const accords = await IntendedAccords.open({
+    ...config.accords,
+    directory: join(config.state, 'accords'),
+    level: board.snapshot().gateLevel,
+    clock,
+    log: log.child({ component: 'accords' }),
+  });
+  intent.showAlarms(() => accords.alarms);
+  intent.onLevel((level) => accords.level(level));
+  intent.onIntended((intended) => accords.intended(intended));
+  return accords;
+}
+
+interface AccordsGround {
+  readonly config: IntentConfig;
+  readonly board: PostureBoard;
+  readonly clock: Clock;
+  readonly log: Logger;
 }

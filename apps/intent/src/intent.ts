@@ -25,6 +25,7 @@ import type {
 import type { Action, Authoriser } from '@kedge/contracts';
 import {
   frozenAt,
+  type Held,
   type Holder,
   IntentDatastores,
   type IntentRefusal,
@@ -32,11 +33,12 @@ import {
   isRefusal,
   refusal,
   type Reply,
+  type Revision,
   wrongField,
 } from '@kedge/datastores';
 import { type IntentStore, sha256 } from '@kedge/intent-store';
 import type { Outbox } from '@kedge/ledger-link';
-import type { Clock } from '@kedge/units';
+import type { Clock, Level } from '@kedge/units';
 
 import { type Caller, IntentAuthority, momentOf, postureOf } from './authority.js';
 import { ChangeRecords } from './change-records.js';
@@ -75,6 +77,13 @@ export interface IntentParts {
   readonly log: IntentLog;
 }
 
+/** What is intended now: a revision that the modules accept, at a level that lets it into force. */
+export interface Intended {
+  readonly held: Held;
+  /** Whoever asked for it, or first did where the appliance put it back; undefined: that is not known any more. */
+  readonly by: Holder | undefined;
+}
+
 /** What moves the level that is obeyed. */
 const CHANGES = [
   'posture.decided',
@@ -106,8 +115,17 @@ export class Intent {
   readonly #datastores: IntentDatastores;
   readonly #look: () => void;
   readonly #timer: NodeJS.Timeout;
+  readonly #intend: ListenedTo<Held>;
+  readonly #levels = new ListenedTo<Level>();
+  readonly #alarmSources: (() => readonly string[])[] = [];
 
-  private constructor(parts: IntentParts, datastores: IntentDatastores, authority: IntentAuthority) {
+  private constructor(
+    parts: IntentParts,
+    datastores: IntentDatastores,
+    authority: IntentAuthority,
+    intend: ListenedTo<Held>,
+  ) {
+    this.#intend = intend;
     this.#parts = parts;
     this.#datastores = datastores;
     this.authority = authority;
@@ -119,6 +137,7 @@ export class Intent {
       if (told === seen) return;
       seen = told;
       datastores.posture(posture);
+      this.#levels.say(posture.level);
     };
     for (const change of CHANGES) board.on(change, this.#look);
     this.#look();
@@ -130,6 +149,7 @@ export class Intent {
   static async open(parts: IntentParts): Promise<Intent> {
     const { config, store, schema, board, policies, records: outbox, clock, log, bootId } = parts;
     const records = new ChangeRecords({ appliance: config.appliance, bootId });
+    const intend = new ListenedTo<Held>();
     const datastores = await IntentDatastores.open({
       keeping: store,
       kept: store.kept,
@@ -143,8 +163,10 @@ export class Intent {
         },
       },
       posture: postureOf(board),
-      intend: ({ revision: { number, id } }) => {
+      intend: (held) => {
+        const { number, id } = held.revision;
         log.info({ revision: number, id }, 'another revision is intended');
+        intend.say(held);
       },
       record: async (fact, at, posture) => {
         const revision = 'revision' in fact && fact.revision !== null ? fact.revision : undefined;
@@ -164,7 +186,26 @@ export class Intent {
       parts,
       datastores,
       new IntentAuthority({ policies, records: outbox, changes: records, board, clock, log }),
+      intend,
     );
+  }
+
+  /** Tells of what is intended: what is now, if anything is, and whatever comes to be. Listeners must not throw. */
+  onIntended(listener: (intended: Intended) => void): void {
+    this.#intend.on((held) => {
+      const state = this.#datastores.state;
+      listener({ held, by: askedBy(held.revision, state.phase === 'opening' ? [] : state.history) });
+    });
+  }
+
+  /** Tells of the level, now and whenever it or its epoch changes. Listeners must not throw. */
+  onLevel(listener: (level: Level) => void): void {
+    this.#levels.on(listener);
+  }
+
+  /** Shows what is wrong elsewhere among the alarms. */
+  showAlarms(of: () => readonly string[]): void {
+    this.#alarmSources.push(of);
   }
 
   /** True while changes are taken. */
@@ -351,8 +392,42 @@ export class Intent {
         : []),
       ...(policies.alarm === undefined ? [] : [policies.alarm]),
       ...records.alarms,
+      ...this.#alarmSources.flatMap((alarms) => alarms()),
     ];
   }
+}
+
+/** What was said last, and whoever is told of it. */
+class ListenedTo<T> {
+  readonly #listeners: ((value: T) => void)[] = [];
+  #last: { readonly value: T } | undefined;
+
+  say(value: T): void {
+    this.#last = { value };
+    for (const listener of this.#listeners) listener(value);
+  }
+
+  on(listener: (value: T) => void): void {
+    this.#listeners.push(listener);
+    if (this.#last !== undefined) listener(this.#last.value);
+  }
+}
+
+/**
+ * Whoever is answerable for a revision: who asked for it. What the appliance put back is that of whoever asked for the
+ * revision whose document it has again; where nobody did, or the history knows it no more, of whoever made the one that
+ * was taken back, for the way back was part of what they asked.
+ */
+export function askedBy(revision: Revision, history: readonly Revision[]): Holder | undefined {
+  const seen = new Set<number>();
+  let at: Revision | undefined = revision;
+  while (at !== undefined && !seen.has(at.number)) {
+    if (at.cause === 'commit' || at.cause === 'rollback') return at.by ?? undefined;
+    seen.add(at.number);
+    const of: number | null = at.of;
+    at = history.find(({ number }) => number === of);
+  }
+  return history.find(({ number }) => number === revision.number - 1)?.by ?? revision.by ?? undefined;
 }
 
 const OPENING = refusal({

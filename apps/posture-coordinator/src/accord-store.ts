@@ -41,12 +41,23 @@ const HASH = /^[0-9a-f]{64}$/;
 export async function readOffered(files: AccordFiles): Promise<OfferedSet> {
   const accords = await textOf('accords', files.accords);
   const zones = await textOf('zones', files.zones);
-  const set = parseAccords(
-    accordDocument('accords', files.accords, accords),
-    accordDocument('zones', files.zones, zones),
-  );
+  return offeredOf({ accords, zones }, files);
+}
+
+/**
+ * The set that two documents make, validated and compiled.
+ *
+ * @param places where they stand, for people.
+ * @throws KedgeError as {@link readOffered}.
+ */
+export function offeredOf(documents: OfferedSet['documents'], places: AccordFiles): OfferedSet {
+  const read = (what: keyof AccordFiles): unknown => {
+    refuseLargeAccord(what, places[what], Buffer.byteLength(documents[what]));
+    return accordDocument(what, places[what], documents[what]);
+  };
+  const set = parseAccords(read('accords'), read('zones'));
   compileAccords(set.accords, set.zones);
-  return { set, hash: hashOf(set), documents: { accords, zones } };
+  return { set, hash: hashOf(set), documents };
 }
 
 function hashOf(set: AccordSet): string {

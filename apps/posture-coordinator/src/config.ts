@@ -31,6 +31,11 @@ export const configSchema = z.strictObject({
   }),
   /** Root of the socket directories: console/, local/TIER/. They exist already. */
   sockets: path,
+  /**
+   * Socket of its own for the intent, which asks for accords on behalf of whoever committed them. Who can open its
+   * directory is believed when it says for whom it asks, so that is nobody but the intent. Absent: nobody is.
+   */
+  intentSocket: path.optional(),
   /** Directory of journal, reports and records. Exists already, is this service's own. */
   state: path,
   /**

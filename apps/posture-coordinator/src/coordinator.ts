@@ -199,6 +199,7 @@ export async function recoverCoordinator(ground: CoordinatorGround): Promise<Coo
     authoriser,
     policies,
     accords,
+    intentSocket: settings.intentSocket,
     clock,
     plan,
     close: async () => {

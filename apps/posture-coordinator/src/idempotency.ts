@@ -33,6 +33,7 @@ export function identityOf(
     readonly reason: string;
     readonly principal: string;
     readonly ifEpoch?: bigint;
+    readonly documents?: { readonly accords: string; readonly zones: string } | undefined;
   },
 ): RequestIdentity {
   const hash = (...parts: readonly unknown[]): Buffer =>
@@ -48,6 +49,8 @@ export function identityOf(
       request.reason,
       request.principal,
       request.ifEpoch ?? '',
+      // What says nothing more has the hash that it always had.
+      ...(request.documents === undefined ? [] : [request.documents.accords, request.documents.zones]),
     ).subarray(0, 8),
   };
 }
@@ -166,6 +169,7 @@ const ASK_AGAIN: ReadonlySet<string> = new Set([
   'POSTURE_RECOVERING',
   'POSTURE_BUSY',
   'POSTURE_WARDEN_STALE',
+  'POSTURE_CALLER_GONE',
 ]);
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

@@ -2,7 +2,7 @@
  * The posture coordinator: recovers the last decision, then serves.
  * It must hold wiring only.
  */
-import { basculeService, postureService } from '@kedge/bus';
+import { basculeService, intentPostureService, postureService } from '@kedge/bus';
 import type { Action } from '@kedge/contracts';
 import {
   createLogger,
@@ -91,7 +91,23 @@ async function start(settings: CoordinatorConfig, logger: Logger): Promise<Servi
     transports: [
       new UnixGrpcTransport({
         services: [postureService, basculeService],
-        entrances: postureEntrances(settings.sockets),
+        entrances: [
+          ...postureEntrances(settings.sockets).map((entrance) => ({
+            ...entrance,
+            services: [postureService, basculeService],
+          })),
+          // By itself it may do the least: whatever it is let do it is let do for somebody.
+          ...(settings.intentSocket === undefined
+            ? []
+            : [
+                {
+                  path: settings.intentSocket,
+                  channel: 'local',
+                  tier: 'apprentice',
+                  services: [intentPostureService],
+                } as const,
+              ]),
+        ],
         // Whoever holds the posture segment is the one coordinator; its sockets need no locks of their own.
         lock: { path: join(settings.board.directory, 'posture'), release: () => Promise.resolve() },
         onFault: ({ kind, channel, tier, error, method }) => {

@@ -25,6 +25,7 @@ import { Ctx, GrpcMethod, Payload } from '@nestjs/microservices';
 
 import type { Accords } from './accords.js';
 import type { IdempotencyStore } from './idempotency.js';
+import { wayOfReload } from './on-behalf.js';
 import { reloadPolicies } from './policy-reload.js';
 import { postureStateOf, refusalReplyOf } from './posture-view.js';
 import type { ReportFilter, Reports } from './reports.js';
@@ -42,6 +43,8 @@ export interface CoordinatorParts {
   readonly authoriser: Authoriser;
   readonly policies: PolicyKeeper;
   readonly accords: Accords | undefined;
+  /** By which the intent asks on behalf of others. */
+  readonly intentSocket: string | undefined;
   readonly clock: Clock;
 }
 
@@ -77,8 +80,11 @@ export class PostureController {
     @Payload() request: ReloadAccordsRequest,
     @Ctx() call: CallAuthority,
   ): Promise<SetReply> {
-    const { desk } = this.#parts;
-    return desk.replyOf(await desk.reloadAccords(request, call, call.signal), call.receivedAtNs);
+    const { desk, intentSocket } = this.#parts;
+    const way = wayOfReload(request, call, intentSocket);
+    const reply = 'code' in way ? way : await desk.reloadAccords(request, way, call.signal);
+    if ('code' in way) desk.refuseReload(request, call, way);
+    return desk.replyOf(reply, call.receivedAtNs);
   }
 
   @GrpcMethod('Posture', 'ReloadPolicies')
@@ -146,8 +152,12 @@ export class PostureController {
   #state(): PostureState {
     const { driver, desk, reports, records } = this.#parts;
     const state = postureStateOf(driver, reports, records);
-    const wrong = this.#parts.accords?.alarms(driver.snapshot) ?? [];
-    return { ...state, alarms: [...state.alarms, ...desk.troubles, ...wrong] };
+    const { accords } = this.#parts;
+    return {
+      ...state,
+      alarms: [...state.alarms, ...desk.troubles, ...(accords?.alarms(driver.snapshot) ?? [])],
+      ...(accords === undefined ? {} : { accordsHash: accords.inForce.hash }),
+    };
   }
 
   /** The state now, then whenever it changed; a slow reader misses what lay between, never the newest. */

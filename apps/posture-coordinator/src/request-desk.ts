@@ -2,11 +2,12 @@
  * Where every request for a level comes in, whichever way it came: checked field by field, known by its key, asked.
  * It must not decide about the posture, nor know ways in.
  */
-import type { ReloadAccordsRequest, SetReply, SetRequest } from '@kedge/bus';
+import type { AccordDocuments, ReloadAccordsRequest, SetReply, SetRequest } from '@kedge/bus';
 import type { Channel, Tier } from '@kedge/contracts';
-import { accordsChange, type RefusalAnswer, type Reply } from '@kedge/posture';
+import { accordsChange, type RefusalAnswer, type Reply, type Source } from '@kedge/posture';
 import { KedgeError } from '@kedge/units';
 
+import { offeredOf } from './accord-store.js';
 import type { Accords } from './accords.js';
 import { type IdempotencyStore, type RequestIdentity, identityOf } from './idempotency.js';
 import { setReplyOf } from './posture-view.js';
@@ -32,6 +33,9 @@ const BUSY: RefusalAnswer = {
   help: 'ask again in a moment',
 };
 
+/** Where documents of a request stand, for people. */
+const IN_REQUEST: AccordDocuments = { accords: 'the request', zones: 'the request' };
+
 const NO_ACCORDS: RefusalAnswer = {
   kind: 'refusal',
   code: 'POSTURE_ACCORDS_NOT_KEPT',
@@ -39,6 +43,15 @@ const NO_ACCORDS: RefusalAnswer = {
   expected:
     'accords, zones and accordsInForce in its configuration, and accords that could be used at its start',
   help: 'the alarms of kedge posture get say what is wrong with them',
+};
+
+const CALLER_GONE: RefusalAnswer = {
+  kind: 'refusal',
+  code: 'POSTURE_CALLER_GONE',
+  message: 'cannot reload the accords: whoever asked waited no more when their turn came',
+  expected: 'somebody who waits for the answer',
+  help: 'ask again, and wait longer',
+  rule: 'nobody-waits',
 };
 
 /** @param behind what does not use the tables, never empty. */
@@ -58,6 +71,8 @@ export interface WayIn {
   readonly channel: Channel;
   readonly tier: Tier;
   readonly receivedAtNs: bigint;
+  /** Set where channel and tier are of somebody whom the intent asks for. */
+  readonly onBehalf?: NonNullable<Source['onBehalf']>;
 }
 
 export interface DeskParts {
@@ -115,21 +130,23 @@ export class RequestDesk {
   }
 
   /**
-   * Asks for the accords that the configured files hold (PO-2); the promise is the durable answer.
+   * Asks for the accords that the request gives, or that the configured files hold (PO-2); the promise is the durable
+   * answer.
    *
+   * @param way by {@link wayOfReload}.
    * @param given aborts when the caller waits no more: what is not decided by then is not.
    */
   async reloadAccords(request: ReloadAccordsRequest, way: WayIn, given: AbortSignal): Promise<Reply> {
     const { driver, idempotency } = this.#parts;
     const { to: level } = driver.machine.last;
     const refuse = (refusal: RefusalAnswer): Reply => {
-      this.#refuseReload(request.principal, way, refusal);
+      this.refuseReload(request, way, refusal);
       return refusal;
     };
     const asked = wellFormed({ ...request, level });
     if ('kind' in asked) return refuse(asked);
     // Not the level: the same key stays the same request when that changes.
-    const identity = identityOf(way.channel, way.tier, { ...asked, level: 0 });
+    const identity = identityOf(way.channel, way.tier, { ...asked, level: 0, documents: request.documents });
     const known = idempotency.lookUp(identity);
     if (known.kind === 'replayed') return refuse(REPLAYED);
     if (known.kind === 'same') return await known.reply;
@@ -137,7 +154,7 @@ export class RequestDesk {
     if (open >= OPEN_SETS_MAX) return refuse(BUSY);
     this.#open.set(identity.way, open + 1);
     try {
-      const reply = this.#reloading.then(() => this.#reload(asked, identity, way, given));
+      const reply = this.#reloading.then(() => this.#reload(asked, request.documents, identity, way, given));
       this.#reloading = reply.catch(() => undefined);
       idempotency.remember(identity, reply);
       return await reply;
@@ -148,25 +165,27 @@ export class RequestDesk {
 
   async #reload(
     asked: WellFormed,
+    documents: AccordDocuments | undefined,
     identity: RequestIdentity,
     way: WayIn,
     given: AbortSignal,
   ): Promise<Reply> {
     const { driver, accords } = this.#parts;
     const refuse = (refusal: RefusalAnswer): Reply => {
-      this.#refuseReload(asked.principal, way, refusal);
+      this.refuseReload(asked, way, refusal);
       return refusal;
     };
     if (accords === undefined) return refuse(NO_ACCORDS);
+    if (given.aborted) return refuse(CALLER_GONE);
     let letGo: (() => void) | undefined;
     try {
-      const offered = await accords.offered();
+      const offered = documents === undefined ? await accords.offered() : offeredOf(documents, IN_REQUEST);
       const to = { set: offered.set, hash: offered.hash };
       letGo = accords.hold(to);
       const { reason, principal, ifEpoch } = asked;
-      const { channel, tier, receivedAtNs } = way;
+      const { receivedAtNs, ...by } = way;
       const request = {
-        source: { channel, tier, principal, reason },
+        source: { ...by, principal, reason },
         receivedAtNs,
         ...(ifEpoch === undefined ? {} : { ifEpoch }),
       };
@@ -177,8 +196,12 @@ export class RequestDesk {
         const behind = await accords.prepare(to, () => driver.boardNow(), given);
         if (behind.length > 0) {
           accords.withdraw();
-          return refuse(notPublished(behind));
+          return refuse(given.aborted ? CALLER_GONE : notPublished(behind));
         }
+      }
+      if (given.aborted) {
+        accords.withdraw();
+        return refuse(CALLER_GONE);
       }
       return await driver.changeAccords(request, accords, to, identity);
     } catch (error) {
@@ -189,11 +212,22 @@ export class RequestDesk {
     }
   }
 
-  #refuseReload(principal: unknown, { channel, tier, receivedAtNs }: WayIn, refusal: RefusalAnswer): void {
+  /** Records that a reload was refused (PO-5). */
+  refuseReload(
+    { principal, reason }: { readonly principal: unknown; readonly reason: unknown },
+    { channel, tier, receivedAtNs, onBehalf }: WayIn,
+    refusal: RefusalAnswer,
+  ): void {
     const { driver } = this.#parts;
     driver.recordRefusal(
       {
-        source: { channel, tier, principal: recordable(principal, 128), reason: '' },
+        source: {
+          channel,
+          tier,
+          principal: recordable(principal, 128),
+          reason: recordable(reason, 512),
+          ...(onBehalf === undefined ? {} : { onBehalf }),
+        },
         level: driver.machine.last.to,
         receivedAtNs,
       },

@@ -50,6 +50,7 @@ import {
   LOCKDOWN,
   looserOf,
   KedgeError,
+  type Millis,
   millisFromNanos,
   millisOf,
   nanosFromMillis,
@@ -732,8 +733,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       resource: postureResource(to),
       level: from,
       epoch: machine.last.epoch,
-      // The console directory counts as a fresh second factor until there is one.
-      mfaAge: source.channel === 'console' ? millisOf(0) : undefined,
+      mfaAge: secondFactorAge(source),
       address: undefined,
       at: nanosOf(this.#parts.clock.monotonicNs()),
       wallMs: this.#parts.clock.wallMs(),
@@ -782,7 +782,7 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
       epoch: this.#machine.last.epoch.toString(),
       allow,
       rule,
-      reason: reason.slice(0, 512),
+      reason: recordedReason(reason, request.source).slice(0, 512),
       principal: request.source.principal.slice(0, 128),
       tier: request.source.tier,
       channel: request.source.channel,
@@ -1006,4 +1006,20 @@ export class TransitionDriver extends EventEmitter<DriverEvents> {
     };
     if (await records.keep([record])) told.told(violation);
   }
+}
+
+/**
+ * How old the second factor of whoever asked is; undefined = none. The console directory counts as one until there is
+ * another: a fresh one for a request of its own, and for what the intent asks later one as old as the commit.
+ */
+function secondFactorAge({ channel, onBehalf }: PostureRequest['source']): Millis | undefined {
+  if (channel !== 'console') return undefined;
+  const ago = onBehalf === undefined ? 0 : onBehalf.askedMsAgo;
+  return ago === undefined ? undefined : millisOf(ago);
+}
+
+/** Why it was answered so; of what the intent asked for others also what it said that it is for. */
+function recordedReason(reason: string, source: PostureRequest['source']): string {
+  if (source.onBehalf === undefined) return reason;
+  return reason === '' ? source.reason : `${reason}; asked for: ${source.reason}`;
 }

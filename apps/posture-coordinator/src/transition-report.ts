@@ -3,9 +3,15 @@
  * the acting ends (PO-14).
  * It must not decide how a transition ended.
  */
-import type { Acknowledgement, ParticipantReport, PathReport, TransitionReport } from '@kedge/bus';
+import type {
+  Acknowledgement,
+  ParticipantReport,
+  PathReport,
+  SourceReport,
+  TransitionReport,
+} from '@kedge/bus';
 import { PATHS, pathOutcomeSchema, type PathName, type PostureTransitionRecord } from '@kedge/contracts';
-import type { EndOutcome, OwnCause, Transition } from '@kedge/posture';
+import type { EndOutcome, OwnCause, Source, Transition } from '@kedge/posture';
 import { isLevel } from '@kedge/units';
 
 import type { Party } from './board-standings.js';
@@ -50,7 +56,7 @@ const REASONS: Readonly<Record<OwnCause, string>> = {
 /** The report as it stands. */
 export function transitionReportOf(parts: ReportParts): TransitionReport {
   const { transition, stamps, outcome, earlier } = parts;
-  const source = transition.source ?? earlier?.source;
+  const source = transition.source === undefined ? earlier?.source : shownSource(transition.source);
   return {
     epoch: transition.epoch,
     from: transition.from,
@@ -175,4 +181,9 @@ export function recordOf(appliance: string, report: TransitionReport): PostureTr
       })),
     })),
   };
+}
+
+/** Of whoever asked what people are shown. */
+function shownSource({ channel, tier, principal, reason }: Source): SourceReport {
+  return { channel, tier, principal, reason };
 }

@@ -253,7 +253,7 @@ export class Appliance {
           .catch(() => 'down');
         return status === 'SERVING' ? true : undefined;
       },
-      20_000,
+      60_000,
     );
   }
 

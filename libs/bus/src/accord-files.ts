@@ -12,8 +12,8 @@ export interface AccordFiles {
   readonly zones: string;
 }
 
-/** Largest file of accords or zones that is read: whoever reads it has a heartbeat to keep. */
-const MAX_FILE_BYTES = 4 * 1024 * 1024;
+/** Largest document of accords or of zones, bytes: whoever reads it has a heartbeat to keep. */
+export const ACCORD_BYTES_MAX = 4 * 1024 * 1024;
 
 /** A pointer that changes under each of so many looks is somebody's fault; whoever asks, asks again. */
 const LOOKS = 8;
@@ -46,13 +46,13 @@ export function accordUnreadable(what: string, path: string, cause: unknown): Ke
   });
 }
 
-/** @throws KedgeError `ACCORD_UNREADABLE` where a file of `size` bytes is too large. */
+/** @throws KedgeError `ACCORD_UNREADABLE` where a document of `size` bytes is too large. @param path where it stands, for people. */
 export function refuseLargeAccord(what: string, path: string, size: number): void {
-  if (size > MAX_FILE_BYTES)
+  if (size > ACCORD_BYTES_MAX)
     throw new KedgeError({
       code: 'ACCORD_UNREADABLE',
-      message: `cannot read the ${what} from ${path}: the file has ${String(size)} bytes`,
-      expected: `at most ${String(MAX_FILE_BYTES)} bytes`,
+      message: `cannot read the ${what} from ${path}: it has ${String(size)} bytes`,
+      expected: `at most ${String(ACCORD_BYTES_MAX)} bytes`,
     });
 }
 

@@ -81,6 +81,7 @@ export {
   dialUnix,
   governanceClient,
   type GovernanceClient,
+  intentPostureClient,
   postureClient,
   type PostureClient,
 } from './unix-client.js';

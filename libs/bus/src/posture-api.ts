@@ -3,7 +3,8 @@
  * proto/kedge/posture/v1/posture.proto, which is its documentation; a test holds the two together.
  * It must not add meaning of its own.
  */
-import { defineService, type Streaming, type Unary } from './api.js';
+import { ACCORD_BYTES_MAX } from './accord-files.js';
+import { defineService, MAX_REQUEST_BYTES, type Streaming, type Unary } from './api.js';
 
 export type GetRequest = Record<string, never>;
 export type WatchRequest = Record<string, never>;
@@ -16,11 +17,24 @@ export interface SetRequest {
   readonly ifEpoch?: bigint;
 }
 
+export interface AccordDocuments {
+  readonly accords: string;
+  readonly zones: string;
+}
+
+export interface OnBehalf {
+  readonly tier: string;
+  readonly channel: string;
+  readonly askedMsAgo?: bigint;
+}
+
 export interface ReloadAccordsRequest {
   readonly reason: string;
   readonly principal: string;
   readonly idempotencyKey: string;
   readonly ifEpoch?: bigint;
+  readonly documents?: AccordDocuments;
+  readonly onBehalf?: OnBehalf;
 }
 
 export interface ReloadPoliciesRequest {
@@ -135,6 +149,7 @@ export interface PostureState {
   readonly alarms: readonly string[];
   readonly disagreements: readonly DisagreementReport[];
   readonly violations: readonly ViolationReport[];
+  readonly accordsHash?: string;
 }
 
 export interface DisagreementReport {
@@ -196,4 +211,11 @@ export interface PostureApi {
 export const postureService = defineService<PostureApi>(
   'kedge/posture/v1/posture.proto',
   'kedge.posture.v1.Posture',
+);
+
+/** The same on the socket of the intent, whose requests carry accords and zones. */
+export const intentPostureService = defineService<PostureApi>(
+  'kedge/posture/v1/posture.proto',
+  'kedge.posture.v1.Posture',
+  { maxRequestBytes: 2 * ACCORD_BYTES_MAX + MAX_REQUEST_BYTES },
 );

@@ -9,7 +9,7 @@ import { service as healthService } from 'grpc-health-check';
 import type { CallOptions, Calls, MethodDefinition, ServiceDefinition, StreamOptions } from './api.js';
 import { unlessAborted } from './abort.js';
 import { type GovernanceApi, governanceService } from './governance-api.js';
-import { type PostureApi, postureService } from './posture-api.js';
+import { intentPostureService, type PostureApi, postureService } from './posture-api.js';
 import { ERROR_METADATA, MAX_REPLY_BYTES } from './unix-server.js';
 
 const MAX_DEADLINE_MS = 600_000;
@@ -38,6 +38,11 @@ export type GovernanceClient = Client<GovernanceApi>;
 /** A client of the posture coordinator. Connects with its first call. */
 export function postureClient(socket: string): PostureClient {
   return dialUnix(socket, postureService);
+}
+
+/** A client of the posture coordinator on the socket of the intent. Connects with its first call. */
+export function intentPostureClient(socket: string): PostureClient {
+  return dialUnix(socket, intentPostureService);
 }
 
 /** A client of the governance bridge. Connects with its first call. */

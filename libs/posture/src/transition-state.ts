@@ -38,6 +38,11 @@ export interface Source {
   readonly tier: Tier;
   readonly principal: string;
   readonly reason: string;
+  /** Set where the intent asks for whoever committed it, with tier and channel of theirs. */
+  readonly onBehalf?: {
+    /** How long ago they asked, milliseconds; absent: not known. */
+    readonly askedMsAgo?: number;
+  };
 }
 
 /** What was asked for. */
