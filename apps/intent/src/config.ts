@@ -41,6 +41,20 @@ export const configSchema = z.strictObject({
       bytes: z.int().min(1_024).max(17_179_869_184).default(HISTORY_BOUNDS.bytes),
     })
     .prefault({}),
+  /** How devices are brought to the intent and held to it. */
+  devices: z
+    .strictObject({
+      /** Devices that are read or written at once. */
+      atOnce: z.int().min(1).max(256).default(32),
+      /** Accords and zones in force, behind the coordinator's pointer; absent: those of the intent are gone by. */
+      accords: path.optional(),
+      zones: path.optional(),
+    })
+    .refine(
+      ({ accords, zones }) => (accords === undefined) === (zones === undefined),
+      'expected accords and zones, or neither',
+    )
+    .prefault({}),
   /** Socket of the ledger's intake for this service; absent: records wait in the spool. */
   ledger: path.optional(),
   /** Where metrics are served; absent: nowhere. */

@@ -5,16 +5,21 @@
 import { PolicyKeeper } from '@kedge/authz';
 import { intentService, ParticipantSlot, PostureBoard } from '@kedge/bus';
 import type { IntentSchema } from '@kedge/datastores';
+import type { AnyDriver } from '@kedge/driver-kit';
 import { openIntentStore } from '@kedge/intent-store';
 import { ledgerReadings, openOutbox } from '@kedge/ledger-link';
+import { readPathAccords } from '@kedge/route-set';
 import { loadConfig, openMetrics, postureEntrances, runService, UnixGrpcTransport } from '@kedge/runtime';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { configSchema } from './config.js';
+import { configSchema, type IntentConfig } from './config.js';
+import type { DeviceReach } from './device-reach.js';
+import { Devices } from './devices.js';
 import { Intent, type IntentFigures } from './intent.js';
 import { IntentModule } from './intent.module.js';
+import { UnderlayAccords } from './underlay-accords.js';
 
 const NAME = 'intent';
 
@@ -26,8 +31,23 @@ const GAUGES: Readonly<Record<keyof IntentFigures, string>> = {
   alarms: 'Alarms of the intent.',
 };
 
-/** Runs the service. Never rejects. @param openSchema the modules by which documents are judged. */
-export async function runIntent(openSchema: () => Promise<IntentSchema> | IntentSchema): Promise<void> {
+/** The way to devices, and the back ends by which plans for them are made. */
+export interface DeviceWays {
+  readonly reach: DeviceReach;
+  readonly drivers: readonly AnyDriver[];
+  close(): void | Promise<void>;
+}
+
+/**
+ * Runs the service. Never rejects.
+ *
+ * @param openSchema the modules by which documents are judged.
+ * @param openWays the way to devices; left out: intent is kept, and brought to none.
+ */
+export async function runIntent(
+  openSchema: () => Promise<IntentSchema> | IntentSchema,
+  openWays?: (config: IntentConfig) => Promise<DeviceWays> | DeviceWays,
+): Promise<void> {
   await runService({
     name: NAME,
     start: async ({ argv, logger }) => {
@@ -56,6 +76,24 @@ export async function runIntent(openSchema: () => Promise<IntentSchema> | Intent
         },
       });
       const store = await openIntentStore({ path: join(config.state, 'intent.db') });
+      const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+      const ways = await openWays?.(config);
+      const { accords, zones, atOnce } = config.devices;
+      const devices =
+        ways === undefined
+          ? undefined
+          : await Devices.open({
+              place: { appliance: config.appliance, bootId },
+              directory: join(config.state, 'devices'),
+              ...{ ...ways, atOnce, board, clock },
+              accords: new UnderlayAccords(
+                accords === undefined || zones === undefined
+                  ? undefined
+                  : readPathAccords({ accords, zones }),
+              ),
+              append: (record) => records.append(record),
+              log: logger.child({ component: 'devices' }),
+            });
       const intent = await Intent.open({
         config,
         store,
@@ -63,10 +101,13 @@ export async function runIntent(openSchema: () => Promise<IntentSchema> | Intent
         board,
         policies,
         records,
-        bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+        bootId,
         clock,
         log: logger.child({ component: 'datastores' }),
+        onIntended: [(held) => devices?.intend(held)],
+        moreAlarms: () => devices?.alarms ?? [],
       });
+      devices?.begin(intent.datastores);
       const transport = new UnixGrpcTransport({
         services: [intentService],
         entrances: [
@@ -107,6 +148,8 @@ export async function runIntent(openSchema: () => Promise<IntentSchema> | Intent
         metrics,
         close: async () => {
           await policies.close();
+          await devices?.close();
+          await ways?.close();
           await intent.close();
           await store.close();
           await records.close();

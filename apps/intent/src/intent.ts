@@ -25,6 +25,7 @@ import type {
 import type { Action, Authoriser, Channel, Tier } from '@kedge/contracts';
 import {
   frozenAt,
+  type Held,
   type Holder,
   IntentDatastores,
   type IntentRefusal,
@@ -74,6 +75,10 @@ export interface IntentParts {
   readonly bootId: string;
   readonly clock: Clock;
   readonly log: IntentLog;
+  /** Told of every revision that is intended. They return at once and do not throw. */
+  readonly onIntended?: readonly ((held: Held) => void)[];
+  /** What else somebody should look at, one sentence each. */
+  readonly moreAlarms?: () => readonly string[];
 }
 
 /** What is known of a caller by the socket that it came in by. */
@@ -83,7 +88,7 @@ export interface Caller {
 }
 
 /** What moves the level that is obeyed. */
-const CHANGES = [
+export const LEVEL_CHANGES = [
   'posture.decided',
   'posture.staged',
   'posture.changed',
@@ -130,7 +135,7 @@ export class Intent {
       seen = told;
       datastores.posture(posture);
     };
-    for (const change of CHANGES) board.on(change, this.#look);
+    for (const change of LEVEL_CHANGES) board.on(change, this.#look);
     this.#look();
     this.#timer = setInterval(() => void datastores.tick(), LOOK_MS);
     this.#timer.unref();
@@ -153,8 +158,10 @@ export class Intent {
         },
       },
       posture: postureOf(board),
-      intend: ({ revision: { number, id } }) => {
+      intend: (held) => {
+        const { number, id } = held.revision;
         log.info({ revision: number, id }, 'another revision is intended');
+        for (const listener of parts.onIntended ?? []) listener(held);
       },
       record: async (fact, at, posture) => {
         const revision = 'revision' in fact && fact.revision !== null ? fact.revision : undefined;
@@ -171,6 +178,11 @@ export class Intent {
       },
     });
     return new Intent(parts, datastores, records);
+  }
+
+  /** The datastores, for whoever holds devices to them. Requests come by the calls. */
+  get datastores(): Pick<IntentDatastores, 'documentOf' | 'validate' | 'observed' | 'state'> {
+    return this.#datastores;
   }
 
   /** True while changes are taken. */
@@ -324,7 +336,7 @@ export class Intent {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     const { board } = this.#parts;
-    for (const change of CHANGES) board.off(change, this.#look);
+    for (const change of LEVEL_CHANGES) board.off(change, this.#look);
     await this.#datastores.close();
   }
 
@@ -408,6 +420,7 @@ export class Intent {
         : []),
       ...(policies.alarm === undefined ? [] : [policies.alarm]),
       ...records.alarms,
+      ...(this.#parts.moreAlarms?.() ?? []),
     ];
   }
 }
@@ -439,7 +452,8 @@ function momentOf(clock: Clock): Moment {
   return { ns: nanosOf(clock.monotonicNs()), wallMs: clock.wallMs() };
 }
 
-function postureOf(board: Pick<PostureBoard, 'snapshot'>): Posture {
+/** The posture that is obeyed: the strictest of what is in force and where a transition goes. */
+export function postureOf(board: Pick<PostureBoard, 'snapshot'>): Posture {
   const { word, gateLevel } = board.snapshot();
   return { level: gateLevel, epoch: word.epoch };
 }
