@@ -31,6 +31,8 @@ export interface Started {
 
 /** Everything that one test has; `remove` once. */
 export class Stage {
+  /** What is started. */
+  script = SERVE;
   readonly root = mkdtempSync(join(tmpdir(), 'kedge-intent-'));
   readonly sockets = join(this.root, 'sock');
   readonly state = join(this.root, 'state/intent');
@@ -88,7 +90,9 @@ export class Stage {
   start(over: object = {}): Started {
     const config = join(this.root, `config-${String(Math.random()).slice(2)}.json`);
     writeFileSync(config, JSON.stringify({ ...this.config, ...over }));
-    const child = spawn(process.execPath, [SERVE, '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [this.script, '--config', config], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => (said += chunk.toString()));

@@ -161,7 +161,7 @@ describe('a revision', () => {
     expect(addresses(world)).toEqual(['10.1.1.1', '10.1.2.1']);
   });
 
-  it('UN-14 waits at 2 and 1 without a plan, and comes with the level', async () => {
+  it('UN-6 UN-14 waits at 2 and 1 without a plan, and comes with the level', async () => {
     for (const level of [2, 1] as const) {
       const world = await brought();
       world.move(level);
@@ -169,6 +169,9 @@ describe('a revision', () => {
       await world.settle();
       expect(world.works).toHaveLength(1);
       expect(standingOf(world.state).why).toContain(`level ${String(level)}`);
+      // It differs from what was carried out in nothing.
+      await next(world);
+      expect(world.told).toEqual([]);
       world.move(3);
       await world.settle();
       expect(addresses(world)).toHaveLength(2);
@@ -375,6 +378,15 @@ describe('a remedy', () => {
     await excepted.restart(false);
     await excepted.settle();
     expect(excepted.state.drifts[0]?.exception).toBeUndefined();
+    // One that ended while nothing differed is remembered as well.
+    const quiet = await brought(siteWith({}, { exception: [exception] }));
+    for (let turn = 0; turn < 13; turn += 1) await next(quiet);
+    quiet.wallMs -= 86_400_000;
+    await quiet.restart(false);
+    quiet.refusal = 'GATE_TIER';
+    take(quiet, '10.1.1.1');
+    await next(quiet);
+    expect(quiet.state.drifts).toMatchObject([{ path: at('10.1.1.1'), remediation: 'automatic' }]);
   });
 
   it(`UN-7 of one place comes ${String(REMEDIES_MOST)} times in an hour at most, whatever clock or process does`, async () => {
