@@ -13,7 +13,7 @@ import { readPathAccords } from '@kedge/route-set';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { KedgeError } from '@kedge/units';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
@@ -235,6 +235,8 @@ describe('devices', { timeout: 60_000 }, () => {
           if (how === 'before') await dead(signal);
         },
         write: async (commands, write) => {
+          // Whoever was killed writes no more.
+          if (isHere) return { done: 0, failure: { code: 'DRIVER_WRITE', message: 'it is dead' } };
           await write(commands.slice(0, how === 'after' ? commands.length : 1));
           isHere = true;
           return new Promise((resolve) => ends.push(() => resolve({ done: undefined })));
@@ -375,11 +377,17 @@ describe('devices', { timeout: 60_000 }, () => {
     ).toMatchObject({
       outcome: 'committed',
     });
-    await until('it is there', () => there().every(Boolean));
+    const file = join(stage.state, 'devices/appliance.json');
+    await until(
+      'it is there',
+      () => existsSync(file) && /"carried":{.*"attempt":null/.test(readFileSync(file, 'utf8')),
+    );
+    expect(there()).toEqual(ALL);
     await stage.end(child, 'SIGKILL');
     ip('route del blackhole 10.30.0.0/16 proto 109');
     const second = await stage.serve();
     await until('it is back', () => there().every(Boolean));
+    await until('it is told', () => readFileSync(file, 'utf8').includes('"drifts":[],"perhaps":[]'));
     await stage.end(second.child);
     const events = (await stage.records()).filter((record) => record.schema === 'kedge.drift-event/1');
     expect(events.map(({ kind, cause }) => [kind, cause])).toContainEqual(['appeared', 'unmanaged-change']);

@@ -389,7 +389,7 @@ describe('a remedy', () => {
     expect(quiet.state.drifts).toMatchObject([{ path: at('10.1.1.1'), remediation: 'automatic' }]);
   });
 
-  it(`UN-7 of one place comes ${String(REMEDIES_MOST)} times in an hour at most, whatever clock or process does`, async () => {
+  it('UN-7 of one place comes 5 times in an hour at most, whatever clock or process does', async () => {
     const world = await brought();
     for (let turn = 0; turn < 8; turn += 1) {
       take(world, '10.1.1.1');
@@ -397,7 +397,7 @@ describe('a remedy', () => {
       world.wallMs -= 3_000_000;
       if (turn === 2) await world.restart(false);
     }
-    expect(world.works).toHaveLength(1 + REMEDIES_MOST);
+    expect([world.works.length, REMEDIES_MOST]).toEqual([6, 5]);
     expect([world.alarms, world.state.drifts[0]?.remediation]).toEqual([['remedies'], 'proposed']);
     expect(world.state.alarms.remedies).toContain(at('10.1.1.1'));
     for (let turn = 0; turn < 13; turn += 1) await next(world);
