@@ -191,7 +191,7 @@ export class Devices implements DeviceViews {
     const keepers = device === undefined ? this.#tended() : [this.#keeperOf(device)];
     const views: DeviceView[] = [];
     const answers = await Promise.all(
-      keepers.map((keeper) => keeper?.ask({ what: 'check' }, signal) ?? unknown(device ?? '')),
+      keepers.map(async (keeper) => (await keeper?.ask({ what: 'check' }, signal)) ?? unknown(device ?? '')),
     );
     for (const [place, answer] of answers.entries()) {
       const keeper = keepers[place];

@@ -56,6 +56,6 @@ export class DriftRecords {
 /** A value that a record takes; of a larger one its hash. */
 function valueOf(value: DriftChange['drift']['actual']): DriftEvent['actual'] {
   const text = JSON.stringify(value);
-  if (text.length <= VALUE_MOST) return value as DriftEvent['actual'];
+  if (text.length <= VALUE_MOST) return value;
   return `sha256:${sha256(text)}, ${String(text.length)} characters of JSON`;
 }
