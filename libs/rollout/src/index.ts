@@ -11,6 +11,7 @@ export {
   memoryText,
   parsedMemory,
 } from './device-memory.js';
+export { type DevicePosture, NO_POSTURE } from './device-posture.js';
 export { type Intended, intendedOf, inventoryOf } from './intended.js';
 export { type Judgement, judgementOf, type Question, type Tools } from './judgement.js';
 export { begun, dueOf, isPending, REMEDIES_MOST, step } from './rollout-machine.js';

@@ -21,8 +21,8 @@ import type { Sha256 } from '@kedge/reconcile';
 import { KedgeError } from '@kedge/units';
 
 import type { DeviceMemory } from './device-memory.js';
+import type { DevicePosture } from './device-posture.js';
 import type { Intended } from './intended.js';
-import type { DevicePosture } from './rollout-state.js';
 
 /** Everything that decides a {@link Judgement}. */
 export interface Question {

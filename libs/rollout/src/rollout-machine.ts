@@ -11,6 +11,7 @@ import { nanosFromMillis, type Nanos, nanosOf } from '@kedge/units';
 
 import { applianceAt } from './authority.js';
 import { type Attempt, type DeviceMemory, emptyMemory, historyAfter, spokenOf } from './device-memory.js';
+import { NO_POSTURE } from './device-posture.js';
 import type { Intended } from './intended.js';
 import { type Judgement, type Question, touches } from './judgement.js';
 import {
@@ -22,7 +23,6 @@ import {
   type EventKind,
   type EventOf,
   type Failure,
-  NO_POSTURE,
   type Pass,
   type Phase,
   type Result,

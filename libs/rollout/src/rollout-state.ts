@@ -2,17 +2,16 @@
  * What is known of one device, what is heard of it and what is to be done: state, events, answers and effects as data.
  * It must not decide anything; the table in rollout-machine.ts does.
  */
-import type { CompileRefusal, Dormant } from '@kedge/compiler';
+import type { CompileRefusal, Difference, Dormant } from '@kedge/compiler';
 import type { Plan } from '@kedge/contracts';
 import type { Holder, IntentRefusal, Moment } from '@kedge/datastores';
-import type { Difference } from '@kedge/compiler';
 import type { Drift } from '@kedge/drift';
 import type { InventoryDevice, Reading } from '@kedge/driver-kit';
-import type { accordsTree } from '@kedge/intent-model';
 import type { Sha256 } from '@kedge/reconcile';
-import { type Epoch, EPOCH_NONE, type Level, LOCKDOWN, type Nanos } from '@kedge/units';
+import type { Nanos } from '@kedge/units';
 
 import type { DeviceMemory } from './device-memory.js';
+import type { DevicePosture } from './device-posture.js';
 import type { Intended } from './intended.js';
 import type { Judgement, Question } from './judgement.js';
 
@@ -20,21 +19,6 @@ import type { Judgement, Question } from './judgement.js';
 export const PHASES = ['idle', 'reading', 'judging', 'carrying'] as const;
 /** See {@link PHASES}. */
 export type Phase = (typeof PHASES)[number];
-
-/** The posture, as far as devices are concerned. */
-export interface DevicePosture {
-  readonly level: Level;
-  readonly epoch: Epoch;
-  /** What the accord of the level says of the underlay. */
-  readonly underlay: accordsTree.AccordsLevelUnderlay;
-}
-
-/** Before anybody has said it: the strictest. */
-export const NO_POSTURE: DevicePosture = {
-  level: LOCKDOWN,
-  epoch: EPOCH_NONE,
-  underlay: { gate: { mode: 'frozen' } },
-};
 
 /** What every step is made with. */
 export interface Surroundings {
