@@ -3,7 +3,7 @@
  * Must not hold a rule for which test/law/import-law.test.ts plants no violation.
  */
 const PURE =
-  '^libs/(units|contracts|posture|reconcile|posture-source-kit|ipfix|intent-model|datastores|driver-kit|compiler|drift)/';
+  '^libs/(units|contracts|posture|reconcile|posture-source-kit|ipfix|intent-model|datastores|driver-kit|compiler|drift|rollout)/';
 const TESTS = '(\\.test\\.ts$|/test/)';
 const npm = (names) => `(^|/)node_modules/(${names})(/|$)`;
 const NEST = npm('@nestjs|reflect-metadata|rxjs');

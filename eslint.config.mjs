@@ -18,6 +18,7 @@ export const PURE = [
   'driver-kit',
   'compiler',
   'drift',
+  'rollout',
 ];
 
 const tests = ['**/*.test.ts', '**/test/**'];

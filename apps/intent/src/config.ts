@@ -52,6 +52,15 @@ export const configSchema = z.strictObject({
       inForce: path,
     })
     .optional(),
+  /** How devices are brought to the intent and held to it. */
+  devices: z
+    .strictObject({
+      /** Socket of the underlay for devices (`internal/devices.sock`); absent: intent is kept, and brought to none. */
+      socket: path.optional(),
+      /** Devices that are read or written at once. */
+      atOnce: z.int().min(1).max(256).default(32),
+    })
+    .prefault({}),
   /** Socket of the ledger's intake for this service; absent: records wait in the spool. */
   ledger: path.optional(),
   /** Where metrics are served; absent: nowhere. */

@@ -21,10 +21,10 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { configSchema, type IntentConfig } from './config.js';
-import type { DeviceViews } from './device-views.js';
 import { IntendedAccords } from './intended-accords.js';
 import { Intent, type IntentFigures } from './intent.js';
 import { IntentModule } from './intent.module.js';
+import type { DevicesGround, TendedDevices } from './tended-devices.js';
 
 const NAME = 'intent';
 
@@ -40,11 +40,11 @@ const GAUGES: Readonly<Record<keyof IntentFigures, string>> = {
  * Runs the service. Never rejects.
  *
  * @param openSchema the modules by which documents are judged.
- * @param openDevices who looks after the devices; without it nobody does.
+ * @param openDevices who looks after the devices; without it, or where it gives nobody, nobody does.
  */
 export async function runIntent(
   openSchema: (config: IntentConfig) => Promise<IntentSchema> | IntentSchema,
-  openDevices?: () => Promise<DeviceViews> | DeviceViews,
+  openDevices?: (ground: DevicesGround) => Promise<TendedDevices | undefined> | TendedDevices | undefined,
 ): Promise<void> {
   await runService({
     name: NAME,
@@ -74,6 +74,7 @@ export async function runIntent(
         },
       });
       const store = await openIntentStore({ path: join(config.state, 'intent.db') });
+      const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
       const intent = await Intent.open({
         config,
         store,
@@ -81,11 +82,15 @@ export async function runIntent(
         board,
         policies,
         records,
-        bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim(),
+        bootId,
         clock,
         log: logger.child({ component: 'datastores' }),
       });
       const accords = await bringAccords(intent, { config, board, clock, log: logger });
+      const devices = await openDevices?.({
+        ...{ config, intent, board, records, bootId, clock },
+        log: logger.child({ component: 'devices' }),
+      });
       const transport = new UnixGrpcTransport({
         services: [intentService, intentDevicesService],
         entrances: [
@@ -114,7 +119,7 @@ export async function runIntent(
         ];
       });
       return {
-        module: IntentModule.around(intent, await openDevices?.()),
+        module: IntentModule.around(intent, devices?.views),
         transports: [transport],
         heart: {
           beat: (serving) => {
@@ -127,6 +132,7 @@ export async function runIntent(
         close: async () => {
           await policies.close();
           await accords?.close();
+          await devices?.close();
           await intent.close();
           await store.close();
           await records.close();

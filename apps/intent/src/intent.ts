@@ -85,7 +85,7 @@ export interface Intended {
 }
 
 /** What moves the level that is obeyed. */
-const CHANGES = [
+export const LEVEL_CHANGES = [
   'posture.decided',
   'posture.staged',
   'posture.changed',
@@ -139,7 +139,7 @@ export class Intent {
       datastores.posture(posture);
       this.#levels.say(posture.level);
     };
-    for (const change of CHANGES) board.on(change, this.#look);
+    for (const change of LEVEL_CHANGES) board.on(change, this.#look);
     this.#look();
     this.#timer = setInterval(() => void datastores.tick(), LOOK_MS);
     this.#timer.unref();
@@ -206,6 +206,11 @@ export class Intent {
   /** Shows what is wrong elsewhere among the alarms. */
   showAlarms(of: () => readonly string[]): void {
     this.#alarmSources.push(of);
+  }
+
+  /** The datastores, for whoever holds devices to them. Requests come by the calls. */
+  get datastores(): Pick<IntentDatastores, 'documentOf' | 'validate' | 'observed' | 'state'> {
+    return this.#datastores;
   }
 
   /** True while changes are taken. */
@@ -357,7 +362,7 @@ export class Intent {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     const { board } = this.#parts;
-    for (const change of CHANGES) board.off(change, this.#look);
+    for (const change of LEVEL_CHANGES) board.off(change, this.#look);
     await this.#datastores.close();
   }
 

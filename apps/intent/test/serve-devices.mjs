@@ -8,5 +8,5 @@ import { StrictSchema } from './strict-schema.mjs';
 
 await runIntent(
   () => new StrictSchema(),
-  () => new DeviceShelf(process.env.KEDGE_TEST_DEVICES),
+  () => ({ views: new DeviceShelf(process.env.KEDGE_TEST_DEVICES), close: () => undefined }),
 );

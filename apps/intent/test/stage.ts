@@ -43,11 +43,10 @@ export class Stage {
   /** The file of the devices (device-shelf.mjs). */
   readonly shelf = join(this.root, 'devices.json');
   readonly posture: PostureWriter;
-  readonly #program: string;
   readonly #ends: (() => void | Promise<void>)[] = [];
 
-  constructor(program = SERVE) {
-    this.#program = program;
+  /** @param program what is started. */
+  constructor(public program = SERVE) {
     const ways = ['console', ...TIERS.map((tier) => `local/${tier}`)];
     for (const name of [
       ...['board', 'state', 'sock', 'sock/internal', 'sock/metrics', 'sock/local'],
@@ -99,7 +98,7 @@ export class Stage {
     const config = join(this.root, `config-${String(Math.random()).slice(2)}.json`);
     writeFileSync(config, JSON.stringify({ ...this.config, ...over }));
     // Devices are there once a test has put some on the shelf.
-    const program = existsSync(this.shelf) ? SERVE_DEVICES : this.#program;
+    const program = existsSync(this.shelf) ? SERVE_DEVICES : this.program;
     const child = spawn(process.execPath, [program, '--config', config], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, KEDGE_TEST_DEVICES: this.shelf },
