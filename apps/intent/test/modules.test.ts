@@ -8,7 +8,8 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { CALL, MAIN, Stage } from './stage.js';
+import { bundle } from '../../../firmware/bundler/bundle.mjs';
+import { BUNDLE, CALL, MAIN, Stage } from './stage.js';
 
 const YANG = join(import.meta.dirname, '../../../yang');
 const TERMS = { principal: 'user:ada', comment: '', confirmSeconds: 0, ifRevision: 0 };
@@ -113,6 +114,21 @@ describe('the intent with its modules', { timeout: 60_000 }, () => {
     expect(await client.rollback({ ...TERMS, to: 2 }, CALL)).toMatchObject({
       committed: { revision: { number: 4, of: 2, modules } },
     });
+  });
+
+  it('UN-5 finds libyang, its store and its modules from its bundle, too', async () => {
+    await bundle('intent');
+    const bundled = new Stage(BUNDLE);
+    try {
+      await bundled.serve();
+      const client = bundled.client('local/master');
+      await load(client, whole(read('examples/invalid/device/port-of-unknown-bridge.json')));
+      expect(await client.validate({ source: 'candidate' }, CALL)).toMatchObject({ findings: [{}] });
+      await load(client, whole(SWITCH));
+      expect(await commit(client)).toMatchObject({ committed: { revision: { number: 2 } } });
+    } finally {
+      await bundled.remove();
+    }
   });
 
   it('UN-5 does not start with modules that libyang does not take', async () => {

@@ -23,6 +23,8 @@ import { join } from 'node:path';
 const SERVE = join(import.meta.dirname, 'serve.mjs');
 /** The process with the project's modules. */
 export const MAIN = join(import.meta.dirname, '../dist/main.js');
+/** The same, as one file. */
+export const BUNDLE = join(import.meta.dirname, '../bundle/main.js');
 export const TIERS = ['site_owner', 'master', 'journeyman', 'apprentice'] as const;
 export const CALL = { deadlineMs: 10_000 };
 
