@@ -73,9 +73,9 @@ export function intentCommands(program: Command, act: Act): void {
     .action(act((actions, file: string, options: IntentOptions) => actions.intentLoad(file, options)));
   changing(intent.command('edit'))
     .description('edit the candidate at a data path')
-    .argument('[kind]', 'replace, create, delete, remove')
+    .argument('[kind]', 'merge, replace, create, delete, remove')
     .argument('[path]', "/module:name[key='value']/name")
-    .argument('[value]', 'JSON, or a text that is none; with replace and create')
+    .argument('[value]', 'JSON, or a text that is none; with merge, replace and create')
     .option(
       '--file <file>',
       'several edits, made all or none: [ { "kind", "path", "value" } ]; - for standard input',
@@ -83,9 +83,10 @@ export function intentCommands(program: Command, act: Act): void {
     .addHelpText(
       'after',
       `
-create refuses where something stands, delete where nothing does; replace and remove do not ask. An entry of a list
-is named by its keys, and its value has to have them as well. A number in quotes is a text: '"10"'.
-${examples('kedge intent edit replace "/site:vlan[id=\'10\']/name" guests', 'kedge intent edit create "/site:vlan[id=\'20\']" \'{"id": 20}\'', 'kedge intent edit delete "/site:vlan[id=\'20\']"', 'kedge intent edit --file edits.json')}\n${EXITS}`,
+merge leaves what stands beside the value, in containers and in lists by their keys. create refuses where something
+stands, delete where nothing does; replace and remove do not ask. An entry of a list is named by its keys, and its
+value has to have them as well. A number in quotes is a text: '"10"'.
+${examples('kedge intent edit replace "/site:vlan[id=\'10\']/name" guests', 'kedge intent edit merge /site:vlan \'[{"id": 10, "name": "guests"}]\'', 'kedge intent edit create "/site:vlan[id=\'20\']" \'{"id": 20}\'', 'kedge intent edit delete "/site:vlan[id=\'20\']"', 'kedge intent edit --file edits.json')}\n${EXITS}`,
     )
     .action(
       act(

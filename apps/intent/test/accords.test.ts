@@ -4,6 +4,7 @@
  * Must not leave a process or a file.
  */
 import { type Client, intentClient, type IntentClient, postureClient, type PostureApi } from '@kedge/bus';
+import { bundledService } from '@kedge/lab';
 import { createSegment, layout, type SegmentWriter } from '@kedge/shared-memory-ipc';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,7 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CALL, TIERS } from './stage.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const COORDINATOR = join(root, 'apps/posture-coordinator/bundle/main.js');
+const COORDINATOR = bundledService('posture-coordinator');
 const INTENT = join(import.meta.dirname, 'serve-any.mjs');
 const ADA = { principal: 'user:ada' };
 

@@ -27,6 +27,7 @@ import { CALL, Stage, until } from './stage.js';
 const NETNS = `kedge-ro-${String(process.pid)}`;
 const ADA = { principal: 'user:ada' };
 const MASTER = { tier: 'master', channel: 'local' } as const;
+const BY = { ...ADA, ...MASTER };
 const ip = (words: string): string =>
   execFileSync('ip', ['-n', NETNS, ...words.split(' ')], { encoding: 'utf8' });
 const anyTime = () => AbortSignal.timeout(20_000);
@@ -150,19 +151,19 @@ async function devicesWith(
   return devices;
 }
 const held = (number: number, text: string): Held =>
-  ({ revision: { number, id: sha256(text), by: { ...ADA, ...MASTER } }, text }) as Held;
+  ({ revision: { number, id: sha256(text), by: BY }, text }) as Held;
 const stateOf = (devices: Devices): string | undefined => devices.devices()[0]?.state;
 
 describe('devices', { timeout: 60_000 }, () => {
   it('UN-3 a commit is on the device, and one that is taken back is there no more', async () => {
     const devices = await devicesWith();
-    devices.intend(held(2, whole(branch())));
+    devices.intend(held(2, whole(branch())), BY);
     await until('it is accorded', () => stateOf(devices) === 'accorded');
     expect(there()).toEqual(ALL);
     expect(devices.devices()).toMatchObject([
       { device: 'appliance', driver: 'linux', revision: 2, drifts: 0, refusals: [], why: '' },
     ]);
-    devices.intend(held(3, whole(undefined)));
+    devices.intend(held(3, whole(undefined)), BY);
     await until('it is gone', () => devices.devices()[0]?.revision === 3);
     expect(there()).toEqual([false, false, false]);
   });
@@ -170,7 +171,7 @@ describe('devices', { timeout: 60_000 }, () => {
   it('UN-6 UN-7 what somebody takes away is told and comes back, or is only told where the accord says none', async () => {
     const told: LedgerRecord[] = [];
     const devices = await devicesWith({}, { append: (record) => told.push(record) });
-    devices.intend(held(2, whole(branch())));
+    devices.intend(held(2, whole(branch())), BY);
     await until('it is accorded', () => stateOf(devices) === 'accorded');
     ip('route del blackhole 10.30.0.0/16 proto 109');
     await until('it is cleared', () => told.length === 2);
@@ -183,16 +184,16 @@ describe('devices', { timeout: 60_000 }, () => {
       },
       { kind: 'cleared' },
     ]);
-    devices.intend(held(3, whole(branch(), 'none')));
+    devices.intend(held(3, whole(branch(), 'none')), BY);
     ip('route del blackhole 10.30.0.0/16 proto 109');
     await until('it is told', () => told.length === 3);
     const { passes } = await twoPasses(devices);
     expect([passes, there(), stateOf(devices)]).toEqual([2, [true, true, false], 'drifted']);
     expect(told[2]).toMatchObject({ kind: 'appeared', remediation: 'none' });
     // As proposed it waits for somebody who asks.
-    devices.intend(held(4, whole(branch(), 'proposed')));
+    devices.intend(held(4, whole(branch(), 'proposed')), BY);
     await until('it is proposed', () => devices.drifts('appliance')[0]?.remediation === 'proposed');
-    const remedied = await devices.remedy('appliance', undefined, { ...ADA, ...MASTER }, anyTime());
+    const remedied = await devices.remedy('appliance', undefined, BY, anyTime());
     expect(remedied).toMatchObject({ remedied: 1, view: { state: 'accorded' } });
     expect(there()).toEqual(ALL);
   });
@@ -205,14 +206,14 @@ describe('devices', { timeout: 60_000 }, () => {
       return Promise.resolve();
     };
     const devices = await devicesWith({ before }, { append: (record) => told.push(record) });
-    devices.intend(held(2, whole(branch())));
+    devices.intend(held(2, whole(branch())), BY);
     await until('it is accorded', () => stateOf(devices) === 'accorded');
     stage.tighten(2n, 5, 1);
-    devices.intend(held(3, whole(branch('10.21.0.1'))));
+    devices.intend(held(3, whole(branch('10.21.0.1'))), BY);
     await until('it waits', () => stateOf(devices) === 'waiting');
     ip('route del blackhole 10.30.0.0/16 proto 109');
     await until('it is told', () => told.length === 1);
-    expect(await devices.remedy('appliance', undefined, { ...ADA, ...MASTER }, anyTime())).toMatchObject({
+    expect(await devices.remedy('appliance', undefined, BY, anyTime())).toMatchObject({
       code: 'ROLLOUT_FROZEN',
     });
     expect(await devices.plan('appliance', 'running', anyTime())).toMatchObject({ kind: 'refusal' });
@@ -226,7 +227,7 @@ describe('devices', { timeout: 60_000 }, () => {
   it('UN-3 goes on after it was killed in the middle of a plan, or where the answer was lost', async () => {
     for (const how of ['before', 'after'] as const) {
       const first = await devicesWith();
-      first.intend(held(2, whole(branch())));
+      first.intend(held(2, whole(branch())), BY);
       await until('it is accorded', () => stateOf(first) === 'accorded');
       await first.close();
       let isHere = false;
@@ -250,13 +251,13 @@ describe('devices', { timeout: 60_000 }, () => {
           });
         });
       }
-      dying.intend(held(3, whole(branch('10.20.0.1', '10.31.0.0/16', '10.32.0.0/16'))));
+      dying.intend(held(3, whole(branch('10.20.0.1', '10.31.0.0/16', '10.32.0.0/16'))), BY);
       await until('it is in the middle', () => isHere);
       const file = readFileSync(join(stage.state, 'devices/appliance.json'), 'utf8');
       expect(JSON.parse(file.slice(65))).toMatchObject({ attempt: { intent: { revision: 3 } } });
       // Another process begins with what is on the disk; revision 3 was taken back meanwhile.
       const second = await devicesWith();
-      second.intend(held(4, whole(branch())));
+      second.intend(held(4, whole(branch())), BY);
       await until('it is back', () => second.devices()[0]?.revision === 4 && stateOf(second) === 'accorded');
       expect(there()).toEqual(ALL);
       expect(ip('route show')).not.toMatch(/10\.3[12]\./);
@@ -266,7 +267,7 @@ describe('devices', { timeout: 60_000 }, () => {
 
   it('UN-6 a memory that is damaged is put aside and said, and removes nothing', async () => {
     const first = await devicesWith();
-    first.intend(held(2, whole(branch())));
+    first.intend(held(2, whole(branch())), BY);
     await until('it is accorded', () => stateOf(first) === 'accorded');
     await first.close();
     const directory = join(stage.state, 'devices');
@@ -276,7 +277,7 @@ describe('devices', { timeout: 60_000 }, () => {
       readFileSync(join(directory, name), 'utf8').replace('carried', 'Carried'),
     );
     const second = await devicesWith({ before: () => Promise.reject(new KedgeError(FROZEN)) });
-    second.intend(held(3, whole(branch('10.22.0.1'))));
+    second.intend(held(3, whole(branch('10.22.0.1'))), BY);
     await until('it waits', () => stateOf(second) === 'waiting');
     expect(second.alarms).toEqual([expect.stringMatching(/^appliance: .*remembered of appliance/)]);
     expect(readdirSync(directory).sort()).toContain('appliance.json.damaged');
@@ -363,7 +364,7 @@ describe('devices', { timeout: 60_000 }, () => {
 
   it('UN-6 UN-7 as a process: a commit is there, and after kill -9 what is missing comes back', async () => {
     stage.program = join(import.meta.dirname, 'serve-kernel.mjs');
-    process.env.KEDGE_TEST_NETNS = NETNS;
+    process.env['KEDGE_TEST_NETNS'] = NETNS;
     const { child } = await stage.serve();
     const client = stage.client('local/master');
     await client.load({ ...ADA, document: whole(branch()) }, CALL);

@@ -8,6 +8,10 @@ import { createHash } from 'node:crypto';
 export class StrictSchema {
   modules = createHash('sha256').update('strict 1').digest('hex');
 
+  keysOf(path) {
+    return path === '/site:vlan' ? ['id'] : undefined;
+  }
+
   async validate(text) {
     const tree = JSON.parse(text);
     const findings = [];

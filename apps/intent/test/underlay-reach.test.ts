@@ -8,6 +8,7 @@ import type { Plan } from '@kedge/contracts';
 import type { InventoryDevice, Reading } from '@kedge/driver-kit';
 import { linuxDriver } from '@kedge/drivers';
 import type { deviceTree } from '@kedge/intent-model';
+import { bundledService } from '@kedge/lab';
 import type { Epoch } from '@kedge/units';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -18,7 +19,7 @@ import { UnderlayReach } from '../src/underlay-reach.js';
 import { Stage, TIERS, until } from './stage.js';
 
 const NETNS = `kedge-rc-${String(process.pid)}`;
-const MAIN = join(import.meta.dirname, '../../underlay/bundle/main.js');
+const MAIN = bundledService('underlay');
 const DEFAULTS = join(import.meta.dirname, '../../../yang/defaults');
 const by = { principal: 'user:mia', tier: 'master', channel: 'console' } as const;
 const never = new AbortController().signal;

@@ -19,6 +19,7 @@ import type { LedgerRecord, Plan } from '@kedge/contracts';
 import type { InventoryDevice, Reading } from '@kedge/driver-kit';
 import { linuxDriver } from '@kedge/drivers';
 import { type deviceTree, planData } from '@kedge/intent-model';
+import { bundledService } from '@kedge/lab';
 import { openSpool } from '@kedge/ledger';
 import {
   createPostureSegment,
@@ -45,7 +46,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const MAIN = join(import.meta.dirname, '../bundle/main.js');
+const MAIN = bundledService('underlay');
 const DEFAULTS = join(import.meta.dirname, '../../../yang/defaults');
 const TIERS = ['site_owner', 'master', 'journeyman', 'apprentice'];
 export const CALL = { deadlineMs: 60_000 };

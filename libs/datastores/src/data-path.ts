@@ -1,6 +1,6 @@
 /**
  * Data paths (instance-identifiers of RFC 7951 section 6.11) and edits of a tree at one.
- * It must not know a schema: which members are keys, and what may stand where, is for the validation to say.
+ * It must not know a schema: what may stand where is for the validation to say, and by what a list is keyed is given.
  */
 import type { PlanValue } from '@kedge/contracts';
 
@@ -20,10 +20,17 @@ export interface PathStep {
   readonly where: readonly { readonly leaf: string; readonly value: string }[];
 }
 
-/** What an edit does, as the operations of RFC 6241 section 7.2 do: all but `merge`, which needs a schema. */
-export const EDIT_KINDS = ['replace', 'create', 'delete', 'remove'] as const;
 /**
- * `replace` puts the value there, whatever stood there. `create` does where nothing stands. `delete` takes away what
+ * What a schema says of lists: the names of the keys of the list at a path, `.` alone of a leaf-list; undefined where it
+ * knows none. The path is one without keys, of the names of nodes as they stand in a document.
+ */
+export type KeysOf = (path: string) => readonly string[] | undefined;
+
+/** What an edit does, as the operations of RFC 6241 section 7.2 do. */
+export const EDIT_KINDS = ['merge', 'replace', 'create', 'delete', 'remove'] as const;
+/**
+ * `merge` puts the value there and leaves what stands beside it: members of containers by their names, entries of lists
+ * by their keys, entries of leaf-lists by their values; what was there keeps its place, what is new comes last. `replace` puts the value there, whatever stood there. `create` does where nothing stands. `delete` takes away what
  * stands there. `remove` takes it away, too, and is content with nothing.
  */
 export type EditKind = (typeof EDIT_KINDS)[number];
@@ -33,7 +40,7 @@ export interface IntentEdit {
   readonly kind: EditKind;
   /** Data path, `/kedge-site:site/zone[name='lan']/vlan`. */
   readonly path: string;
-  /** Of `replace` and `create`. For an entry of a list its keys may be left out: the path says them. */
+  /** Of `merge`, `replace` and `create`. For an entry of a list its keys may be left out: the path says them. */
   readonly value?: PlanValue;
 }
 
@@ -60,7 +67,11 @@ export function stepsOf(path: string): readonly PathStep[] | IntentRefusal {
 }
 
 /** The tree after all edits, one after the other; a refusal where one of them cannot be made, and then none is. */
-export function edited(tree: Container, edits: readonly IntentEdit[]): Container | IntentRefusal {
+export function edited(
+  tree: Container,
+  edits: readonly IntentEdit[],
+  keysOf: KeysOf,
+): Container | IntentRefusal {
   if (edits.length === 0 || edits.length > EDITS_MAX) {
     return refusal({
       code: 'INTENT_REQUEST',
@@ -71,17 +82,21 @@ export function edited(tree: Container, edits: readonly IntentEdit[]): Container
   }
   let result: Container = tree;
   for (const [at, edit] of edits.entries()) {
-    const next = editedBy(result, edit);
+    const next = editedBy(result, edit, keysOf);
     if (isRefusal<Container>(next)) return { ...next, field: `edits[${at}].${next.field ?? 'path'}` };
     result = next;
   }
   return result;
 }
 
-function editedBy(tree: Container, { kind, path, value }: IntentEdit): Container | IntentRefusal {
+function editedBy(
+  tree: Container,
+  { kind, path, value }: IntentEdit,
+  keysOf: KeysOf,
+): Container | IntentRefusal {
   const steps = stepsOf(path);
   if (isRefusal<readonly PathStep[]>(steps)) return steps;
-  const puts = kind === 'replace' || kind === 'create';
+  const puts = kind === 'merge' || kind === 'replace' || kind === 'create';
   if (puts !== (value !== undefined)) {
     return refusal({
       code: 'INTENT_REQUEST',
@@ -101,7 +116,8 @@ function editedBy(tree: Container, { kind, path, value }: IntentEdit): Container
       });
     }
   }
-  const changed = inContainer(tree, steps, { kind, value });
+  const place = steps.map(({ name }) => `/${name}`).join('');
+  const changed = inContainer(tree, steps, { kind, value, place, keysOf });
   switch (changed) {
     case EXISTS:
       return refusal({
@@ -124,6 +140,13 @@ function editedBy(tree: Container, { kind, path, value }: IntentEdit): Container
         field: 'path',
         expected: 'a predicate for each list on the way and for nothing else, and a value that has its keys',
       });
+    case UNKNOWN:
+      return refusal({
+        code: 'INTENT_PATH',
+        message: `cannot merge into ${path}: the modules know nothing of a list there, or in the value`,
+        field: 'path',
+        expected: 'lists that the modules have; replace it otherwise',
+      });
     case NOTHING:
       return {};
     default:
@@ -135,13 +158,22 @@ function editedBy(tree: Container, { kind, path, value }: IntentEdit): Container
 const EXISTS = Symbol('exists');
 const MISSING = Symbol('missing');
 const OTHER = Symbol('other');
+/** A list of which nobody knows by what it is keyed. */
+const UNKNOWN = Symbol('unknown');
 /** Nothing stands there any more. */
 const NOTHING = Symbol('nothing');
-type Changed = PlanValue | typeof EXISTS | typeof MISSING | typeof OTHER | typeof NOTHING;
+type Wrong = typeof EXISTS | typeof MISSING | typeof OTHER | typeof UNKNOWN;
+type Changed = PlanValue | Wrong | typeof NOTHING;
+
+const isWrong = (changed: Changed): changed is Wrong =>
+  changed === EXISTS || changed === MISSING || changed === OTHER || changed === UNKNOWN;
 
 interface Operation {
   readonly kind: EditKind;
   readonly value: PlanValue | undefined;
+  /** Where the path leads, without keys. */
+  readonly place: string;
+  readonly keysOf: KeysOf;
 }
 
 const isContainer = (value: PlanValue | undefined): value is Container =>
@@ -164,13 +196,15 @@ function inContainer(
       : rest.length === 0
         ? operated(here, operation)
         : below(here, rest, operation);
-  if (changed === EXISTS || changed === MISSING || changed === OTHER) return changed;
+  if (isWrong(changed)) return changed;
   const others = Object.entries(container).filter(([each]) => each !== name);
   return Object.fromEntries(changed === NOTHING ? others : [...others, [name, changed]]);
 }
 
-function operated(here: PlanValue | undefined, { kind, value = null }: Operation): Changed {
+function operated(here: PlanValue | undefined, { kind, value = null, place, keysOf }: Operation): Changed {
   switch (kind) {
+    case 'merge':
+      return merged(here, value, place, keysOf);
     case 'create':
       return here === undefined ? value : EXISTS;
     case 'replace':
@@ -180,6 +214,67 @@ function operated(here: PlanValue | undefined, { kind, value = null }: Operation
     case 'remove':
       return NOTHING;
   }
+}
+
+/** What stands at a place with a value merged into it. */
+function merged(
+  here: PlanValue | undefined,
+  value: PlanValue,
+  place: string,
+  keysOf: KeysOf,
+): PlanValue | typeof OTHER | typeof UNKNOWN {
+  if (here === undefined) return value;
+  if (isList(here) && isList(value)) return mergedLists(here, value, place, keysOf);
+  if (isList(here) || isList(value)) return OTHER;
+  if (!isContainer(here) || !isContainer(value))
+    return isContainer(here) || isContainer(value) ? OTHER : value;
+  const members = new Map(Object.entries(here));
+  for (const [name, each] of Object.entries(value)) {
+    const result = merged(members.get(name), each, `${place}/${name}`, keysOf);
+    if (typeof result === 'symbol') return result;
+    members.set(name, result);
+  }
+  return Object.fromEntries(members);
+}
+
+function mergedLists(
+  here: readonly PlanValue[],
+  value: readonly PlanValue[],
+  place: string,
+  keysOf: KeysOf,
+): PlanValue | typeof OTHER | typeof UNKNOWN {
+  const keys = keysOf(place);
+  // `[null]` is a value of its own: the leaf is there.
+  if (keys === undefined) return value.length === 1 && value[0] === null ? value : UNKNOWN;
+  const entries = [...here];
+  const places = new Map<string, number>();
+  for (const [at, entry] of entries.entries()) {
+    const name = nameOf(entry, keys);
+    if (name !== undefined) places.set(name, at);
+  }
+  for (const entry of value) {
+    const name = nameOf(entry, keys);
+    if (name === undefined) return OTHER;
+    const at = places.get(name);
+    const result = at === undefined ? entry : merged(entries[at], entry, place, keysOf);
+    if (typeof result === 'symbol') return result;
+    if (at === undefined) places.set(name, entries.push(result) - 1);
+    else entries[at] = result;
+  }
+  return entries;
+}
+
+/** The keys of an entry as one text; undefined where it has not all of them. */
+function nameOf(entry: PlanValue, keys: readonly string[]): string | undefined {
+  const values = keys.map((key) =>
+    key === '.' ? entry : isContainer(entry) && Object.hasOwn(entry, key) ? entry[key] : undefined,
+  );
+  if (
+    keys.length === 0 ||
+    values.some((each) => each === undefined || each === null || typeof each === 'object')
+  )
+    return undefined;
+  return JSON.stringify(values.map(String));
 }
 
 /** Containers on the way are made where something is put into them. */
@@ -212,7 +307,7 @@ function inList(
   } else {
     changed = isContainer(entry) ? inContainer(entry, rest, operation) : OTHER;
   }
-  if (changed === EXISTS || changed === MISSING || changed === OTHER) return changed;
+  if (isWrong(changed)) return changed;
   // The order of a list may be its user's: an entry keeps its place, a new one comes last.
   const after =
     changed === NOTHING

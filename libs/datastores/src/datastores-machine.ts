@@ -796,7 +796,7 @@ function load(state: OpenState, event: EventOf<'load'>, around: Surroundings): S
 
 function edit(state: OpenState, event: EventOf<'edit'>, around: Surroundings): Step {
   const { candidate } = state;
-  const tree = lockedByOther(state, event.by) ?? edited(treeOf(candidate), event.edits);
+  const tree = lockedByOther(state, event.by) ?? edited(treeOf(candidate), event.edits, around.keysOf);
   const found = isRefusal<Container>(tree) ? tree : documentOf(tree, around);
   if (isRefusal<IntentDocument>(found)) return no(state, 'edit', askingOf(event), found, event.at);
   return changed(state, event, found, candidate.base);

@@ -5,7 +5,7 @@
 import type { Sha256 } from '@kedge/reconcile';
 import { type Epoch, EPOCH_NONE, type Level, LOCKDOWN, type Nanos } from '@kedge/units';
 
-import type { IntentEdit } from './data-path.js';
+import type { IntentEdit, KeysOf } from './data-path.js';
 import type { IntentDocument } from './document.js';
 import type { HistoryBounds } from './history.js';
 import type { Finding, IntentRefusal } from './refusal.js';
@@ -41,6 +41,8 @@ export interface Surroundings {
   /** Largest document, bytes of canonical text. */
   readonly documentBytes: number;
   readonly history: HistoryBounds;
+  /** By what lists are keyed. */
+  readonly keysOf: KeysOf;
 }
 
 /** A revision with its document. */

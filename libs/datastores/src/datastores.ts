@@ -6,6 +6,7 @@ import type { PlanValue } from '@kedge/contracts';
 import type { Timers } from '@kedge/reconcile';
 import { hasCode, KedgeError, type Nanos } from '@kedge/units';
 
+import type { KeysOf } from './data-path.js';
 import { step, unknownRevision } from './datastores-machine.js';
 import {
   type DatastoresEvent,
@@ -49,6 +50,8 @@ export interface IntentSchema {
   readonly modules: string;
   validate(text: string): Promise<Validation>;
   diff(from: string, to: string): Promise<readonly Change[]>;
+  /** By what a list is keyed. */
+  readonly keysOf: KeysOf;
 }
 
 /** Where transactions become durable. */
@@ -79,7 +82,7 @@ export interface IntentDatastoresOptions {
   /** What was kept; undefined at the very first start. */
   readonly kept: Kept | undefined;
   readonly schema: IntentSchema;
-  readonly around: Surroundings;
+  readonly around: Omit<Surroundings, 'keysOf'>;
   readonly now: () => Moment;
   readonly timers: Timers;
   /** The posture in force; told of changes by {@link IntentDatastores.posture}. */
@@ -224,10 +227,10 @@ export class IntentDatastores {
   async #take(event: DatastoresEvent): Promise<KedgeError | undefined> {
     if (this.#closed) return undefined;
     this.#retries.get(event.kind)?.();
-    const { keeping, around, onTrouble } = this.#options;
+    const { keeping, around, schema, onTrouble } = this.#options;
     let result;
     try {
-      result = step(this.#state, event, around);
+      result = step(this.#state, event, { ...around, keysOf: schema.keysOf });
     } catch (error) {
       result = { kind: 'refused', why: error instanceof Error ? error.message : 'it failed' } as const;
     }

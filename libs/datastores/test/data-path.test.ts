@@ -16,8 +16,15 @@ const TREE: Container = {
   ],
 };
 
+const LISTS: Readonly<Record<string, readonly string[]>> = {
+  '/site:tags': ['.'],
+  '/site:vlan': ['id'],
+  '/site:vlan/ports/untagged': ['.'],
+};
+const keysOf = (path: string) => LISTS[path];
+
 const one = (kind: EditKind, path: string, value?: PlanValue) =>
-  edited(TREE, [{ kind, path, ...(value === undefined ? {} : { value }) }]);
+  edited(TREE, [{ kind, path, ...(value === undefined ? {} : { value }) }], keysOf);
 const codeOf = (result: ReturnType<typeof edited>): string | undefined =>
   isRefusal<Container>(result) ? result.code : undefined;
 
@@ -99,7 +106,7 @@ describe('an edit', () => {
     expect(codeOf(one('create', '/site:mtu', 1.5))).toBe('INTENT_DOCUMENT');
     expect(codeOf(one('create', '/site:mtu'))).toBe('INTENT_REQUEST');
     expect(codeOf(one('delete', '/site:name', 'x'))).toBe('INTENT_REQUEST');
-    expect(codeOf(edited(TREE, []))).toBe('INTENT_REQUEST');
+    expect(codeOf(edited(TREE, [], keysOf))).toBe('INTENT_REQUEST');
   });
 
   it('UN-4 that removes is content with nothing', () => {
@@ -115,6 +122,65 @@ describe('an edit', () => {
     }
     expect(visited).toBe(4);
     expect(one('remove', '/site:name')).not.toHaveProperty(['site:name']);
+  });
+
+  it('UN-4 that merges leaves what stands beside the value, and keeps every order', () => {
+    expect(one('merge', '/site:name', 'wan')).toEqual({ ...TREE, 'site:name': 'wan' });
+    expect(one('merge', '/site:tags', ['b', 'c', 'a'])).toEqual({ ...TREE, 'site:tags': ['a', 'b', 'c'] });
+    const vlans = [
+      { id: 30, name: 'lab' },
+      { id: 10, ports: { untagged: ['p2', 'p1'], tagged: 'p3' } },
+      { id: 30, mtu: 1400 },
+    ];
+    const after = {
+      ...TREE,
+      'site:vlan': [
+        { id: 10, name: 'guests', ports: { untagged: ['p1', 'p2'], tagged: 'p3' } },
+        { id: 20, name: 'staff' },
+        { id: 30, name: 'lab', mtu: 1400 },
+      ],
+    };
+    expect(one('merge', '/site:vlan', vlans)).toEqual(after);
+    expect(one('merge', "/site:vlan[id='20']", { id: 20, mtu: 9000 })).toMatchObject({
+      'site:vlan': [{ id: 10 }, { id: 20, name: 'staff', mtu: 9000 }],
+    });
+    expect(one('merge', "/site:vlan[id='40']", { id: 40 })).toMatchObject({
+      'site:vlan': [{ id: 10 }, { id: 20 }, { id: 40 }],
+    });
+    expect(one('merge', '/site:made/on/the/way', { x: 1 })).toMatchObject({
+      'site:made': { on: { the: { way: { x: 1 } } } },
+    });
+    // The empty type is a value in brackets.
+    const flagged = edited({ flag: [null] }, [{ kind: 'merge', path: '/flag', value: [null] }], keysOf);
+    expect(flagged).toEqual({ flag: [null] });
+  });
+
+  it('UN-4 that merges is refused where lists are unknown, entries have no keys, and kinds differ', () => {
+    let visited = 0;
+    for (const [path, value] of [
+      ['/site:vlan', [{ name: 'no key' }]],
+      ['/site:vlan', { id: 10 }],
+      ['/site:vlan', 5],
+      ['/site:name', { of: 'what' }],
+      ['/site:tags', [{ id: 1 }]],
+      ["/site:vlan[id='10']", { id: 11 }],
+      ["/site:vlan[id='10']/ports", 'p1'],
+      ["/site:vlan[id='99']/ports", {}],
+    ] as const) {
+      expect([path, codeOf(one('merge', path, value))]).toEqual([
+        path,
+        expect.stringMatching(/^INTENT_PATH/),
+      ]);
+      visited += 1;
+    }
+    expect(visited).toBe(8);
+    const unknown = edited(
+      { list: [{ id: 1 }] },
+      [{ kind: 'merge', path: '/list', value: [{ id: 2 }] }],
+      keysOf,
+    );
+    expect(unknown).toMatchObject({ code: 'INTENT_PATH', message: expect.stringContaining('modules') });
+    expect(codeOf(one('merge', '/site:name'))).toBe('INTENT_REQUEST');
   });
 
   it('UN-4 does not know names that objects have by themselves', () => {
@@ -140,8 +206,8 @@ describe('an edit', () => {
           let tree: Container = {};
           for (const { kind, path: at, value: put } of edits) {
             const before = JSON.stringify(tree);
-            const puts = kind === 'replace' || kind === 'create';
-            const result = edited(tree, [{ kind, path: at, ...(puts ? { value: put } : {}) }]);
+            const puts = kind === 'merge' || kind === 'replace' || kind === 'create';
+            const result = edited(tree, [{ kind, path: at, ...(puts ? { value: put } : {}) }], keysOf);
             expect(JSON.stringify(tree)).toBe(before);
             if (isRefusal<Container>(result)) continue;
             tree = result;

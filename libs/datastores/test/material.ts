@@ -33,6 +33,7 @@ export const AROUND: Surroundings = {
   sha256,
   documentBytes: 4096,
   history: { revisions: 5, bytes: 16_384 },
+  keysOf: (path) => (path === '/site:vlan' ? ['id'] : undefined),
 };
 export const ADA: Holder = { principal: 'user:ada', tier: 'master', channel: 'local' };
 export const BEN: Holder = { principal: 'user:ben', tier: 'master', channel: 'local' };
@@ -167,6 +168,8 @@ export function opened(
  */
 export class StrictSchema implements IntentSchema {
   readonly modules = MODULES;
+
+  readonly keysOf = AROUND.keysOf;
 
   async validate(text: string): Promise<Validation> {
     const tree = treeOf({ text });

@@ -87,6 +87,15 @@ class LibyangSchema implements OpenIntentSchema {
     return this.#inTurn('compare documents', () => this.#diff(from, to));
   }
 
+  readonly keysOf = (path: string): readonly string[] | undefined => {
+    const { device, ...others } = this.#shapes;
+    const within = `/${DEVICES}`;
+    if (path.startsWith(`${within}/`)) return device.listAt(path.slice(within.length))?.keys;
+    return Object.values(others)
+      .map((shape) => shape.listAt(path)?.keys)
+      .find((keys) => keys !== undefined);
+  };
+
   dispose(): void {
     this.#trees.dispose();
   }

@@ -21,7 +21,7 @@ function made(document: Container, changes: readonly Change[]): Container {
   let result = document;
   for (const { path, kind, after } of changes) {
     const edit: IntentEdit = { path, kind, ...(after === undefined ? {} : { value: after }) };
-    const next = edited(result, [edit]);
+    const next = edited(result, [edit], schema.keysOf);
     if (isRefusal<Container>(next)) throw new Error(`${kind} ${path}: ${next.message}`);
     result = next;
   }

@@ -49,6 +49,8 @@ describe('a document of intent', { timeout: 60_000 }, () => {
     const { 'kedge-zones:zones': zones, ...site } = SITE;
     expect(await validate({ ...accords, ...read('defaults/zones.json'), ...site })).toEqual(ACCEPTED);
     expect(zones).toBeDefined();
+    const defaults = { ...accords, ...read('defaults/zones.json'), ...read('defaults/site.json') };
+    expect(await validate(defaults)).toEqual(ACCEPTED);
   });
 
   it('UN-4 UN-5 is refused for every invalid example, at the place that the example says', async () => {
@@ -171,6 +173,27 @@ describe('a document of intent', { timeout: 60_000 }, () => {
     }));
     const { findings, complete } = await validate({ ...site, 'kedge-intent:device': devices });
     expect([findings.length, complete]).toEqual([1000, false]);
+  });
+});
+
+describe('the keys of lists', () => {
+  it('UN-4 are those of the modules, through the whole document', () => {
+    let visited = 0;
+    for (const [path, keys] of [
+      ['/kedge-intent:device', ['id']],
+      ['/kedge-intent:device/ietf-interfaces:interfaces/interface', ['name']],
+      ['/kedge-intent:device/ietf-interfaces:interfaces/interface/ietf-ip:ipv4/address', ['ip']],
+      ['/kedge-intent:device/kedge-acl:acls/attachment', ['interface', 'direction', 'family']],
+      ['/kedge-accords:accords/level/zone-pair', ['from-zone', 'to-zone']],
+      ['/kedge-site:site/network/prefix', ['.']],
+      ['/kedge-zones:zones/zone', ['name']],
+      ['/kedge-site:site', undefined],
+      ['/ietf-interfaces:interfaces/interface', undefined],
+    ] as const) {
+      expect([path, schema.keysOf(path)]).toEqual([path, keys]);
+      visited += 1;
+    }
+    expect(visited).toBe(9);
   });
 });
 

@@ -9,7 +9,12 @@ import { createHash } from 'node:crypto';
 export const sha256 = (text) => createHash('sha256').update(text, 'utf8').digest('hex');
 
 const ADA = { principal: 'user:ada', tier: 'master', channel: 'local' };
-const AROUND = { sha256, documentBytes: 1_000_000, history: { revisions: 5, bytes: 100_000 } };
+const AROUND = {
+  sha256,
+  documentBytes: 1_000_000,
+  history: { revisions: 5, bytes: 100_000 },
+  keysOf: () => undefined,
+};
 const BEGIN_MS = Date.UTC(2026, 10, 29, 12);
 
 /** A document of its number; bulky ones do not fit into a page. */

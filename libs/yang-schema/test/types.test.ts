@@ -110,7 +110,7 @@ describe('the types of the trees', () => {
     expect(stale.map(([name]) => name)).toEqual([]);
     const written = readdirSync(MODEL).filter((name) => /-tree\.ts$|^identities\.ts$/.test(name));
     expect(written.sort()).toEqual([...files.keys()].sort());
-    expect(files.size).toBe(6);
+    expect(files.size).toBe(7);
   });
 
   it('UN-2 are written where they differ, and only there', async () => {
