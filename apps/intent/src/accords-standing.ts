@@ -243,13 +243,13 @@ function onLooked(before: Standing, event: StandingEventOf<'looked'>): StandingS
   if (inForce === undefined)
     return rest(state, 'the posture coordinator keeps no accords in force: it is not configured to');
   if (inForce === target) return inForceAsIntended(state, event, target);
-  const isLate = memory.late.includes(inForce);
   const isAsked = asked?.hash === target && asked.revision === intended.revision;
   // What was decided, or waits, comes with its transition.
   if (running && isAsked && asked.outcome !== 'inForce' && said === undefined)
     return rest(state, state.why, RUNNING_LOOK_MS);
-  // Somebody else put another set into force, after this one was: that is theirs to take back.
-  if (isAsked && asked.outcome === 'inForce' && !isLate)
+  // Somebody else put another set into force after this one was, for none of the intent could come any more by then:
+  // that is theirs to take back.
+  if (isAsked && asked.outcome === 'inForce')
     return rest(state, 'others were brought into force since, and not by the intent', waitMs(running));
   if (intended.hash === undefined && !isOfTheIntent(state, inForce)) {
     // None of the intent is in force any more, whoever saw to that; one that may come yet is waited for.
