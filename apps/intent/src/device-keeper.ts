@@ -203,9 +203,14 @@ export class DeviceKeeper {
   #wake(at: bigint | undefined): void {
     clearTimeout(this.#timer);
     if (at === undefined) return;
-    // Never early by a fraction.
-    const ms = Number((at - this.#parts.clock.monotonicNs()) / 1_000_000n) + 1;
-    this.#timer = setTimeout(() => this.feed({ kind: 'tick' }), Math.min(Math.max(ms, 0), TIMER_MOST_MS));
+    const { clock } = this.#parts;
+    const ms = Number((at - clock.monotonicNs()) / 1_000_000n) + 1;
+    const due = (): void => {
+      // A timer counts from when the loop last looked at the clock, and comes early by as much.
+      if (clock.monotonicNs() < at) this.#wake(at);
+      else this.feed({ kind: 'tick' });
+    };
+    this.#timer = setTimeout(due, Math.min(Math.max(ms, 0), TIMER_MOST_MS));
     this.#timer.unref();
   }
 

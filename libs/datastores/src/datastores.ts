@@ -342,9 +342,13 @@ export class IntentDatastores {
     this.#cancelWake?.();
     this.#cancelWake = undefined;
     if (at === undefined) return;
-    // Never early by a fraction: who is woken finds that it is time.
-    const ms = Number((at - this.#options.now().ns) / 1_000_000n) + 1;
-    this.#cancelWake = this.#options.timers.after(Math.max(ms, 0), () => void this.tick());
+    const { now, timers } = this.#options;
+    const ms = Number((at - now().ns) / 1_000_000n) + 1;
+    this.#cancelWake = timers.after(Math.max(ms, 0), () => {
+      // Timers may come early: Node's count from when its loop last looked at the clock. Asked again they are not lost.
+      if (now().ns < at) this.#wake(at);
+      else void this.tick();
+    });
   }
 
   #answer(id: string, reply: Reply): void {

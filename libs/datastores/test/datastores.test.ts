@@ -112,6 +112,16 @@ describe('datastores at work', () => {
     expect(replies).toMatchObject([{ kind: 'committed' }, { code: 'INTENT_RACED', between: { by: ADA } }]);
   });
 
+  it('UN-4 roll a commit back in time though timers come early, as those of Node do', async () => {
+    const hand = new HandTimers();
+    const early = { after: (ms: number, call: () => void) => hand.after(ms * 0.6, call) };
+    const { datastores } = await world({ now: () => hand.now, timers: early });
+    await load(datastores, LAN);
+    await commit(datastores, 10);
+    for (let tenths = 0; tenths < 101; tenths += 1) await hand.pass(0.1);
+    expect(datastores.state).toMatchObject({ phase: 'settled', running: { revision: { cause: 'expired' } } });
+  });
+
   it('UN-4 roll a commit back by themselves when nobody confirms it in time', async () => {
     const { datastores, timers, facts } = await world();
     await load(datastores, LAN);

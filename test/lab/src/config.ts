@@ -19,6 +19,7 @@ import {
   FORWARDER_NAMESPACE,
   GID,
   INDICATORS,
+  INTENT_SOCKET,
   ip4Of,
   ip6Of,
   LOG,
@@ -261,6 +262,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       state: `${STATE}/posture-coordinator`,
       ...OFFERED,
       accordsInForce: ACCORDS,
+      intentSocket: INTENT_SOCKET,
       provisioningLevel: PROVISIONING_LEVEL,
       bpf: { level: `${BPF}/posture_level`, inForce: `${BPF}/posture_in_force` },
       plugins: {
@@ -304,6 +306,8 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       metrics: counted('intent').metrics,
       ...intake('intent'),
       state: `${STATE}/intent`,
+      accords: { socket: INTENT_SOCKET, inForce: ACCORDS },
+      devices: { socket: `${SOCKETS}/internal/devices.sock` },
     }),
     ...Object.fromEntries(
       ROUTE_MODES.map((mode) => [

@@ -20,6 +20,7 @@ import {
   GID,
   IDENTITY,
   INDICATORS,
+  INTENT_SOCKET,
   LOG,
   NAMED,
   OFFERED,
@@ -56,6 +57,7 @@ function directories(): void {
   directory(`${SOCKETS}/sources`, 0o755);
   for (const [name, group] of Object.entries(SOURCES))
     directory(`${SOCKETS}/sources/${name}`, 0o750, UIDS.quartermaster, group);
+  directory(dirname(INTENT_SOCKET), 0o750, UIDS.coordinator, UIDS.intent);
   // Who may scrape may do nothing else, so metrics have a directory of their own.
   directory(`${SOCKETS}/metrics`, 0o1770, 0, GID);
   directory(STATE, 0o755);

@@ -113,6 +113,8 @@ export const LOG = `${RUN}/log`;
 export const ETC = `${RUN}/etc`;
 /** Where the coordinator keeps the accords in force for everybody. */
 export const ACCORDS = `${RUN}/accords`;
+/** The coordinator's way in for the intent, in a directory that the intent alone can pass. */
+export const INTENT_SOCKET = `${SOCKETS}/intent/posture.sock`;
 /** The accords that the lab starts with, and that `kedge accords reload` reads. */
 export const OFFERED = { accords: `${ETC}/accords.json`, zones: `${ETC}/zones.json` } as const;
 export const TRAFFIC = `${RUN}/traffic`;
