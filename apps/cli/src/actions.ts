@@ -562,8 +562,8 @@ export async function intentCompare(from: string, to: string, options: IntentOpt
   return (await import('./intent.js')).intentCompare(from, to, options);
 }
 
-export async function intentLoad(file: string, options: IntentOptions): Promise<number> {
-  return (await import('./intent.js')).intentLoad(file, options);
+export async function intentLoad(files: readonly string[], options: IntentOptions): Promise<number> {
+  return (await import('./intent.js')).intentLoad(files, options);
 }
 
 export async function intentEdit(

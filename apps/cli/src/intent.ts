@@ -160,11 +160,39 @@ function valuesOf({
   };
 }
 
-export function intentLoad(path: string, options: IntentOptions): Promise<number> {
-  const document = textOf(path);
+export function intentLoad(paths: readonly string[], options: IntentOptions): Promise<number> {
+  const [only, ...more] = paths;
+  const document = only !== undefined && more.length === 0 ? textOf(only) : joined(paths);
   return change(options, (client, principal) =>
     client.load({ principal, document }, { deadlineMs: options.timeout }),
   );
+}
+
+/** One document out of files that hold different members of it. @throws KedgeError `CLI_USAGE` */
+function joined(paths: readonly string[]): string {
+  const whole = new Map<string, unknown>();
+  for (const path of paths) {
+    const wrong = (message: string): KedgeError =>
+      new KedgeError({
+        code: 'CLI_USAGE',
+        message,
+        field: 'file',
+        expected: 'files with different members of one JSON object',
+      });
+    let part: unknown;
+    try {
+      part = JSON.parse(textOf(path));
+    } catch (error) {
+      if (error instanceof KedgeError) throw error;
+    }
+    if (typeof part !== 'object' || part === null || Array.isArray(part))
+      throw wrong(`${path} holds no JSON object`);
+    for (const [name, value] of Object.entries(part)) {
+      if (whole.has(name)) throw wrong(`${name} stands in ${path} and in a file before it`);
+      whole.set(name, value);
+    }
+  }
+  return JSON.stringify(Object.fromEntries(whole));
 }
 
 /** What stands on the command line is JSON where it is that, and a text otherwise. */

@@ -65,12 +65,15 @@ export function intentCommands(program: Command, act: Act): void {
     .action(act((actions, source: string, options: IntentOptions) => actions.intentShow(source, options)));
   changing(intent.command('load'))
     .description('put a whole document into the candidate, on top of what is running')
-    .argument('<file>', 'JSON of RFC 7951; - for standard input')
+    .argument(
+      '<files...>',
+      'JSON of RFC 7951, in one file or with its members in several; - for standard input',
+    )
     .addHelpText(
       'after',
-      `\nNothing comes into force by it. What was edited before is replaced.\n${examples('kedge intent load site.json', 'kedge intent show | jq … | kedge intent load -')}\n${EXITS}`,
+      `\nNothing comes into force by it. What was edited before is replaced.\n${examples('kedge intent load whole.json', 'kedge intent load yang/defaults/{accords,zones,site}.json', 'kedge intent show | jq … | kedge intent load -')}\n${EXITS}`,
     )
-    .action(act((actions, file: string, options: IntentOptions) => actions.intentLoad(file, options)));
+    .action(act((actions, files: string[], options: IntentOptions) => actions.intentLoad(files, options)));
   changing(intent.command('edit'))
     .description('edit the candidate at a data path')
     .argument('[kind]', 'merge, replace, create, delete, remove')

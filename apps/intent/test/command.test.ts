@@ -132,6 +132,24 @@ describe('kedge intent', { timeout: 240_000 }, () => {
       status: 2,
       err: expect.stringContaining('CLI_USAGE') as string,
     });
+    const parts = ['name', 'vlans', 'list'].map((name) => join(stage.root, `${name}.json`));
+    const [name = '', vlans = '', list = ''] = parts;
+    writeFileSync(name, '{"site:name":"lan"}');
+    writeFileSync(vlans, '{"site:vlan":[{"id":10}]}');
+    writeFileSync(list, '[]');
+    for (const [files, why] of [
+      [[name, vlans, name], `site:name stands in ${name} and in a file before it`],
+      [[name, list], `${list} holds no JSON object`],
+    ] as const)
+      expect(kedge(['load', ...files])).toMatchObject({
+        status: 2,
+        err: expect.stringContaining(why) as string,
+      });
+    expect(kedge(['load', name, vlans])).toMatchObject({ status: 0 });
+    expect(JSON.parse(kedge(['show', 'candidate']).out)).toEqual({
+      'site:name': 'lan',
+      'site:vlan': [{ id: 10 }],
+    });
     expect(kedge(['edit', '--file', '-'], { input: '[]' })).toMatchObject({ status: 2 });
     expect(kedge(['show', '99'])).toMatchObject({
       status: 3,
