@@ -71,6 +71,7 @@ export class Devices implements DeviceViews {
   /** Texts of what was read last, by device. */
   readonly #read = new Map<string, string>();
   #documents: IntentDocuments | undefined;
+  #followed: Followed | undefined;
   #next: Followed | undefined;
   #taking: Promise<void> | undefined;
   #observing: NodeJS.Timeout | undefined;
@@ -125,7 +126,13 @@ export class Devices implements DeviceViews {
     this.#follow({ held, by: by ?? null, isRecalled: false });
   }
 
+  /** What was intended last is no more, and nothing stands in its place yet: devices are held against it, no more. */
+  withhold(): void {
+    if (this.#followed !== undefined) this.#follow({ ...this.#followed, isRecalled: true });
+  }
+
   #follow(followed: Followed): void {
+    this.#followed = followed;
     this.#next = followed;
     this.#taking ??= this.#take().finally(() => {
       this.#taking = undefined;

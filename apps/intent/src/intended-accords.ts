@@ -57,6 +57,7 @@ export class IntendedAccords {
   readonly #closing = new AbortController();
   #state: Standing;
   #level: Level;
+  #isWithheld = false;
   #revision: Revision | undefined;
   #documents: AccordDocuments | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -97,13 +98,26 @@ export class IntendedAccords {
         intended: { revision, id, by, hash: undefined, fault: { code, message } },
       });
     }
+    if (!this.#isWithheld) return;
+    this.#isWithheld = false;
+    this.#mayAsk();
+  }
+
+  /** What was intended last is no more, and nothing stands in its place yet: it is asked for no further. */
+  withheld(): void {
+    this.#isWithheld = true;
+    this.#mayAsk();
   }
 
   /** The level is this one now. */
   level(level: Level): void {
     if (level === this.#level) return;
     this.#level = level;
-    this.#happen({ kind: 'level', frozen: frozenAt(level).compilation });
+    this.#mayAsk();
+  }
+
+  #mayAsk(): void {
+    this.#happen({ kind: 'level', frozen: this.#isWithheld || frozenAt(this.#level).compilation });
   }
 
   /** Asks for nothing any more; resolves when what was under way is over. */

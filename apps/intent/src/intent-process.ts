@@ -159,7 +159,7 @@ async function bringAccords(
   });
   intent.showAlarms(() => accords.alarms);
   intent.onLevel((level) => accords.level(level));
-  intent.onIntended((intended) => accords.intended(intended));
+  intent.onIntended((intended) => (intended === undefined ? accords.withheld() : accords.intended(intended)));
   return accords;
 }
 

@@ -115,7 +115,7 @@ export class Intent {
   readonly #datastores: IntentDatastores;
   readonly #look: () => void;
   readonly #timer: NodeJS.Timeout;
-  readonly #intend: ListenedTo<Held>;
+  readonly #intend: ListenedTo<Held | undefined>;
   readonly #levels = new ListenedTo<Level>();
   readonly #alarmSources: (() => readonly string[])[] = [];
 
@@ -123,7 +123,7 @@ export class Intent {
     parts: IntentParts,
     datastores: IntentDatastores,
     authority: IntentAuthority,
-    intend: ListenedTo<Held>,
+    intend: ListenedTo<Held | undefined>,
   ) {
     this.#intend = intend;
     this.#parts = parts;
@@ -149,7 +149,7 @@ export class Intent {
   static async open(parts: IntentParts): Promise<Intent> {
     const { config, store, schema, board, policies, records: outbox, clock, log, bootId } = parts;
     const records = new ChangeRecords({ appliance: config.appliance, bootId });
-    const intend = new ListenedTo<Held>();
+    const intend = new ListenedTo<Held | undefined>();
     const datastores = await IntentDatastores.open({
       keeping: store,
       kept: store.kept,
@@ -167,6 +167,10 @@ export class Intent {
         const { number, id } = held.revision;
         log.info({ revision: number, id }, 'another revision is intended');
         intend.say(held);
+      },
+      withhold: () => {
+        log.warn({}, 'what was intended is no more, and what is instead is not known yet');
+        intend.say(undefined);
       },
       record: async (fact, at, posture) => {
         const revision = 'revision' in fact && fact.revision !== null ? fact.revision : undefined;
@@ -190,9 +194,16 @@ export class Intent {
     );
   }
 
-  /** Tells of what is intended: what is now, if anything is, and whatever comes to be. Listeners must not throw. */
-  onIntended(listener: (intended: Intended) => void): void {
+  /**
+   * Tells of what is intended: what is now, if anything is, and whatever comes to be. Undefined: what was told last is no
+   * more, and nothing stands in its place yet. Listeners must not throw.
+   */
+  onIntended(listener: (intended: Intended | undefined) => void): void {
     this.#intend.on((held) => {
+      if (held === undefined) {
+        listener(undefined);
+        return;
+      }
       const state = this.#datastores.state;
       listener({ held, by: askedBy(held.revision, state.phase === 'opening' ? [] : state.history) });
     });

@@ -64,7 +64,10 @@ export async function tendDevices(
   });
   intent.showAlarms(() => devices.alarms);
   devices.begin(intent.datastores);
-  intent.onIntended(({ held, by }) => devices.intend(held, by));
+  intent.onIntended((intended) => {
+    if (intended === undefined) devices.withhold();
+    else devices.intend(intended.held, intended.by);
+  });
   return {
     views: devices,
     close: async () => {

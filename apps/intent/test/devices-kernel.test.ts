@@ -332,7 +332,9 @@ describe('devices', { timeout: 60_000 }, () => {
       ...{ bootId: 'boot-1234', clock: CLOCK, log: LOG },
     });
     devices.begin(intent.datastores);
-    intent.onIntended(({ held, by }) => devices.intend(held, by));
+    intent.onIntended((intended) => {
+      if (intended !== undefined) devices.intend(intended.held, intended.by);
+    });
     ends.push(async () => {
       await intent.close();
       await store.close();

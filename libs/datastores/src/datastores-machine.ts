@@ -85,6 +85,7 @@ export function step(state: DatastoresState, event: DatastoresEvent, around: Sur
   return moved(after, [
     ...(keep === undefined ? [] : [{ do: 'keep', keep } as const]),
     ...wakeBetween(state, after),
+    ...withheldBetween(state, after),
     ...first.effects,
     ...second.effects,
   ]);
@@ -143,6 +144,19 @@ function wakeBetween(before: DatastoresState, after: DatastoresState): readonly 
     state.phase === 'confirming' ? state.deadline : undefined,
   );
   return was === is ? [] : [{ do: 'wake', at: is }];
+}
+
+/**
+ * Told of what is intended, the compiler is told as well when it is no more: a commit whose time is over waits for the
+ * posture, what was put back waits for the modules, nothing can be kept any more.
+ */
+function withheldBetween(before: DatastoresState, after: DatastoresState): readonly Effect[] {
+  return isGiven(before) && !isGiven(after) ? [{ do: 'withhold' }] : [];
+}
+
+/** Whether what the compiler was given is what is running, and is to stay until somebody says otherwise. */
+function isGiven(state: DatastoresState): boolean {
+  return isOpen(state) && state.phase !== 'waiting' && state.given === state.running.revision.number;
 }
 
 /* ----------------------------------------------------------------- opening */

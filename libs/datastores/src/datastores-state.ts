@@ -304,6 +304,8 @@ export type Effect =
   | { readonly do: 'validate'; readonly id: string; readonly text: string }
   /** Give it to the compiler: it is what is intended now. */
   | { readonly do: 'intend'; readonly held: Held }
+  /** What was given is intended no more, and what is intended instead is not known yet: nothing is to be done for it. */
+  | { readonly do: 'withhold' }
   /** `tick` is wanted then; undefined: no longer. The last one counts. */
   | { readonly do: 'wake'; readonly at: Nanos | undefined }
   | { readonly do: 'record'; readonly fact: Fact; readonly at: Moment; readonly posture: Posture }

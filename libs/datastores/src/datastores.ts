@@ -89,6 +89,8 @@ export interface IntentDatastoresOptions {
   readonly posture: Posture;
   /** Gives the compiler what is intended now. Must not throw; returns at once. */
   readonly intend: (held: Held) => void;
+  /** What was given is intended no more, and nothing stands in its place yet. Must not throw; returns at once. */
+  readonly withhold: () => void;
   /** Writes a fact down; answers wait for it. What it rejects with is told to `onTrouble`. */
   readonly record: (fact: Fact, at: Moment, posture: Posture) => Promise<void>;
   /** What went wrong with nobody to be told: a record, a transaction of the machine's own, a defect. */
@@ -259,6 +261,9 @@ export class IntentDatastores {
         ? error
         : new KedgeError({ code: 'INTENT_STORE_FAILED', message: 'cannot keep the intent', cause: error });
     const isFull = hasCode(known, 'INTENT_STORE_FULL');
+    // A commit whose time is over stays only because that cannot be written: nothing more is done for it.
+    const { phase } = this.#state;
+    if (phase === 'confirming' && this.#options.now().ns >= this.#state.deadline) this.#options.withhold();
     if (!isFull && event.kind !== 'opened') void this.#happen({ kind: 'storeFailed', why: known.message });
     switch (event.kind) {
       case 'validated':
@@ -293,7 +298,7 @@ export class IntentDatastores {
   }
 
   #carryOut(effects: readonly Effect[]): void {
-    const { intend, record, onTrouble } = this.#options;
+    const { intend, withhold, record, onTrouble } = this.#options;
     let recorded: Promise<unknown> = Promise.resolve();
     for (const effect of effects) {
       switch (effect.do) {
@@ -304,6 +309,9 @@ export class IntentDatastores {
           break;
         case 'intend':
           intend(effect.held);
+          break;
+        case 'withhold':
+          withhold();
           break;
         case 'wake':
           this.#wake(effect.at);

@@ -374,11 +374,12 @@ describe('a commit that has to be confirmed', () => {
       expect(driven.did('record')).toMatchObject([
         { fact: { fact: 'waiting', because: 'expired' }, posture: { level, epoch: EPOCH } },
       ]);
-      expect(driven.did('intend')).toEqual([]);
+      expect([driven.did('intend'), driven.did('withhold')]).toEqual([[], [{ do: 'withhold' }]]);
       expect(confirm(driven, 71)).toMatchObject({ code: 'INTENT_CONFIRM_LATE' });
       driven.take({ kind: 'level', at: at(80), level: 3, epoch: EPOCH });
       expect(driven.open.running).toMatchObject({ text: LAN, revision: { cause: 'expired' } });
       expect(driven.did('intend')).toMatchObject([{ held: { text: LAN } }]);
+      expect(driven.did('withhold')).toEqual([]);
       visited += 1;
     }
     expect(visited).toBe(2);
@@ -538,6 +539,28 @@ describe('running', () => {
     expect([text(driven), driven.did('intend')]).toEqual([LAN, []]);
     expect(put(driven, WAN, { seconds: 5 })).toMatchObject({ kind: 'committed' });
     expect(driven.did('intend')).toMatchObject([{ held: { text: WAN } }]);
+  });
+
+  it('UN-4 is withheld while what was put back has not been accepted, and where nothing can be kept any more', () => {
+    const before = opened();
+    put(before, LAN);
+    const driven = opened(before.keeping, 5, 4, sha256('modules 2'));
+    const [own] = driven.did('validate');
+    const findings = [{ path: '/site:name', message: 'no' }];
+    driven.take({ kind: 'validated', at: at(4), id: own?.id ?? '', findings, complete: true });
+    put(driven, WAN, { confirmSeconds: 60, seconds: 5 });
+    expect(driven.did('intend')).toMatchObject([{ held: { text: WAN } }]);
+    driven.take({ kind: 'cancel', at: at(6), id: driven.id(), by: ADA });
+    expect([text(driven), driven.did('intend'), driven.did('withhold')]).toEqual([
+      LAN,
+      [],
+      [{ do: 'withhold' }],
+    ]);
+    const [again] = driven.did('validate');
+    driven.take({ kind: 'validated', at: at(7), id: again?.id ?? '', findings: [], complete: true });
+    expect(driven.did('intend')).toMatchObject([{ held: { text: LAN } }]);
+    driven.take({ kind: 'storeFailed', at: at(8), why: 'the disk is gone' });
+    expect(driven.did('withhold')).toEqual([{ do: 'withhold' }]);
   });
 
   it('UN-4 that the schema could not be asked about is asked about again', () => {

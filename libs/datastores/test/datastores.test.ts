@@ -58,6 +58,7 @@ async function world(more: Partial<IntentDatastoresOptions> = {}) {
     timers,
     posture: { level: 5, epoch: EPOCH },
     intend: (held) => intended.push(held),
+    withhold: () => told.push('withheld'),
     record: async (fact) => {
       facts.push(fact);
     },
@@ -213,6 +214,8 @@ describe('datastores at work', () => {
     await timers.pass(1);
     await timers.pass(1);
     expect(datastores.state.phase).toBe('confirming');
+    // It stays only because there is no room to put it back: nothing more is done for it.
+    expect(told).toContain('withheld');
     expect(await datastores.request({ kind: 'confirm', by: ADA })).toMatchObject({
       code: 'INTENT_STORE_FULL',
     });
