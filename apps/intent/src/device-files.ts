@@ -9,7 +9,7 @@ import { KedgeError } from '@kedge/units';
 import { readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Memory of a device; `damage` where there was one that cannot be used. Neither: it is new. */
+/** Memory of a device; `damage` where there was one that is not what was written. Neither: it is new. */
 export interface Remembered {
   readonly memory?: DeviceMemory;
   readonly damage?: KedgeError;
@@ -29,16 +29,21 @@ export class DeviceFiles {
     return new DeviceFiles(directory);
   }
 
-  /** What is remembered. Does not throw: what cannot be read is damaged. */
+  /**
+   * What is remembered.
+   *
+   * @throws system errors where that cannot be read now: it may be whole.
+   */
   async read(device: string): Promise<Remembered> {
     const path = this.#pathOf(device);
     try {
       return { memory: parsedMemory(await readFile(path, 'utf8'), device, sha256) };
     } catch (error) {
       if (isMissing(error)) return {};
+      if (!(error instanceof KedgeError)) throw error;
       // For whoever looks into it; the next memory takes its name.
-      await rename(path, `${path}.damaged`).catch(() => undefined);
-      return { damage: error instanceof KedgeError ? error : unreadable(device, error) };
+      await rename(path, `${path}.damaged`);
+      return { damage: error };
     }
   }
 
@@ -50,14 +55,4 @@ export class DeviceFiles {
   #pathOf(device: string): string {
     return join(this.#directory, `${encodeURIComponent(device)}.json`);
   }
-}
-
-function unreadable(device: string, cause: unknown): KedgeError {
-  return new KedgeError({
-    code: 'ROLLOUT_MEMORY_DAMAGED',
-    message: `cannot read what was remembered of ${device}`,
-    expected: 'a file that can be read',
-    help: 'look at the disk; the device goes on as one of which nothing is known',
-    cause,
-  });
 }

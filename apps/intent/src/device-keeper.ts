@@ -13,13 +13,14 @@ import {
   begun,
   type Effect,
   type Failure,
+  type Happening,
   type Judgement,
   judgementOf,
   type Question,
   type Result,
-  type RolloutEvent,
   type RolloutState,
   step,
+  supersededBy,
 } from '@kedge/rollout';
 import { type Clock, KedgeError, nanosOf } from '@kedge/units';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
@@ -41,6 +42,8 @@ export interface KeeperParts {
   /** Turns at the way to devices, and at work that holds the process up. */
   readonly ways: Turns;
   readonly desk: Turns;
+  /** Turns at `ways` for who did not answer last: many that are dead leave room for the others. */
+  readonly doubtful: Turns;
   readonly clock: Clock;
   readonly log: IntentLog;
   /** Told of every reading. */
@@ -58,15 +61,12 @@ const EVENTS_MOST = 64;
 /** The longest time of a timer, milliseconds. */
 const TIMER_MOST_MS = 2_147_483_647;
 
-type Unmarked = {
-  [K in RolloutEvent['kind']]: Omit<Extract<RolloutEvent, { kind: K }>, 'at'>;
-}[RolloutEvent['kind']];
 type Unnamed = Asked extends infer One ? (One extends { id: string } ? Omit<One, 'id'> : never) : never;
 
 /** Keeps one device. `close` once. */
 export class DeviceKeeper {
   readonly #parts: KeeperParts;
-  readonly #events: Unmarked[] = [];
+  readonly #events: Happening[] = [];
   readonly #waiting = new Map<string, (answer: Answer) => void>();
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<void>>();
@@ -94,7 +94,7 @@ export class DeviceKeeper {
   }
 
   /** Something has happened. */
-  feed(event: Unmarked): void {
+  feed(event: Happening): void {
     if (this.#closing.signal.aborted) return;
     this.#events.push(event);
     this.#turn ??= this.#work();
@@ -224,9 +224,10 @@ export class DeviceKeeper {
   }
 
   async #read({ number, device }: Extract<Effect, { do: 'read' }>): Promise<void> {
-    const { reach, ways, observed } = this.#parts;
+    const { reach, ways, doubtful, observed } = this.#parts;
+    const read = (): Promise<Reading> => ways.within(() => reach.read(device, this.#signal(READ_MS)));
     try {
-      const reading = await ways.within(() => reach.read(device, this.#signal(READ_MS)));
+      const reading = await (this.#state.isReached ? read() : doubtful.within(read));
       observed(device.id, reading);
       this.feed({ kind: 'read', number, reading });
     } catch (error) {
@@ -262,9 +263,12 @@ export class DeviceKeeper {
     const { reach, ways, log } = this.#parts;
     let result: Result;
     try {
-      const carried = await ways.within(() =>
-        reach.carryOut({ id, device, plan, by }, this.#signal(CARRY_MS)),
-      );
+      const carried = await ways.within(() => {
+        // It may have waited for long, for its turn and for memory.
+        const superseded = supersededBy(this.#state, this.#events);
+        if (superseded !== undefined) throw new KedgeError(superseded);
+        return reach.carryOut({ id, device, plan, by }, this.#signal(CARRY_MS));
+      });
       const { applied, rolledBack, remaining, reading } = carried;
       result = {
         ...{ end: 'known', outcome: applied.outcome, remaining },
@@ -303,7 +307,11 @@ function failureOf(error: unknown, code: string): Failure {
 
 /** Whether a plan that ended like this has written nothing. */
 function isUnwritten({ code }: Failure): boolean {
-  return code.startsWith('GATE_') || (code.startsWith('UNDERLAY_') && code !== 'UNDERLAY_NOT_TAKEN_BACK');
+  return (
+    code === 'ROLLOUT_SUPERSEDED' ||
+    code.startsWith('GATE_') ||
+    (code.startsWith('UNDERLAY_') && code !== 'UNDERLAY_NOT_TAKEN_BACK')
+  );
 }
 
 function unanswered(device: string): IntentRefusal {

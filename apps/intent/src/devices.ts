@@ -17,7 +17,16 @@ import type { Drift } from '@kedge/drift';
 import type { AnyDriver, Reading } from '@kedge/driver-kit';
 import { treesOf, type WholeIntent } from '@kedge/intent-model';
 import { sha256 } from '@kedge/intent-store';
-import { dueOf, type Intended, intendedOf, inventoryOf, type RolloutState, standingOf } from '@kedge/rollout';
+import {
+  type DevicePosture,
+  dueOf,
+  type Intended,
+  intendedOf,
+  inventoryOf,
+  isSamePosture,
+  type RolloutState,
+  standingOf,
+} from '@kedge/rollout';
 import { type Clock, KedgeError } from '@kedge/units';
 import { setImmediate } from 'node:timers/promises';
 
@@ -41,6 +50,8 @@ export interface DevicesParts {
   readonly drivers: readonly AnyDriver[];
   /** Devices that are read or written at once. */
   readonly atOnce: number;
+  /** Largest document of `operational`, bytes. */
+  readonly documentBytes: number;
   readonly board: IntentParts['board'];
   readonly accords: UnderlayAccords;
   readonly append: (record: LedgerRecord) => Promise<unknown>;
@@ -58,8 +69,27 @@ interface Followed {
   readonly isRecalled: boolean;
 }
 
+/** A device of the inventory that could not be given what is intended for it. */
+interface Untended {
+  readonly why: string;
+  readonly intended: () => Intended;
+}
+
+/** What was read of a device last. */
+interface ReadText {
+  readonly text: string;
+  readonly bytes: number;
+}
+
 /** From something new that was read to the datastore `operational`, milliseconds. */
 const OBSERVE_MS = 5_000;
+/** Where that is large, bytes, it comes to the datastore once in so long, milliseconds: the process stands still for it. */
+const LARGE_BYTES = 1_048_576;
+const LARGE_MS = 60_000;
+/** How often it is looked whether other accords are in force, and what could not be done is tried again, milliseconds. */
+const LOOK_MS = 10_000;
+/** Of the turns at the way to devices this part, at least one, is for who did not answer last. */
+const DOUBTFUL_PART = 1 / 4;
 
 /** The devices; at work once `begin` was called. `close` once. */
 export class Devices implements DeviceViews {
@@ -68,13 +98,23 @@ export class Devices implements DeviceViews {
   readonly #shared: KeeperParts;
   readonly #keepers = new Map<string, DeviceKeeper>();
   readonly #look: () => void;
-  /** Texts of what was read last, by device. */
-  readonly #read = new Map<string, string>();
+  readonly #looking: NodeJS.Timeout;
+  /** Ids of the devices of the inventory that are not retired. */
+  #inventory: ReadonlySet<string> = new Set();
+  readonly #untended = new Map<string, Untended>();
+  /** By device. */
+  readonly #read = new Map<string, ReadText>();
   #documents: IntentDocuments | undefined;
   #followed: Followed | undefined;
   #next: Followed | undefined;
   #taking: Promise<void> | undefined;
+  /** As the keepers were told it. */
+  #told: DevicePosture | undefined;
   #observing: NodeJS.Timeout | undefined;
+  #givenNs: bigint | undefined;
+  /** What is wrong with the last revision, and with what was read. */
+  #untaken: string | undefined;
+  #tooLarge: string | undefined;
   #isClosed = false;
 
   private constructor(parts: DevicesParts, files: DeviceFiles) {
@@ -85,20 +125,21 @@ export class Devices implements DeviceViews {
       ...{ reach, drivers, files, append, clock, log },
       records: new DriftRecords(place, clock),
       ways: new Turns(atOnce),
+      doubtful: new Turns(Math.max(1, Math.floor(atOnce * DOUBTFUL_PART))),
       desk: new Turns(1),
       observed: (device, reading) => {
         this.#observed(device, reading);
       },
     };
-    let seen = '';
     this.#look = () => {
-      const { level, epoch } = postureOf(board);
-      const told = `${String(level)} ${String(epoch)}`;
-      if (told === seen) return;
-      seen = told;
       this.#posture();
     };
     for (const change of LEVEL_CHANGES) board.on(change, this.#look);
+    this.#looking = setInterval(() => {
+      this.#look();
+      if (this.#untended.size > 0) this.#start();
+    }, LOOK_MS);
+    this.#looking.unref();
   }
 
   /** @throws system errors where the directory of memory cannot be made. */
@@ -134,14 +175,25 @@ export class Devices implements DeviceViews {
   #follow(followed: Followed): void {
     this.#followed = followed;
     this.#next = followed;
+    this.#start();
+  }
+
+  #start(): void {
+    if (this.#isClosed) return;
     this.#taking ??= this.#take().finally(() => {
       this.#taking = undefined;
+      // It may have come when the last one was just taken.
+      if (this.#next !== undefined) this.#start();
     });
   }
 
   /** What somebody should look at, one sentence each. */
   get alarms(): readonly string[] {
-    return this.#tended().flatMap((keeper) => keeper.alarms);
+    return [
+      ...[this.#untaken, this.#tooLarge].filter((each) => each !== undefined),
+      ...[...this.#untended].map(([id, { why }]) => `${id}: ${why}`),
+      ...this.#tended().flatMap((keeper) => keeper.alarms),
+    ];
   }
 
   devices(): readonly DeviceView[] {
@@ -232,6 +284,7 @@ export class Devices implements DeviceViews {
     this.#isClosed = true;
     this.#next = undefined;
     clearTimeout(this.#observing);
+    clearInterval(this.#looking);
     for (const change of LEVEL_CHANGES) this.#parts.board.off(change, this.#look);
     await this.#taking;
     await Promise.all([...this.#keepers.values()].map((keeper) => keeper.close()));
@@ -250,13 +303,17 @@ export class Devices implements DeviceViews {
   }
 
   async #take(): Promise<void> {
+    if (this.#next === undefined)
+      for (const [id, { intended }] of [...this.#untended]) await this.#give(id, intended);
     for (let next = this.#next; next !== undefined && !this.#isClosed; next = this.#next) {
       this.#next = undefined;
       try {
         await this.#takeOne(next);
+        this.#untaken = undefined;
       } catch (error) {
-        const { number } = next.held.revision;
-        this.#parts.log.error({ err: error, revision: number }, 'a revision could not be given to devices');
+        const revision = next.held.revision.number;
+        this.#untaken = `revision ${String(revision)} could not be given to devices: ${textOf(error)}`;
+        this.#parts.log.error({ err: error, revision }, 'a revision could not be given to devices');
       }
     }
   }
@@ -267,22 +324,43 @@ export class Devices implements DeviceViews {
     accords.intend(trees.accords);
     // The accords may be others now, and devices are told the posture first.
     this.#posture();
-    const inventory = inventoryOf(trees.site);
+    const { site } = trees;
+    const inventory = inventoryOf(site);
     const said = { number: revision.number, by, isRecalled };
     for (const id of trees.devices.keys())
       if (!inventory.has(id))
         log.warn({ device: id }, 'there is intent for a device that is not in the inventory');
     for (const [id, keeper] of this.#keepers)
-      if (!inventory.has(id)) {
-        keeper.feed({ kind: 'intended', intended: undefined });
+      if (!inventory.has(id)) keeper.feed({ kind: 'intended', intended: undefined });
+    for (const id of this.#untended.keys()) if (!inventory.has(id)) this.#untended.delete(id);
+    const inService = [...inventory.values()].filter((each) => each['life-cycle'] !== 'retired');
+    this.#inventory = new Set(inService.map(({ id }) => id));
+    for (const id of this.#read.keys())
+      if (!this.#inventory.has(id)) {
         this.#read.delete(id);
+        this.#observe();
       }
+    if (site === undefined) return;
     for (const [id, device] of inventory) {
       // Everybody else has a turn between two devices.
       await setImmediate();
-      if (trees.site === undefined || this.#isClosed) return;
+      // Where another revision came meanwhile nobody is given this one any more.
+      if (this.#isClosed || this.#next !== undefined) return;
+      await this.#give(id, () => intendedOf(trees, site, device, said, sha256));
+    }
+  }
+
+  /** Gives a device what is intended for it. Where that is not possible the others go on, and it is tried again. */
+  async #give(id: string, intended: () => Intended): Promise<void> {
+    try {
       const keeper = this.#keepers.get(id) ?? (await this.#keeper(id));
-      keeper.feed({ kind: 'intended', intended: intendedOf(trees, trees.site, device, said, sha256) });
+      // Of what came meanwhile it hears next.
+      if (this.#next === undefined) keeper.feed({ kind: 'intended', intended: intended() });
+      this.#untended.delete(id);
+    } catch (error) {
+      if (!this.#untended.has(id))
+        this.#parts.log.error({ err: error, device: id }, 'a device is not tended');
+      this.#untended.set(id, { why: `nothing is done on it: ${textOf(error)}`, intended });
     }
   }
 
@@ -293,14 +371,17 @@ export class Devices implements DeviceViews {
     return keeper;
   }
 
-  #postureNow() {
+  #postureNow(): DevicePosture {
     const { board, accords } = this.#parts;
     const { level, epoch } = postureOf(board);
     return { level, epoch, underlay: accords.at(level) };
   }
 
+  /** Tells it to the devices where it is another one, or other accords are in force. */
   #posture(): void {
     const posture = this.#postureNow();
+    if (this.#told !== undefined && isSamePosture(this.#told, posture)) return;
+    this.#told = posture;
     for (const keeper of this.#keepers.values()) keeper.feed({ kind: 'posture', posture });
   }
 
@@ -330,20 +411,46 @@ export class Devices implements DeviceViews {
     return intendedOf(trees, trees.site, device, { number: 1, by: null, isRecalled: false }, sha256);
   }
 
-  /** Gives the datastore `operational` what was read, where it is something new. */
   #observed(device: string, { tree }: Reading): void {
+    // It may have been read when it was in service.
+    if (!this.#inventory.has(device)) return;
     const text = JSON.stringify(tree);
-    if (this.#read.get(device) === text) return;
-    this.#read.set(device, text);
+    if (this.#read.get(device)?.text === text) return;
+    this.#read.set(device, { text, bytes: Buffer.byteLength(text) });
+    this.#observe();
+  }
+
+  #readBytes(): number {
+    return [...this.#read.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Gives the datastore `operational` what was read, in a while. */
+  #observe(): void {
     if (this.#observing !== undefined || this.#isClosed) return;
+    const { clock } = this.#parts;
+    const sinceMs =
+      this.#givenNs === undefined ? LARGE_MS : Number(clock.monotonicNs() - this.#givenNs) / 1e6;
+    const waitMs = this.#readBytes() > LARGE_BYTES ? Math.max(OBSERVE_MS, LARGE_MS - sinceMs) : OBSERVE_MS;
     this.#observing = setTimeout(() => {
       this.#observing = undefined;
-      const devices = [...this.#read]
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([id, said]) => `{"id":${JSON.stringify(id)}${said === '{}' ? '}' : `,${said.slice(1)}`}`);
-      void this.#documents?.observed(`{"kedge-intent:device":[${devices.join(',')}]}`);
-    }, OBSERVE_MS);
+      this.#giveOperational();
+    }, waitMs);
     this.#observing.unref();
+  }
+
+  #giveOperational(): void {
+    const { documentBytes, clock } = this.#parts;
+    const bytes = this.#readBytes();
+    if (bytes > documentBytes) {
+      this.#tooLarge = `operational is not as devices are: they are ${String(bytes)} bytes, the most is ${String(documentBytes)}`;
+      return;
+    }
+    this.#tooLarge = undefined;
+    this.#givenNs = clock.monotonicNs();
+    const devices = [...this.#read]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([id, { text }]) => `{"id":${JSON.stringify(id)}${text === '{}' ? '}' : `,${text.slice(1)}`}`);
+    void this.#documents?.observed(`{"kedge-intent:device":[${devices.join(',')}]}`);
   }
 }
 
@@ -371,4 +478,9 @@ function unknown(device: string): IntentRefusal {
     field: 'device',
     expected: 'a device of the inventory',
   });
+}
+
+function textOf(error: unknown): string {
+  if (error instanceof KedgeError) return `${error.message} [${error.code}]`;
+  return error instanceof Error ? error.message : String(error);
 }

@@ -54,6 +54,7 @@ export async function tendDevices(
   const devices = await Devices.open({
     place: { appliance: config.appliance, bootId },
     directory: join(config.state, 'devices'),
+    documentBytes: config.documentBytes,
     ...{ reach: ways.reach, drivers: ways.drivers, atOnce: config.devices.atOnce, board, clock, log },
     accords: new UnderlayAccords(
       paths === undefined

@@ -140,7 +140,15 @@ async function devicesWith(
   const ways = kernelWays(NETNS, hooks);
   const devices = await Devices.open({
     ...{ place: { appliance: 'box-7', bootId: 'boot-1234' }, directory: join(stage.state, 'devices') },
-    ...{ reach: ways.reach, drivers: ways.drivers, atOnce: 4, board, clock: CLOCK, log: LOG },
+    ...{
+      reach: ways.reach,
+      drivers: ways.drivers,
+      atOnce: 4,
+      documentBytes: 1_048_576,
+      board,
+      clock: CLOCK,
+      log: LOG,
+    },
     accords: accords ?? new UnderlayAccords(undefined),
     append: (record) => Promise.resolve(append?.(record)),
   });

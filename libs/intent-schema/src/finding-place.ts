@@ -87,15 +87,21 @@ function plain(path: string): string {
     .join('');
 }
 
-interface Entry {
+/** An entry of a list. */
+export interface Entry {
+  readonly value: unknown;
+  /** The path of the list. */
   readonly list: string;
+  /** Its place in it, from 0. */
+  readonly position: number;
+  readonly keys: readonly string[];
   readonly predicates: string;
   /** One of the same keys stands before it. */
   readonly isAgain: boolean;
 }
 
 /** Every entry of every list. */
-function* entriesIn(here: Container, path: string, bare: string, shape: TreeShape): Generator<Entry> {
+export function* entriesIn(here: Container, path: string, bare: string, shape: TreeShape): Generator<Entry> {
   for (const [name, value] of Object.entries(here)) {
     const [list, next] = [`${path}/${name}`, `${bare}/${name}`];
     if (isContainer(value)) yield* entriesIn(value, list, next, shape);
@@ -104,7 +110,7 @@ function* entriesIn(here: Container, path: string, bare: string, shape: TreeShap
     const seen = new Set<string>();
     for (const [position, entry] of value.entries()) {
       const predicates = predicatesOf(entry, keys, position);
-      yield { list, predicates, isAgain: seen.has(predicates) };
+      yield { value: entry, list, position, keys, predicates, isAgain: seen.has(predicates) };
       seen.add(predicates);
       if (isContainer(entry)) yield* entriesIn(entry, `${list}${predicates}`, next, shape);
     }

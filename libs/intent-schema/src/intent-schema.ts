@@ -25,7 +25,7 @@ import { TreeJudge, type TreeRules } from './tree-judge.js';
 import { TreeShape } from './tree-shape.js';
 
 /** What the rules beyond the modules are; goes into the hash of the modules, so that a change of them is one. */
-const RULES = 'kedge.intent-schema/1';
+const RULES = 'kedge.intent-schema/2';
 /** Findings of one document, at most. */
 const FINDINGS_MAX = 1000;
 /** Calls that wait for their turn, at most. */

@@ -7,6 +7,7 @@ import { type Context, YangError } from '@kedge/libyang-ts';
 import { createHash } from 'node:crypto';
 
 import { placeOf } from './finding-place.js';
+import { namelessFindings } from './nameless.js';
 import type { TreeShape } from './tree-shape.js';
 
 /** Findings of one tree, at most. */
@@ -65,7 +66,7 @@ async function judged(
   try {
     const parsed = await context.parseConfiguration(text);
     parsed.dispose();
-    const more = beyond?.(tree) ?? [];
+    const more = [...namelessFindings(text, tree, shape), ...(beyond?.(tree) ?? [])];
     return more.length === 0 ? ACCEPTED : bounded(more, true);
   } catch (caught) {
     if (!(caught instanceof YangError) || !ABOUT_DATA.includes(caught.code)) throw caught;

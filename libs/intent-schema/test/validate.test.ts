@@ -164,6 +164,25 @@ describe('a document of intent', { timeout: 60_000 }, () => {
     expect(visited).toBe(17);
   });
 
+  it('UN-4 has no entry that no path can name: a key with quotation marks of both kinds', async () => {
+    const named = (name: string): Container =>
+      whole({ 'switch-1': changedAt(SWITCH, ['ietf-interfaces:interfaces', 'interface', 2, 'name'], name) });
+    for (const name of [`it's`, `the "third"`])
+      expect((await validate(named(name))).findings.filter(({ appTag }) => appTag === 'DRIVER_NAME')).toEqual(
+        [],
+      );
+    expect((await validate(named(`it's "third"`))).findings).toEqual([
+      {
+        path: `${DEVICE}/ietf-interfaces:interfaces/interface[3]`,
+        message: 'its name has quotation marks of both kinds: no path can name it',
+        appTag: 'DRIVER_NAME',
+      },
+    ]);
+    // What is no key may have both.
+    const place = ['ietf-interfaces:interfaces', 'interface', 2, 'description'] as const;
+    expect(await validate(whole({ 'switch-1': changedAt(SWITCH, place, `it's "third"`) }))).toEqual(ACCEPTED);
+  });
+
   it('UN-4 is told that it may have more findings than were looked for', async () => {
     const wrong = changedAt(SWITCH, ['ietf-interfaces:interfaces', 'interface', 0, 'type'], 'x:y');
     const site = changedAt(SITE, ['kedge-inventory:devices', 'device'], []);

@@ -11,9 +11,9 @@ export {
   memoryText,
   parsedMemory,
 } from './device-memory.js';
-export { type DevicePosture, NO_POSTURE } from './device-posture.js';
+export { type DevicePosture, isSamePosture, NO_POSTURE } from './device-posture.js';
 export { type Intended, intendedOf, inventoryOf } from './intended.js';
 export { type Judgement, judgementOf, type Question, type Tools } from './judgement.js';
-export { begun, dueOf, isPending, REMEDIES_MOST, step } from './rollout-machine.js';
+export { begun, dueOf, isPending, isTended, REMEDIES_MOST, step, supersededBy } from './rollout-machine.js';
 export * from './rollout-state.js';
 export { type Standing, standingOf } from './standing.js';

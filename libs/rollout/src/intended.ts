@@ -39,10 +39,29 @@ export function inventoryOf(site: siteTree.SiteTree | undefined): ReadonlyMap<st
   return new Map((site?.['kedge-inventory:devices']?.device ?? []).map((device) => [device.id, device]));
 }
 
+/** VLANs that a tree speaks of; undefined where no objects can be made of it, as of a name that no path can have. */
+function vlansOf(tree: deviceTree.DeviceTree): ReadonlySet<number> | undefined {
+  const vlans = new Set<number>();
+  try {
+    for (const { kind, value } of objectsOf(tree).values()) {
+      const vlan =
+        kind === 'bridge-vlan'
+          ? value.id
+          : kind === 'interface'
+            ? value['kedge-bridging:vlan-interface']?.['vlan-id']
+            : undefined;
+      if (vlan !== undefined) vlans.add(vlan);
+    }
+  } catch {
+    // Its judgement says why. One device that cannot be brought to its intent keeps nobody from the others.
+    return undefined;
+  }
+  return vlans;
+}
+
 /**
- * What a revision means for a device. Reads the whole tree of the device: once per revision and device.
- *
- * @throws KedgeError `DRIVER_NAME`
+ * What a revision means for a device, also where nothing can be made of that. Reads the whole tree of the device: once per
+ * revision and device.
  */
 export function intendedOf(
   { devices }: Pick<IntentTrees, 'devices'>,
@@ -52,16 +71,7 @@ export function intendedOf(
   sha256: Sha256,
 ): Intended {
   const tree = devices.get(device.id) ?? {};
-  const vlans = new Set<number>();
-  for (const { kind, value } of objectsOf(tree).values()) {
-    const vlan =
-      kind === 'bridge-vlan'
-        ? value.id
-        : kind === 'interface'
-          ? value['kedge-bridging:vlan-interface']?.['vlan-id']
-          : undefined;
-    if (vlan !== undefined) vlans.add(vlan);
-  }
+  const vlans = vlansOf(tree);
   const { network = [], uplink = [] } = site['kedge-site:site'] ?? {};
   const key = sha256(
     canonicalText({
@@ -69,7 +79,7 @@ export function intendedOf(
       device,
       // Of the site only what compilation looks at for this device.
       networks: network
-        .filter((each) => vlans.has(each['vlan-id']))
+        .filter((each) => vlans?.has(each['vlan-id']) ?? true)
         .map(({ name, 'vlan-id': vlan, prefix }) => ({ name, vlan, prefix }))
         .sort((a, b) => a.vlan - b.vlan),
       uplinks: uplink

@@ -83,7 +83,7 @@ const NOTHING = {
 
 /** Works it out. Same question, same answer. */
 export function judgementOf(question: Question, tools: Tools): Judgement {
-  const { intended, isPending, mayBring, posture, carried } = question;
+  const { intended, isPending, mayBring, posture } = question;
   const base = baseOf(question.reading, tools.sha256);
   const proof = `${intended.key} ${base}`;
   const accorded: Judgement = { ...NOTHING, isAccorded: true, known: proof, drifts: [] };
@@ -100,20 +100,37 @@ export function judgementOf(question: Question, tools: Tools): Judgement {
     // Nothing is compiled here; but that it is there already can be seen at every level.
     if (aim.refusals.length === 0 && differences(question, aim).length === 0)
       return { ...accorded, dormant: aim.dormant };
-    const former =
-      carried === undefined ? undefined : aimAt(intended.site, inputOf(question, carried), tools);
     const { refusals, dormant } = aim;
-    if (former === undefined) return { ...accorded, isAccorded: false, known: undefined, refusals, dormant };
-    const against = measured(question, former, base, accorded, tools);
-    return { ...against, isAccorded: false, known: undefined, refusals, dormant };
+    return { ...measuredLast(question, base, tools), refusals, dormant };
   } catch (error) {
-    if (!(error instanceof KedgeError)) throw error;
-    return { ...NOTHING, isAccorded: false, refusals: [refusalOf(error, intended.device.id)] };
+    const refusals = [refusalOf(error, intended.device.id)];
+    return { ...measuredLastIfItCan(question, base, tools), work: undefined, refusals };
   }
 }
 
-function refusalOf({ code, message, expected, field }: KedgeError, device: string): CompileRefusal {
-  const path = field ?? `/kedge-inventory:devices/device[id='${device}']`;
+/** What differs from the intent that was carried out last; nothing does where there is none. */
+function measuredLast(question: Question, base: string, tools: Tools): Judgement {
+  const { carried, intended } = question;
+  const nothing: Judgement = { ...NOTHING, isAccorded: false, drifts: [] };
+  if (carried === undefined) return nothing;
+  return measured(question, aimAt(intended.site, inputOf(question, carried), tools), base, nothing, tools);
+}
+
+/** The same where it may be that nothing can be compared on this device. */
+function measuredLastIfItCan(question: Question, base: string, tools: Tools): Judgement {
+  try {
+    return measuredLast(question, base, tools);
+  } catch (error) {
+    if (!(error instanceof KedgeError)) throw error;
+    return { ...NOTHING, isAccorded: false };
+  }
+}
+
+/** @throws what is no refusal but a defect. */
+function refusalOf(error: unknown, device: string): CompileRefusal {
+  if (!(error instanceof KedgeError)) throw error;
+  const { code, message, expected, field } = error;
+  const path = field?.startsWith('/') === true ? field : `/kedge-inventory:devices/device[id='${device}']`;
   return { code, path, message, expected: expected ?? 'an intent that can be carried out' };
 }
 
@@ -136,26 +153,8 @@ function compiled(question: Question, base: string, tools: Tools): Partial<Judge
       const work = applicable ? { aim: 'intent' as const, plan } : undefined;
       return { isAccorded: false, known: undefined, dormant, work, drifts: applicable ? undefined : [] };
     }
-    case 'refused': {
-      const former = question.carried;
-      const against =
-        former === undefined
-          ? undefined
-          : measured(
-              question,
-              aimAt(intended.site, inputOf(question, former), tools),
-              base,
-              { ...NOTHING, isAccorded: false },
-              tools,
-            );
-      return {
-        ...against,
-        isAccorded: false,
-        known: undefined,
-        drifts: against?.drifts ?? [],
-        refusals: one.refusals,
-      };
-    }
+    case 'refused':
+      return { ...measuredLast(question, base, tools), refusals: one.refusals };
     default:
       return undefined;
   }

@@ -10,7 +10,7 @@ import { nanosFromMillis, type Nanos, nanosOf } from '@kedge/units';
 
 import { applianceAt } from './authority.js';
 import { type Attempt, type DeviceMemory, emptyMemory, historyAfter, spokenOf } from './device-memory.js';
-import { NO_POSTURE } from './device-posture.js';
+import { isSamePosture, NO_POSTURE } from './device-posture.js';
 import { type Intended, mayPlan } from './intended.js';
 import { type Judgement, type Question, touches } from './judgement.js';
 import {
@@ -22,6 +22,7 @@ import {
   type EventKind,
   type EventOf,
   type Failure,
+  type Happening,
   type Pass,
   type Phase,
   type Result,
@@ -42,6 +43,9 @@ const BACKOFF_MOST_MS = 60_000;
 const ALIKE_MOST = 6;
 /** Refusals of the gate that pass by themselves, as busy ones do; after the others the posture has to change. */
 const GATE_PASSING = ['GATE_BUSY', 'GATE_RUNNING', 'GATE_SHUT', 'GATE_UNREADABLE'];
+
+/** What a plan was made for holds no more. */
+const SUPERSEDED = 'ROLLOUT_SUPERSEDED';
 
 /**
  * A device at the start of the process.
@@ -94,6 +98,32 @@ export function step(state: RolloutState, event: RolloutEvent, around: Surroundi
   return turn.done();
 }
 
+/**
+ * Why the plan that is under way must not be sent any more; undefined: it may. A plan waits for its turn and for memory,
+ * and a revision that was taken back meanwhile must not come to the device: to be asked in the moment before it is sent.
+ *
+ * @param coming what has happened and was not taken yet.
+ */
+export function supersededBy(
+  { device, work, ...now }: RolloutState,
+  coming: readonly Happening[],
+): Failure | undefined {
+  let { intended, posture } = now;
+  for (const event of coming) {
+    if (event.kind === 'intended') intended = event.intended;
+    if (event.kind === 'posture') posture = event.posture;
+  }
+  if (
+    work.phase === 'carrying' &&
+    intended?.key === work.intended.key &&
+    intended.isRecalled === work.intended.isRecalled &&
+    isSamePosture(posture, work.posture)
+  )
+    return undefined;
+  const message = `a plan for ${device} was not sent: its intent or the posture became another one`;
+  return { code: SUPERSEDED, message };
+}
+
 type Handler<P extends Phase, K extends EventKind> = (
   turn: Turn,
   event: EventOf<K>,
@@ -120,9 +150,8 @@ const ANY = {
     turn.intend(intended);
   },
   posture: (turn: Turn, { posture }: EventOf<'posture'>): void => {
-    const was = turn.state.posture;
+    if (isSamePosture(turn.state.posture, posture)) return;
     turn.set({ posture });
-    if (was.level === posture.level && was.epoch === posture.epoch) return;
     // What was not let through may be now; what differs may be remedied otherwise.
     turn.set({ trouble: undefined });
     if (turn.isPending || turn.state.drifts.length > 0) turn.set({ isWanted: true });
@@ -177,8 +206,7 @@ const TABLE: Table = {
     judged: late,
     carried: during('carrying', (turn, { number, result }, { pass, posture }) => {
       if (number !== turn.state.number) return;
-      const isSame = posture.level === turn.state.posture.level && posture.epoch === turn.state.posture.epoch;
-      turn.finish(pass, result, isSame);
+      turn.finish(pass, result, isSamePosture(posture, turn.state.posture));
     }),
   },
 };
@@ -243,7 +271,9 @@ class Turn {
     this.set({ intended });
     if (intended === undefined || !isTended(this.state)) {
       for (const { id } of this.state.asked) this.#answer(id, untended(this.state.device));
-      this.set({ asked: [], trouble: undefined });
+      // Nobody says any more what it should be: nothing differs from that.
+      this.set({ asked: [], trouble: undefined, drifts: [] });
+      this.tell();
       return;
     }
     if (was?.key !== intended.key) this.set({ trouble: undefined, isWanted: true });
@@ -351,7 +381,12 @@ class Turn {
       number: state.number + 1,
       known: undefined,
       refused: { what: same, id },
-      work: { phase: 'carrying', pass: { ...pass, mayRemedy: pass.mayRemedy && !isAutomatic }, posture },
+      work: {
+        phase: 'carrying',
+        pass: { ...pass, mayRemedy: pass.mayRemedy && !isAutomatic },
+        intended,
+        posture,
+      },
     });
     this.#effects.push({
       do: 'carryOut',
@@ -386,6 +421,11 @@ class Turn {
         );
       this.set({ remedies: left });
       this.#keepRemedies();
+    }
+    if (failure?.code === SUPERSEDED) {
+      // That is no trouble of the device: whatever holds instead was heard, and a pass is wanted for it.
+      this.endPass({ ...pass, failure });
+      return;
     }
     if (how === 'left') this.#alarm('rollback', rollbackText(this.state.device, result));
     if (failure === undefined) this.set({ trouble: undefined });

@@ -67,7 +67,13 @@ export type Work =
       readonly intended: Intended;
       readonly posture: DevicePosture;
     }
-  | { readonly phase: 'carrying'; readonly pass: Pass; readonly posture: DevicePosture };
+  | {
+      readonly phase: 'carrying';
+      readonly pass: Pass;
+      /** What the plan was made for. */
+      readonly intended: Intended;
+      readonly posture: DevicePosture;
+    };
 
 /** What failed last, and how often. */
 export interface Trouble extends Failure {
@@ -171,6 +177,8 @@ export type EventOf<K extends EventKind> = {
   readonly at: Moment;
 } & RolloutEvents[K];
 export type RolloutEvent = { [K in EventKind]: EventOf<K> }[EventKind];
+/** An event that has happened and was not taken yet. */
+export type Happening = { [K in EventKind]: Omit<EventOf<K>, 'at'> }[EventKind];
 
 /** Requests that wait for one device, at most. */
 export const ASKED_MAX = 16;
@@ -194,7 +202,7 @@ export type Effect =
   | { readonly do: 'read'; readonly number: number; readonly device: InventoryDevice }
   /** Work {@link judgementOf} out; then `judged`. */
   | { readonly do: 'judge'; readonly number: number; readonly question: Question }
-  /** Then `carried`. */
+  /** Where {@link supersededBy} says nothing against it in the moment before: carry it out. Then `carried`. */
   | {
       readonly do: 'carryOut';
       readonly number: number;

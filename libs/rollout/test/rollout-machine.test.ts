@@ -18,6 +18,7 @@ import {
   type RolloutEvent,
   standingOf,
   step,
+  supersededBy,
 } from '../src/index.js';
 import { ADA, NOON, sha256, siteWith, underlayAt, World } from './world.js';
 
@@ -50,6 +51,16 @@ async function brought(site?: siteTree.SiteTree): Promise<World> {
   world.intend(ONE);
   await world.settle();
   return world;
+}
+/** Until a plan is to be sent. */
+async function planned(world: World): Promise<void> {
+  while (world.outstanding.some((each) => each.do !== 'carryOut')) await world.run();
+  expect(world.outstanding).toHaveLength(1);
+}
+/** Other accords are in force at the same level. */
+function accord(world: World, remediation: World['remediation']): void {
+  world.remediation = remediation;
+  world.feed({ kind: 'posture', at: world.at(), posture: world.posture });
 }
 /** Until the next pass by itself, and what comes of it. */
 async function next(world: World): Promise<void> {
@@ -103,6 +114,82 @@ describe('a revision', () => {
       expect(addresses(world)).toEqual(['10.1.1.1']);
       expect(standingOf(world.state).state).toBe('accorded');
     }
+  });
+
+  it('UN-3 that is taken back before its plan is sent does not come, and what holds then is looked at at once', async () => {
+    const world = await brought();
+    world.intend(TWO);
+    await planned(world);
+    const { reads, writes } = world;
+    expect(supersededBy(world.state, [])).toBeUndefined();
+    world.intend(ONE);
+    expect(supersededBy(world.state, [])).toMatchObject({ code: 'ROLLOUT_SUPERSEDED' });
+    await world.run();
+    expect([world.state.work.phase, world.state.trouble]).toEqual(['reading', undefined]);
+    await world.settle();
+    expect([world.reads - reads, world.writes - writes, addresses(world)]).toEqual([1, 0, ['10.1.1.1']]);
+    expect(world.state.memory).toMatchObject({ attempt: null, uncertain: null });
+    expect([standingOf(world.state), world.state.trouble]).toEqual([
+      { state: 'accorded', why: '' },
+      undefined,
+    ]);
+    // Another revision instead comes as soon.
+    world.intend(TWO);
+    await planned(world);
+    world.intend(tree(port('port1', '10.1.9.1')));
+    await world.settle();
+    expect([world.writes - writes, addresses(world)]).toEqual([1, ['10.1.9.1']]);
+  });
+
+  it('UN-3 UN-14 is superseded by whatever has happened and was not taken yet', async () => {
+    const world = await brought();
+    world.intend(TWO);
+    await planned(world);
+    const { state } = world;
+    const { intended, posture } = state;
+    if (intended === undefined) throw new Error('nothing is intended');
+    for (const coming of [
+      { kind: 'intended', intended: undefined },
+      { kind: 'intended', intended: { ...intended, key: sha256('another') } },
+      { kind: 'intended', intended: { ...intended, isRecalled: true } },
+      { kind: 'posture', posture: { ...posture, level: 4 } },
+      { kind: 'posture', posture: { ...posture, epoch: (posture.epoch + 1n) as typeof posture.epoch } },
+      { kind: 'posture', posture: { ...posture, underlay: underlayAt(5, 'none') } },
+    ] as const)
+      expect(supersededBy(state, [{ kind: 'tick' }, coming])).toMatchObject({ code: 'ROLLOUT_SUPERSEDED' });
+    const same = { kind: 'intended', intended: { ...intended, revision: 9 } } as const;
+    const alike = { kind: 'posture', posture: { ...posture, underlay: underlayAt(5) } } as const;
+    expect(supersededBy(state, [{ kind: 'tick' }, same, alike])).toBeUndefined();
+    await world.settle();
+    expect(supersededBy(world.state, [])).toMatchObject({ code: 'ROLLOUT_SUPERSEDED' });
+  });
+
+  it('UN-3 with a name that no path can have is refused, nothing is written, and drift is what differs from the one before', async () => {
+    const bad = tree(port('port1', '10.1.1.1'), port(`both ' and "`));
+    for (const level of [5, 1] as const) {
+      const world = await brought();
+      world.intend(bad);
+      await world.settle();
+      world.move(level);
+      await world.settle();
+      expect(standingOf(world.state).state).toBe('refused');
+      expect(world.state.refusals).toMatchObject([
+        { code: 'DRIVER_NAME', path: "/kedge-inventory:devices/device[id='box']" },
+      ]);
+      take(world, '10.1.1.1');
+      await next(world);
+      expect(world.state.drifts.map(({ path }) => path)).toEqual([at('10.1.1.1')]);
+      expect([world.works.length, world.told.length]).toEqual([1, 1]);
+      world.move(5);
+      world.intend(TWO);
+      await world.settle();
+      expect([addresses(world).length, standingOf(world.state).state]).toEqual([2, 'accorded']);
+    }
+    // One of which nothing is known has nothing that it differs from.
+    const world = new World();
+    world.intend(bad);
+    await world.settle();
+    expect([standingOf(world.state).state, world.state.drifts, world.works]).toEqual(['refused', [], []]);
   });
 
   it('UN-3 that a lost answer has brought is found by reading, also at 2, and nothing is written for it', async () => {
@@ -273,6 +360,32 @@ describe('drift', () => {
     expect(parsedMemory(world.kept ?? '', 'box', sha256).drifts).toHaveLength(1);
   });
 
+  it('UN-6 is there no more where the device leaves the inventory or is retired, and that is told', async () => {
+    for (const how of ['gone', 'retired', 'while it is told'] as const) {
+      const world = await brought();
+      world.remediation = 'none';
+      world.move(5);
+      take(world, '10.1.1.1');
+      world.pass(300);
+      if (how !== 'while it is told') await world.settle();
+      else while (world.outstanding[0]?.do !== 'tell') await world.run();
+      world.site = siteWith({ 'life-cycle': 'retired' });
+      if (how === 'retired') world.intend(ONE);
+      else world.feed({ kind: 'intended', at: world.at(), intended: undefined });
+      await world.settle();
+      expect(toldBy(world)).toEqual([
+        ['appeared', 'none'],
+        ['cleared', 'none'],
+      ]);
+      expect([world.state.drifts, world.state.memory.drifts, world.state.memory.perhaps]).toEqual([
+        [],
+        [],
+        [],
+      ]);
+      expect(parsedMemory(world.kept ?? '', 'box', sha256).drifts).toEqual([]);
+    }
+  });
+
   it('UN-6 of a plan that could not be undone has that as its cause, and is an alarm', async () => {
     const world = await brought();
     world.remediation = 'none';
@@ -403,6 +516,41 @@ describe('a remedy', () => {
     for (let turn = 0; turn < 13; turn += 1) await next(world);
     expect(addresses(world)).toEqual(['10.1.1.1']);
     expect(world.state.alarms).toEqual({});
+  });
+
+  it('UN-7 that waits is not sent once other accords are in force at the same level, and does not count', async () => {
+    const world = await brought();
+    for (let turn = 0; turn < 7; turn += 1) {
+      take(world, '10.1.1.1');
+      world.pass(300);
+      await planned(world);
+      accord(world, 'none');
+      await world.settle();
+      expect([addresses(world), world.state.drifts[0]?.remediation]).toEqual([[], 'none']);
+      accord(world, 'proposed');
+      await world.settle();
+      expect([addresses(world), world.state.drifts[0]?.remediation]).toEqual([[], 'proposed']);
+      if (turn === 6) break;
+      world.objects = objectsOf(ONE);
+      await next(world);
+      accord(world, 'automatic');
+    }
+    // At once, and not at the next interval.
+    accord(world, 'automatic');
+    await world.settle();
+    expect([addresses(world), world.state.alarms]).toEqual([['10.1.1.1'], {}]);
+  });
+
+  it('UN-7 that was asked for is not sent once another revision holds, and who asked is told', async () => {
+    const world = await brought();
+    accord(world, 'proposed');
+    take(world, '10.1.1.1');
+    world.ask({ what: 'remedy', id: 'a', by: BEN, path: undefined });
+    await planned(world);
+    world.intend(TWO);
+    await world.settle();
+    expect(world.answers.get('a')).toMatchObject({ kind: 'refusal', code: 'ROLLOUT_SUPERSEDED' });
+    expect([world.works[1]?.by, world.works[2]?.by, addresses(world).length]).toEqual([BEN, ADA, 2]);
   });
 
   it('UN-7 that was not let through does not count', async () => {

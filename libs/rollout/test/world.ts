@@ -37,6 +37,7 @@ import {
   type RolloutEvent,
   type RolloutState,
   step,
+  supersededBy,
 } from '../src/index.js';
 
 export const sha256 = (text: string): string => createHash('sha256').update(text, 'utf8').digest('hex');
@@ -272,6 +273,8 @@ export class World {
 
   async #carry({ plan, device }: Extract<Effect, { do: 'carryOut' }>, fate: Fate): Promise<Result> {
     const failure = { code: 'BUS_DEADLINE', message: 'no answer' };
+    const superseded = supersededBy(this.state, []);
+    if (superseded !== undefined) return { end: 'refused', failure: superseded };
     const mode = this.posture.underlay.gate.mode;
     if (mode === 'frozen' || mode === 'emergency-only')
       return { end: 'refused', failure: { code: 'GATE_FROZEN', message: 'nothing is written' } };
