@@ -87,6 +87,31 @@ describe('a revision', () => {
     expect(world.state.memory.carried?.revision).toBe(2);
   });
 
+  it('UN-3 UN-14 that is only recalled is held against and never written for; said anew it is brought, and remedied', async () => {
+    const world = await brought();
+    world.remediation = 'automatic';
+    world.feed({ kind: 'posture', at: world.at(), posture: world.posture });
+    const intended = world.intended;
+    if (intended === undefined) throw new Error('nothing is intended');
+    const recalled = { ...intended, isRecalled: true };
+    world.feed({ kind: 'intended', at: world.at(), intended: recalled });
+    take(world, '10.1.1.1');
+    await next(world);
+    expect([addresses(world), world.works.length, standingOf(world.state).state]).toEqual([[], 1, 'drifted']);
+    world.ask({ what: 'remedy', id: 'now', by: BEN, path: undefined });
+    await world.settle();
+    expect(world.answers.get('now')).toMatchObject({ code: 'ROLLOUT_FROZEN' });
+    // Another one that was never brought waits.
+    world.intend(TWO);
+    const other = { ...(world.intended ?? intended), isRecalled: true };
+    world.feed({ kind: 'intended', at: world.at(), intended: other });
+    await next(world);
+    expect([addresses(world), world.works.length, standingOf(world.state).state]).toEqual([[], 1, 'waiting']);
+    world.feed({ kind: 'intended', at: world.at(), intended });
+    await world.settle();
+    expect([addresses(world), standingOf(world.state).state]).toEqual([['10.1.1.1'], 'accorded']);
+  });
+
   it('UN-3 takes away what the one before spoke of and it does not, also after a restart', async () => {
     const world = await brought();
     world.intend(TWO);
