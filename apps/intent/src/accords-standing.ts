@@ -62,12 +62,19 @@ export const LOOK_MS = 60_000;
 export const RUNNING_LOOK_MS = 1_000;
 /** The first try again after something failed, and the longest wait that it grows to, milliseconds. */
 export const RETRY_MS = { first: 1_000, most: 60_000 } as const;
-/** Refusals that pass by themselves: asked again after a while. */
+/**
+ * Refusals that say nothing of the set or of whoever asks: they pass by themselves, or by what somebody mends elsewhere.
+ * Asked again after a while, under another key.
+ */
 export const PASSING: readonly string[] = [
   'ACCORD_NOT_PUBLISHED',
+  'POSTURE_ACCORDS_NOT_KEPT',
   'POSTURE_BUSY',
   'POSTURE_CALLER_GONE',
+  'POSTURE_NOT_DURABLE',
   'POSTURE_RECOVERING',
+  'POSTURE_REPLAYED',
+  'POSTURE_SUPERSEDED',
   'POSTURE_WARDEN_STALE',
 ];
 

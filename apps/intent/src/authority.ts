@@ -2,7 +2,7 @@
  * Who may ask the intent for what: policies decide, and who is not let in is told why and recorded (PO-5).
  * It must not hold a rule of its own, nor do what is asked.
  */
-import type { IntentRefusalMessage, PostureBoard } from '@kedge/bus';
+import { gateViewOf, type IntentRefusalMessage, type PostureBoard } from '@kedge/bus';
 import type { Action, Authoriser, Channel, Tier } from '@kedge/contracts';
 import {
   type Holder,
@@ -22,10 +22,13 @@ import { refusalMessage, thrownRefusal } from './messages.js';
 export interface Caller {
   readonly tier: Tier;
   readonly channel: Channel;
+  readonly socket: string;
 }
 
 /** What the authority is given; all of it stays its caller's. */
 export interface AuthorityParts {
+  /** The socket by which one only looks, whatever the policies say of its tier: many can open it. */
+  readonly lookingSocket: string;
   readonly policies: { readonly authoriser: Authoriser };
   readonly records: Pick<Outbox, 'put' | 'ready'>;
   readonly changes: ChangeRecords;
@@ -42,7 +45,14 @@ const RECORDED: readonly Action[] = [
   'intent.remedy',
 ];
 
-/** Lets in by the policies. */
+/** Why somebody is not let in. */
+interface Denial {
+  readonly rule: string;
+  readonly reason: string;
+  readonly refusal: IntentRefusal;
+}
+
+/** Lets in by the way in and the policies. */
 export class IntentAuthority {
   readonly #parts: AuthorityParts;
 
@@ -50,29 +60,31 @@ export class IntentAuthority {
     this.#parts = parts;
   }
 
-  /** Lets somebody look who may. @throws KedgeError `INTENT_FORBIDDEN` */
-  mayLook({ tier, channel }: Caller, action: 'intent.read' | 'intent.check' = 'intent.read'): void {
-    const denied = this.#denied(action, { principal: '', tier, channel });
-    if (denied !== undefined) throw thrownRefusal(forbidden(action, denied.reason));
+  /** Lets somebody look who may. @throws KedgeError `INTENT_FORBIDDEN`, `INTENT_WAY` */
+  mayLook(caller: Caller, action: 'intent.read' | 'intent.check' = 'intent.read'): void {
+    const denied = this.#denied(action, '', caller);
+    if (denied !== undefined) throw thrownRefusal(denied.refusal);
   }
 
   /** Whoever may have it done, and may be recorded, by whom it is done then; everybody else with the refusal. */
   async admit(
     action: Action,
     principal: string,
-    { tier, channel }: Caller,
+    caller: Caller,
   ): Promise<{ readonly by: Holder } | { readonly refusal: IntentRefusalMessage }> {
     const { log, records, changes, clock, board } = this.#parts;
     if (!/^[^\p{Cc}\p{Cs}]{1,128}$/u.test(principal)) {
       const wrong = wrongField('principal', '1 to 128 characters without control characters, "user:ada"');
       return { refusal: refusalMessage(wrong) };
     }
+    const { tier, channel } = caller;
     const by: Holder = { principal, tier, channel };
-    const denied = this.#denied(action, by);
+    const denied = this.#denied(action, principal, caller);
     if (denied !== undefined) {
-      records.put(changes.denied({ by, action, ...denied }, momentOf(clock), postureOf(board)));
-      log.warn({ ...by, action, rule: denied.rule }, 'a request about the intent was denied');
-      return { refusal: refusalMessage(forbidden(action, denied.reason), denied.rule) };
+      const { rule, reason } = denied;
+      records.put(changes.denied({ by, action, rule, reason }, momentOf(clock), postureOf(board)));
+      log.warn({ ...by, action, rule }, 'a request about the intent was denied');
+      return { refusal: refusalMessage(denied.refusal, rule) };
     }
     try {
       if (RECORDED.includes(action)) await records.ready();
@@ -91,11 +103,9 @@ export class IntentAuthority {
     return refusalMessage(refused);
   }
 
-  #denied(
-    action: Action,
-    { principal, tier, channel }: Holder,
-  ): { rule: string; reason: string } | undefined {
-    const { policies, clock, board } = this.#parts;
+  #denied(action: Action, principal: string, { tier, channel, socket }: Caller): Denial | undefined {
+    const { lookingSocket, policies, clock, board } = this.#parts;
+    if (socket === lookingSocket && action !== 'intent.read') return onlyLooks(action);
     const { level, epoch } = postureOf(board);
     const answer = policies.authoriser.decide({
       principal,
@@ -112,8 +122,24 @@ export class IntentAuthority {
       wallMs: clock.wallMs(),
       breakGlass: false,
     });
-    return answer.allow ? undefined : { rule: answer.rule, reason: answer.reason };
+    if (answer.allow) return undefined;
+    const { rule, reason } = answer;
+    return { rule, reason, refusal: forbidden(action, reason) };
   }
+}
+
+function onlyLooks(action: Action): Denial {
+  const message = `${action} is not taken by the socket of the appliance's own services: by it one only looks`;
+  return {
+    rule: 'authority-by-the-way-in',
+    reason: message,
+    refusal: refusal({
+      code: 'INTENT_WAY',
+      message,
+      expected: 'a socket of a channel and tier: console/intent, local/TIER/intent',
+      help: 'kedge intent finds one by itself, or takes it by --as',
+    }),
+  };
 }
 
 function forbidden(action: Action, reason: string): IntentRefusal {
@@ -138,8 +164,13 @@ export function momentOf(clock: Clock): Moment {
   return { ns: nanosOf(clock.monotonicNs()), wallMs: clock.wallMs() };
 }
 
-/** The posture that is obeyed here: the strictest of what is in force and where a transition goes. */
+/**
+ * The posture that is obeyed here: the strictest of what is in force and where a transition goes, and the epoch that
+ * gates give permits of.
+ */
 export function postureOf(board: Pick<PostureBoard, 'snapshot'>): Posture {
-  const { word, gateLevel } = board.snapshot();
-  return { level: gateLevel, epoch: word.epoch };
+  const snapshot = board.snapshot();
+  const { word, gateLevel } = snapshot;
+  // The level is that of all paths: intent is brought to more than one.
+  return { level: gateLevel, epoch: gateViewOf(snapshot, 'underlay')?.epoch ?? word.epoch };
 }

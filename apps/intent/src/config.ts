@@ -55,7 +55,7 @@ export const configSchema = z.strictObject({
   /** How devices are brought to the intent and held to it. */
   devices: z
     .strictObject({
-      /** Socket of the underlay for devices (`internal/devices.sock`); absent: intent is kept, and brought to none. */
+      /** Socket of the underlay for the intent (its `devicesSocket`); absent: intent is kept, and brought to none. */
       socket: path.optional(),
       /** Devices that are read or written at once. */
       atOnce: z.int().min(1).max(256).default(32),
@@ -70,3 +70,8 @@ export const configSchema = z.strictObject({
 
 /** See {@link configSchema}. */
 export type IntentConfig = z.output<typeof configSchema>;
+
+/** The socket of the appliance's own services: by it one looks, and changes nothing. */
+export function lookingSocket({ sockets }: Pick<IntentConfig, 'sockets'>): string {
+  return `${sockets}/internal/intent.sock`;
+}

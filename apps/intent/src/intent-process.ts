@@ -20,7 +20,7 @@ import type { Clock } from '@kedge/units';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { configSchema, type IntentConfig } from './config.js';
+import { configSchema, type IntentConfig, lookingSocket } from './config.js';
 import { IntendedAccords } from './intended-accords.js';
 import { Intent, type IntentFigures } from './intent.js';
 import { IntentModule } from './intent.module.js';
@@ -95,7 +95,7 @@ export async function runIntent(
         services: [intentService, intentDevicesService],
         entrances: [
           ...postureEntrances(config.sockets, 'intent/intent.sock'),
-          { path: `${config.sockets}/internal/intent.sock`, channel: 'local', tier: 'site_owner' },
+          { path: lookingSocket(config), channel: 'local', tier: 'site_owner' },
         ],
         onFault: ({ method, kind, tier, channel, error }) => {
           logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');

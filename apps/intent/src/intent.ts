@@ -42,7 +42,7 @@ import type { Clock, Level } from '@kedge/units';
 
 import { type Caller, IntentAuthority, momentOf, postureOf } from './authority.js';
 import { ChangeRecords } from './change-records.js';
-import type { IntentConfig } from './config.js';
+import { type IntentConfig, lookingSocket } from './config.js';
 import {
   candidateMessage,
   editsOf,
@@ -189,7 +189,10 @@ export class Intent {
     return new Intent(
       parts,
       datastores,
-      new IntentAuthority({ policies, records: outbox, changes: records, board, clock, log }),
+      new IntentAuthority({
+        lookingSocket: lookingSocket(config),
+        ...{ policies, records: outbox, changes: records, board, clock, log },
+      }),
       intend,
     );
   }

@@ -1,5 +1,5 @@
 /**
- * The way to devices over the underlay's socket for the appliance's own services.
+ * The way to devices over the underlay's socket for the intent.
  * It must not try anything again, nor keep anything of a device: whether a plan may be sent twice is known to its caller.
  */
 import {
@@ -33,7 +33,7 @@ export class UnderlayReach implements DeviceReach {
   readonly #client: DevicesClient;
   readonly #deadlines: ReachDeadlines;
 
-  /** @param socket `internal/devices.sock` of the appliance */
+  /** @param socket `devicesSocket` of the underlay */
   constructor(socket: string, deadlines: ReachDeadlines = DEADLINES) {
     this.#client = devicesClient(socket);
     this.#deadlines = deadlines;

@@ -11,6 +11,7 @@ import {
   beginning,
   type IntendedSet,
   NOTHING_ASKED,
+  PASSING,
   STANDING_EVENTS,
   STANDING_PHASES,
   type Standing,
@@ -43,6 +44,7 @@ class World {
   waiting: { key: string; hash: string } | undefined;
   readonly answers = new Map<string, 'decision' | 'waiting' | 'refusal'>();
   refusing: string | undefined;
+  code = 'POSTURE_NOT_AUTHORISED';
   away = false;
   full = false;
   state: Standing = beginning(this.memory, false);
@@ -127,7 +129,7 @@ class World {
         const kind = this.#decide(asked);
         if (lost) this.happen({ kind: 'failed', why: 'BUS_DEADLINE' });
         else if (kind === 'refusal')
-          this.happen({ kind: 'answered', answer: { kind, code: 'POSTURE_NOT_AUTHORISED', message: 'no' } });
+          this.happen({ kind: 'answered', answer: { kind, code: this.code, message: 'no' } });
         else this.happen({ kind: 'answered', answer: { kind } });
         return;
       }
@@ -207,6 +209,33 @@ describe('accords of the intent, as a machine', () => {
     // Another request, for the answer to the first stands.
     expect(new Set(world.asks.map(({ key }) => key)).size).toBe(2);
     expect([world.inForce, standingAlarm(world.state)]).toEqual([A, undefined]);
+  });
+
+  it('PO-2 asks again, under another key, after a refusal that passes: also for the way back, so that nothing stays', () => {
+    for (const code of [
+      'POSTURE_SUPERSEDED',
+      'POSTURE_NOT_DURABLE',
+      'POSTURE_ACCORDS_NOT_KEPT',
+      ...PASSING,
+    ]) {
+      const world = new World();
+      world.code = code;
+      world.intend(intendedOf(2, A));
+      world.settle();
+      world.refusing = BEFORE;
+      world.intend(intendedOf(3, undefined));
+      world.settle();
+      expect([world.inForce, standingAlarm(world.state)]).toEqual([
+        A,
+        expect.stringContaining(`revision 3: ${code} no`),
+      ]);
+      // Ever later, at most once a minute.
+      expect(world.wakeMs).toBe(60_000);
+      world.refusing = undefined;
+      world.settle();
+      expect([world.inForce, standingAlarm(world.state)]).toEqual([BEFORE, undefined]);
+      expect(new Set(world.asks.map(({ key }) => key)).size).toBe(world.asks.length);
+    }
   });
 
   it('PO-2 leaves alone what somebody else brought into force since, and says so; another revision is asked for', () => {

@@ -26,8 +26,8 @@ import { CALL, Stage, until } from './stage.js';
 
 const NETNS = `kedge-ro-${String(process.pid)}`;
 const ADA = { principal: 'user:ada' };
-const MASTER = { tier: 'master', channel: 'local' } as const;
-const BY = { ...ADA, ...MASTER };
+const BY = { ...ADA, tier: 'master', channel: 'local' } as const;
+const MASTER = { tier: 'master', channel: 'local', socket: 'local/master/intent/intent.sock' } as const;
 const ip = (words: string): string =>
   execFileSync('ip', ['-n', NETNS, ...words.split(' ')], { encoding: 'utf8' });
 const anyTime = () => AbortSignal.timeout(20_000);

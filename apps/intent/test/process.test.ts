@@ -152,6 +152,46 @@ describe('the intent', { timeout: 240_000 }, () => {
     expect(records.filter(isChange).map(({ kind }) => kind)).toEqual(['commit', 'refused', 'lock-broken']);
   });
 
+  it('PO-3 takes no change by the socket of the services, in whosever name: by it one looks', async () => {
+    stage.put(5, {});
+    const { child } = await stage.serve();
+    const [inside, master] = [stage.client('internal'), stage.client('local/master')];
+    await load(master, LAN);
+    await commit(master);
+    const refusal = { code: 'INTENT_WAY', rule: 'authority-by-the-way-in' };
+    for (const reply of [
+      load(inside, '{"site:name":"theirs"}'),
+      inside.edit({ ...ADA, edits: [] }, CALL),
+      inside.discard(ADA, CALL),
+      inside.lock({ ...ADA, comment: '' }, CALL),
+      inside.unlock({ ...ADA, force: true }, CALL),
+      commit(inside),
+      inside.rollback({ ...TERMS, to: 1 }, CALL),
+      inside.confirm({ ...ADA, revision: 0 }, CALL),
+      inside.cancel({ ...ADA, revision: 0 }, CALL),
+      stage.devices('internal').remedy({ ...ADA, device: 'access-1', path: '' }, CALL),
+    ])
+      expect(await reply).toMatchObject({ outcome: 'refusal', refusal });
+    const device = 'access-1';
+    for (const stream of [
+      stage.devices('internal').plan({ device, source: 'running' }, CALL),
+      stage.devices('internal').check({ device }, CALL),
+    ])
+      await expect(stream[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'INTENT_WAY' });
+    expect(await inside.status({}, CALL)).toMatchObject({ running: 2, candidate: { changed: false } });
+    expect(await shown(inside, 'running')).toBe(await shown(master, 'candidate'));
+    expect((await inside.history({ limit: 0, before: 0 }, CALL)).total).toBe(2);
+    expect(await inside.validate({ source: 'running' }, CALL)).toMatchObject({ findings: [] });
+    expect(await compared(inside, 'running', '1')).not.toEqual([]);
+    for await (const each of stage.devices('internal').listDevices({ device: '' }, CALL))
+      expect(each).toBeUndefined();
+    await stage.end(child);
+    const denied = (await stage.records()).flatMap((record) =>
+      record.schema === 'kedge.authorisation-decision/1' ? [[record.allow, record.rule]] : [],
+    );
+    expect(denied).toEqual(Array.from({ length: 10 }, () => [false, 'authority-by-the-way-in']));
+  });
+
   it('UN-4 puts back what was not confirmed, in time and after kill -9', async () => {
     const { child } = await stage.serve();
     const client = stage.client('local/master');

@@ -39,19 +39,21 @@ beforeAll(async () => {
   stage = new Stage();
   for (const way of ['console', ...TIERS.map((tier) => `local/${tier}`)])
     mkdirSync(join(stage.sockets, way, 'underlay'));
-  chmodSync(join(stage.sockets, 'internal'), 0o755);
+  mkdirSync(join(stage.sockets, 'devices'));
+  for (const way of ['internal', 'devices']) chmodSync(join(stage.sockets, way), 0o755);
   ip(`netns add ${NETNS}`);
   ip(`-n ${NETNS} link add name port1 type veth peer name far1`);
   const config = join(stage.root, 'underlay.json');
   const { appliance, board, sockets } = stage.config;
   const files = { accords: join(DEFAULTS, 'accords.json'), zones: join(DEFAULTS, 'zones.json') };
   const state = join(stage.root, 'state/underlay');
-  writeFileSync(config, JSON.stringify({ appliance, board, sockets, state, ...files }));
+  const devicesSocket = join(sockets, 'devices/devices.sock');
+  writeFileSync(config, JSON.stringify({ appliance, board, sockets, devicesSocket, state, ...files }));
   child = spawn('ip', ['netns', 'exec', NETNS, process.execPath, MAIN, '--config', config], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   child.stdout?.resume();
-  reach = new UnderlayReach(join(sockets, 'internal/devices.sock'));
+  reach = new UnderlayReach(devicesSocket);
   await until('the underlay answers', () =>
     reach.read(device, never).then(
       () => true,

@@ -17,8 +17,9 @@ export interface AnswerRules<Answer> {
   readonly bounds: AnswerBounds;
   /** Whether it is one for good; who asks again after another one asks anew. */
   readonly isFinal: (answer: Answer) => boolean;
+  /** Of all that is kept of it. */
   readonly weightOf: (answer: Answer) => number;
-  /** The same answer with less weight, for when there is too much. */
+  /** The same answer with less weight, for when there is too much; what is too much even so is forgotten. */
   readonly lighter: (answer: Answer) => Answer;
 }
 
@@ -31,6 +32,9 @@ interface Entry<Answer> {
   /** Those that wait for it. */
   callers: number;
   answer: Answer | undefined;
+  /** Of the answer. */
+  weight: number;
+  isLight: boolean;
 }
 
 /** See the head of the file. */
@@ -73,7 +77,8 @@ export class Answers<Answer> {
   #begin(id: string, content: string, work: (abandoned: AbortSignal) => Promise<Answer>): Entry<Answer> {
     const abandoned = new AbortController();
     const reply = work(abandoned.signal);
-    const entry: Entry<Answer> = { content, reply, abandoned, callers: 0, answer: undefined };
+    const nothing = { answer: undefined, weight: 0, isLight: false };
+    const entry: Entry<Answer> = { content, reply, abandoned, callers: 0, ...nothing };
     this.#entries.set(id, entry);
     reply.then(
       (answer) => {
@@ -107,21 +112,37 @@ export class Answers<Answer> {
   }
 
   #keep(entry: Entry<Answer>, answer: Answer): void {
-    const { bounds, weightOf, lighter } = this.#rules;
-    entry.answer = answer;
+    const { bounds, lighter } = this.#rules;
+    this.#put(entry, answer);
     // It would hold the answer with all its weight.
     entry.reply = undefined;
-    this.#weight += weightOf(answer);
-    for (const [id, other] of this.#entries) {
-      const isTooMany = this.#entries.size > bounds.count;
-      if (!isTooMany && this.#weight <= bounds.weight) return;
-      if (other.answer === undefined) continue;
-      this.#weight -= weightOf(other.answer);
-      if (isTooMany) this.#entries.delete(id);
-      else {
-        other.answer = lighter(other.answer);
-        this.#weight += weightOf(other.answer);
-      }
+    for (const [id, old] of this.#entries) {
+      if (this.#entries.size <= bounds.count) break;
+      this.#forget(id, old);
     }
+    for (const old of this.#entries.values()) {
+      if (this.#weight <= bounds.weight) return;
+      if (old.answer === undefined || old.isLight) continue;
+      old.isLight = true;
+      this.#put(old, lighter(old.answer));
+    }
+    for (const [id, old] of this.#entries) {
+      if (this.#weight <= bounds.weight) return;
+      this.#forget(id, old);
+    }
+  }
+
+  #put(entry: Entry<Answer>, answer: Answer): void {
+    this.#weight -= entry.weight;
+    entry.answer = answer;
+    entry.weight = this.#rules.weightOf(answer);
+    this.#weight += entry.weight;
+  }
+
+  /** What is still being worked at stays. */
+  #forget(id: string, { answer, weight }: Entry<Answer>): void {
+    if (answer === undefined) return;
+    this.#weight -= weight;
+    this.#entries.delete(id);
   }
 }

@@ -26,6 +26,11 @@ export const configSchema = z.strictObject({
   }),
   /** Root of the socket directories; console/underlay, local/TIER/underlay and internal are served below it. */
   sockets: path,
+  /**
+   * Socket for the intent, in a directory that it alone can open: by it devices are read and written to for whoever it
+   * names. Absent: nobody reads or writes devices.
+   */
+  devicesSocket: path.optional(),
   /** Directory of desired set, proposals and records; made when missing, this service's own. */
   state: path,
   /** RFC 7951 JSON of yang/kedge-accords.yang. */

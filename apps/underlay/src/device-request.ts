@@ -1,5 +1,5 @@
 /**
- * What the appliance's own services ask of devices, taken apart and checked: inventory entry, plan, and for whom.
+ * What the intent asks of devices, taken apart and checked: inventory entry, plan, and for whom.
  * It must not believe anything of a plan but its form; whether its steps hold together is asked when it is carried out.
  */
 import { type CarryOutRequest, MAX_DEVICE_BYTES, MAX_PLAN_BYTES } from '@kedge/bus';

@@ -1,5 +1,5 @@
 /**
- * The calls about devices: kedge.underlay.v1.Devices, on the socket of the appliance's own services.
+ * The calls about devices: kedge.underlay.v1.Devices, on the socket of the intent.
  * It must hold no logic; `Devices` answers.
  */
 import type { CarryOutReply, CarryOutRequest, DeviceReadingPart, DeviceReadRequest } from '@kedge/bus';

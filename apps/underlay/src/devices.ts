@@ -1,16 +1,9 @@
 /**
- * The devices of an appliance: read at every level, and written to by plans under a permit of the one gate, for the
- * appliance's own services.
+ * The devices of an appliance: read at every level, and written to by plans under a permit of the one gate, for its
+ * intent.
  * It must not write anything without a permit, nor answer of a plan before what became of it is recorded (UN-13).
  */
-import type {
-  CarriedOutMessage,
-  CarryOutReply,
-  CarryOutRequest,
-  DeviceReadingPart,
-  DeviceReadRequest,
-  GateRefusal,
-} from '@kedge/bus';
+import type { CarryOutReply, CarryOutRequest, DeviceReadingPart, DeviceReadRequest } from '@kedge/bus';
 import { type Difference, differencesBetween, differencesText } from '@kedge/compiler';
 import type { Permit } from '@kedge/contracts';
 import type { CarriedOut } from '@kedge/driver-host';
@@ -24,6 +17,7 @@ import { Answers } from './answers.js';
 import { type AskedWork, deviceIn, workIn } from './device-request.js';
 import { Fence } from './fence.js';
 import { type GateKeeper, refusalOf, type Said } from './gate-keeper.js';
+import { carriedAnswer, lighter, type PlanAnswer, readingParts, repliesOf, weightOf } from './plan-answer.js';
 import { type PlanFacts, PlanRecords } from './plan-records.js';
 import { Turns } from './turns.js';
 import type { Way, WayTo } from './ways.js';
@@ -45,28 +39,21 @@ export interface DevicesParts {
   };
 }
 
-/** Bytes of a tree in one reply. */
-const PIECE_BYTES = 256 * 1024;
-/** Ids and differences in one reply. */
-const ITEMS_AT_ONCE = 512;
-/** Answers that are remembered, and the bytes of readings with them. */
+/** Answers that are remembered, and their bytes. */
 const ANSWERS = { count: 1_024, weight: 32 * 1024 * 1024 };
 /** Devices of which is remembered how they were last. */
 const MOST_DEVICES = 4_096;
 /** Differences of one device that its alarm tells; the ledger has all of them. */
 const MOST_TOLD = 32;
-/** How long a plan that ends with the service may take to be taken back, milliseconds. */
-const CLOSING_MS = 1_500;
+/** How long a plan that ends with the service may go on taking back, milliseconds; the service has 5 s to stop. */
+const CLOSING_MS = 1_000;
+/** Refusals that are remembered, so that what was to be done is not recorded anew with each try. */
+const REFUSALS = 1_024;
 
-/** A reading on its way. */
-interface ReadText {
-  readonly tree: Buffer;
-  readonly own: readonly string[];
+/** Work, and the hash of the whole request for it. */
+interface Asked extends AskedWork {
+  readonly content: string;
 }
-
-type Answer =
-  | { readonly is: 'refusal'; readonly refusal: GateRefusal }
-  | { readonly is: 'carried'; readonly carried: CarriedOut; readonly read: ReadText | undefined };
 
 /** What a rollback left on a device. */
 interface Remains {
@@ -94,13 +81,15 @@ export class Devices {
   readonly #parts: DevicesParts;
   readonly #records: PlanRecords;
   readonly #turns = new Turns();
-  readonly #answers = new Answers<Answer>({
+  readonly #answers = new Answers<PlanAnswer>({
     bounds: ANSWERS,
     // Who was refused may ask again under another posture.
     isFinal: ({ is }) => is === 'carried',
-    weightOf: (answer) => (answer.is === 'carried' ? (answer.read?.tree.length ?? 0) : 0),
-    lighter: (answer) => ({ ...answer, read: undefined }),
+    weightOf,
+    lighter,
   });
+  /** What was refused with all its steps in the record, by id: content and code. */
+  readonly #refused = new Map<string, string>();
   readonly #seen = new Map<string, Seen>();
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
@@ -124,7 +113,7 @@ export class Devices {
     if ('code' in way) throw new KedgeError(way);
     const leaving = AbortSignal.any([signal, this.#closing.signal]);
     const reading = await this.#turns.take(way.place, leaving, () => this.#read(device, way, leaving));
-    yield* partsOf(textOf(reading));
+    yield* readingParts(reading);
   }
 
   /**
@@ -136,9 +125,9 @@ export class Devices {
     request: CarryOutRequest,
     { signal }: { signal: AbortSignal },
   ): AsyncGenerator<CarryOutReply> {
-    const work = workIn(request);
     const content = this.#parts.sha256(JSON.stringify(request));
-    let answer: Answer;
+    const work: Asked = { ...workIn(request), content };
+    let answer: PlanAnswer;
     try {
       answer = await this.#answers.of(work.mutation.id, content, signal, (abandoned) =>
         this.#kept(this.#carry(work, AbortSignal.any([abandoned, this.#closing.signal]))),
@@ -193,7 +182,7 @@ export class Devices {
     }
   }
 
-  async #carry(work: AskedWork, leaving: AbortSignal): Promise<Answer> {
+  async #carry(work: Asked, leaving: AbortSignal): Promise<PlanAnswer> {
     const way = this.#parts.wayTo(work.device);
     if ('code' in way) return this.#refuse(work, way);
     try {
@@ -204,8 +193,8 @@ export class Devices {
     }
   }
 
-  async #carryInTurn(work: AskedWork, way: Way, leaving: AbortSignal): Promise<Answer> {
-    const { keeper, clock, records, log } = this.#parts;
+  async #carryInTurn(work: Asked, way: Way, leaving: AbortSignal): Promise<PlanAnswer> {
+    const { keeper, clock, log } = this.#parts;
     const { mutation, plan, device } = work;
     const startedAtNs = clock.monotonicNs();
     const denied = keeper.denied('mutation.execute', mutation);
@@ -224,7 +213,7 @@ export class Devices {
       return this.#refuse(work, oldPlan(work, permit.epoch));
     }
     let carried: CarriedOut;
-    const fence = this.#fenceFor(permit, leaving);
+    const fence = this.#fenceFor(permit);
     try {
       const unrecorded = await keeper.recordPermit(mutation, permit);
       if (unrecorded !== undefined) return this.#refuse(work, unrecorded);
@@ -241,7 +230,7 @@ export class Devices {
     this.#seeCarried(work, carried);
     const { level } = keeper.standing();
     const facts: PlanFacts = { mutation, plan, epoch: permit.epoch, level, startedAtNs, became: carried };
-    await records.keep(this.#records.recordsOf(facts));
+    const unrecorded = await keeper.recordOutcome(mutation, this.#records.recordsOf(facts));
     const { outcome, failure } = carried.applied;
     const { id, principal, tier } = mutation;
     const fields = { mutation: id, principal, tier, device: device.id, epoch: permit.epoch, outcome };
@@ -249,18 +238,16 @@ export class Devices {
       log.error({ ...fields, remaining: carried.remaining.length }, 'a device could not be rolled back');
     else if (outcome === 'failed') log.warn({ ...fields, code: failure?.code }, 'a plan failed');
     else log.info({ ...fields, steps: plan.steps.length }, 'a plan was carried out');
-    return {
-      is: 'carried',
-      carried,
-      read: carried.reading === undefined ? undefined : textOf(carried.reading),
-    };
+    if (unrecorded === undefined || failure !== undefined) return carriedAnswer(carried);
+    const { code, message } = unrecorded;
+    return carriedAnswer({ ...carried, applied: { ...carried.applied, failure: { code, message } } });
   }
 
   /**
    * What ends the writing for good: some time after the permit has ended, so that taking back ends inside the budget of
    * the path, and some time after the service began to end. The permit does not outlive it.
    */
-  #fenceFor(permit: Permit, leaving: AbortSignal): { readonly fence: Fence; readonly forget: () => void } {
+  #fenceFor(permit: Permit): { readonly fence: Fence; readonly forget: () => void } {
     const fence = new Fence();
     const timers: NodeJS.Timeout[] = [];
     const after = (ms: number): void => {
@@ -273,32 +260,42 @@ export class Devices {
     const onShut = (): void => {
       after(this.#parts.keeper.msLeftToUndo());
     };
-    const onLeaving = (): void => {
-      if (this.#closing.signal.aborted) after(CLOSING_MS);
+    const onClosing = (): void => {
+      after(CLOSING_MS);
     };
-    permit.signal.addEventListener('abort', onShut, { once: true });
-    leaving.addEventListener('abort', onLeaving, { once: true });
+    // Not the signal that the work goes by: it aborts once, and whoever waits leaves before the service closes.
+    const forgetShut = whenAborted(permit.signal, onShut);
+    const forgetClosing = whenAborted(this.#closing.signal, onClosing);
     void fence.still.then(() => {
       permit.release();
     });
     return {
       fence,
       forget: () => {
-        permit.signal.removeEventListener('abort', onShut);
-        leaving.removeEventListener('abort', onLeaving);
+        forgetShut();
+        forgetClosing();
         for (const timer of timers) clearTimeout(timer);
       },
     };
   }
 
-  /** Somebody who was not let in: answered, and recorded as what it was to be. */
-  #refuse({ mutation, plan }: AskedWork, said: Said): Answer {
+  /** Somebody who was not let in: answered, and recorded as what it was to be, the first time with all its steps. */
+  #refuse({ mutation, plan, content }: Asked, said: Said): PlanAnswer {
     const { keeper, records, clock } = this.#parts;
     const refusal = refusalOf(said);
     keeper.recordRefused('mutation.execute', mutation, refusal);
     const { epoch, level } = keeper.standing();
     const startedAtNs = clock.monotonicNs();
-    records.spread(this.#records.recordsOf({ mutation, plan, epoch, level, startedAtNs, became: refusal }));
+    const known = `${content} ${refusal.code}`;
+    const isAgain = this.#refused.get(mutation.id) === known;
+    this.#refused.delete(mutation.id);
+    this.#refused.set(mutation.id, known);
+    const [oldest] = this.#refused.keys();
+    if (this.#refused.size > REFUSALS && oldest !== undefined) this.#refused.delete(oldest);
+    const told = isAgain ? { ...plan, steps: [] } : plan;
+    records.spread(
+      this.#records.recordsOf({ mutation, plan: told, epoch, level, startedAtNs, became: refusal }),
+    );
     return { is: 'refusal', refusal };
   }
 
@@ -360,6 +357,15 @@ export class Devices {
   }
 }
 
+/** Calls when the signal aborts, or at once where it has; what is returned ends that. */
+function whenAborted(signal: AbortSignal, call: () => void): () => void {
+  if (signal.aborted) call();
+  else signal.addEventListener('abort', call, { once: true });
+  return () => {
+    signal.removeEventListener('abort', call);
+  };
+}
+
 /** What still differs of what a rollback left: it is over where the device is again as it was before. */
 function stillDiffering({ reading: then, differences }: Remains, now: Reading): readonly Difference[] {
   if (then === undefined) return differences;
@@ -397,41 +403,4 @@ function oldPlan({ mutation, plan }: AskedWork, epoch: bigint): Said {
     help: 'compile again',
     rule: 'one-epoch-per-plan',
   };
-}
-
-function textOf({ tree, own }: Reading): ReadText {
-  return { tree: Buffer.from(JSON.stringify(tree), 'utf8'), own };
-}
-
-/** At least one part. */
-function* partsOf({ tree, own }: ReadText): Generator<DeviceReadingPart> {
-  for (let at = 0; at === 0 || at < tree.length; at += PIECE_BYTES)
-    yield { tree: tree.subarray(at, at + PIECE_BYTES), own: [] };
-  for (let at = 0; at < own.length; at += ITEMS_AT_ONCE)
-    yield { tree: Buffer.alloc(0), own: own.slice(at, at + ITEMS_AT_ONCE) };
-}
-
-function* repliesOf(answer: Answer): Generator<CarryOutReply> {
-  if (answer.is === 'refusal') {
-    yield { outcome: 'refusal', refusal: answer.refusal };
-    return;
-  }
-  const { applied, rolledBack, remaining } = answer.carried;
-  const { outcome, done, failure } = applied;
-  const part = (at: number): CarriedOutMessage => ({
-    result: outcome,
-    done: done.slice(at, at + ITEMS_AT_ONCE),
-    ...(failure === undefined ? {} : { failure: { ...failure, step: failure.step ?? '' } }),
-    ...(rolledBack === undefined ? {} : { rolledBack }),
-    remaining: remaining.slice(at, at + ITEMS_AT_ONCE).map(({ path, intended, actual }) => ({
-      path,
-      intended: JSON.stringify(intended),
-      actual: JSON.stringify(actual),
-    })),
-    wasRead: answer.read !== undefined,
-  });
-  for (let at = 0; at === 0 || at < Math.max(done.length, remaining.length); at += ITEMS_AT_ONCE)
-    yield { outcome: 'carried', carried: part(at) };
-  if (answer.read === undefined) return;
-  for (const reading of partsOf(answer.read)) yield { outcome: 'reading', reading };
 }

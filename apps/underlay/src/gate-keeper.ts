@@ -4,7 +4,15 @@
  * It must not write to the network, nor know what is written under a permit.
  */
 import { bindingOf, type GateRefusal, gateViewOf, mayFollow, type PostureBoard } from '@kedge/bus';
-import type { Action, AuthorisationDecision, Authoriser, Mutation, Permit, Refusal } from '@kedge/contracts';
+import type {
+  Action,
+  AuthorisationDecision,
+  Authoriser,
+  LedgerRecord,
+  Mutation,
+  Permit,
+  Refusal,
+} from '@kedge/contracts';
 import { TIERS } from '@kedge/contracts';
 import type { Outbox } from '@kedge/ledger-link';
 import { isTrustedAs } from '@kedge/posture';
@@ -53,12 +61,16 @@ const GATE_EVENTS = [
 
 /** Of a path's budget, in percent: after it nothing is written any more under an older permit. */
 const WRITING_PERCENT = 70n;
+/** Mutations that are named as those whose outcome is not recorded, the last ones; more are counted. */
+const MOST_NAMED = 8;
 
 /** See the head of the file; at work once it is made. `close` once. */
 export class GateKeeper {
   readonly #parts: GateParts;
   readonly #decisions: Decisions;
   readonly #settle: () => void;
+  #outcomesLost = 0;
+  readonly #lostLast: string[] = [];
   /** The gate itself. */
   readonly gate: PostureGate;
 
@@ -149,13 +161,12 @@ export class GateKeeper {
       if (signal.aborted) leave();
       else signal.addEventListener('abort', leave);
     });
-    const { records, accords } = this.#parts;
+    const { records } = this.#parts;
     const record = this.#permitRecord('mutation.execute', mutation);
     const kept = records.append(record).then(
       () => undefined,
       (error: unknown) => {
-        if (accords.levels[this.standing().level].unrecordedChanges !== true)
-          return unrecorded(mutation, failureOf(error).code);
+        if (!this.#mayGoUnrecorded()) return unrecorded(mutation, failureOf(error).code);
         // The accord lets it go on (LE-5). That its record is lost is counted, and an alarm.
         records.put(record);
         return undefined;
@@ -166,6 +177,34 @@ export class GateKeeper {
     } finally {
       signal.removeEventListener('abort', leave);
     }
+  }
+
+  /**
+   * What became of a mutation on the disk, before it is said (UN-13); what is to be said where it is not there. It is an
+   * alarm then, also where the accord of the level lets changes go on without.
+   */
+  async recordOutcome(
+    { id }: Pick<Mutation, 'id'>,
+    outcome: Iterable<LedgerRecord | undefined>,
+  ): Promise<Said | undefined> {
+    if (await this.#parts.records.keep(outcome)) return undefined;
+    this.#outcomesLost += 1;
+    this.#lostLast.push(id);
+    if (this.#lostLast.length > MOST_NAMED) this.#lostLast.shift();
+    return this.#mayGoUnrecorded() ? undefined : outcomeUnrecorded(id);
+  }
+
+  /** What somebody has to look after. */
+  get alarms(): readonly string[] {
+    if (this.#outcomesLost === 0) return [];
+    const more = this.#outcomesLost - this.#lostLast.length;
+    const others = more === 0 ? '' : ` and of ${String(more)} before`;
+    return [`what became of ${this.#lostLast.join(', ')}${others} is not recorded`];
+  }
+
+  /** Whether the accord of the level lets changes go on without records (LE-5). */
+  #mayGoUnrecorded(): boolean {
+    return this.#parts.accords.levels[this.standing().level].unrecordedChanges === true;
   }
 
   /**
@@ -229,5 +268,14 @@ function unrecorded({ id }: Pick<Mutation, 'id'>, code: string): Said {
     message: `cannot run ${id}: it could not be recorded (${code})`,
     help: 'see whether the ledger runs and the disk has room',
     rule: 'no-record-no-mutation',
+  };
+}
+
+function outcomeUnrecorded(id: string): Said {
+  return {
+    code: 'UNDERLAY_OUTCOME_UNRECORDED',
+    message: `${id} was let in and has come to its end, but that could not be recorded`,
+    help: 'see whether the ledger runs and the disk has room; look at what is there now',
+    rule: 'no-record-no-word',
   };
 }

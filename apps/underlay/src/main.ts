@@ -47,6 +47,8 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 
 await runService({
   name: NAME,
+  // A second for the callers, one for what is taken back on devices, the rest for how it stands there and the records.
+  stopMs: 5_000,
   start: async ({ argv, logger }) => {
     const config = loadConfig(configSchema, argv);
     logger.level = config.logLevel;
@@ -123,8 +125,10 @@ await runService({
           ...postureEntrances(config.sockets, 'underlay/gate.sock'),
           { path: `${config.sockets}/internal/underlay.sock`, ...own },
         ].map((entrance) => ({ ...entrance, services: [underlayService] })),
-        // Whoever calls here says for whom, and is believed: only the appliance's own services can.
-        { path: `${config.sockets}/internal/devices.sock`, ...own, services: [devicesService] },
+        // Whoever calls here says for whom, and is believed: the directory lets nobody but the intent in.
+        ...(config.devicesSocket === undefined
+          ? []
+          : [{ path: config.devicesSocket, ...own, services: [devicesService] }]),
       ],
       onFault: ({ method, kind, tier, channel, error }) => {
         logger.warn({ err: error, method, kind, tier, channel }, 'a call went wrong');

@@ -167,6 +167,7 @@ export class Underlay {
         ...status.alarms,
         ...(policies.alarm === undefined ? [] : [policies.alarm]),
         ...records.alarms,
+        ...this.#keeper.alarms,
         ...devices.alarms,
       ],
       ...devices.figures,
@@ -378,7 +379,8 @@ export class Underlay {
     }
     const { level } = this.#keeper.standing();
     const ended = outcomeOf(reply, error);
-    await this.#parts.records.keep(
+    const unrecorded = await this.#keeper.recordOutcome(
+      mutation,
       this.#records.changeRecords({
         ...{ mutation, epoch: answer.epoch, level, startedAtNs },
         ...{ result: ended.result, failure: ended.failure },
@@ -386,7 +388,7 @@ export class Underlay {
       }),
     );
     if (reply === undefined) throw error;
-    return reply;
+    return unrecorded !== undefined && reply.outcome === 'done' ? refused(unrecorded) : reply;
   }
 
   /** A mutation that was not let in: answered, and recorded as what it was to be. */

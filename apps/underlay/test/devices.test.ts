@@ -164,6 +164,28 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
     ).toEqual(remaining.map(({ path, actual }) => ({ path, actual: JSON.parse(actual) as unknown })));
   });
 
+  it('UN-14 a stop in mid-plan ends writing in time, and what it could not take back is recorded before it is over', async () => {
+    stage = new Stage();
+    const child = await stage.serve();
+    const before = await stage.read();
+    stage.hold(true);
+    const cut = stage.carryOut(planFor(intentOf(150), before), { id: 'mutation-a' }).catch(() => undefined);
+    await stage.held();
+    const half = stage.kernel();
+    await stage.end(child);
+    // Not as one that took too long to stop.
+    expect(child.exitCode).toBe(0);
+    await cut;
+    expect(stage.kernel()).toBe(half);
+    const recorded = mutationsIn(await stage.records(), 'mutation-a');
+    expect(recorded[0]).toMatchObject({ result: 'failed', failure: { code: 'UNDERLAY_NOT_ROLLED_BACK' } });
+    expect(recorded).toHaveLength(recorded[0]?.parts ?? 0);
+    const remains = recorded.flatMap(({ steps }) => steps).filter(({ kind }) => kind === 'remains');
+    expect(remains.filter(({ path }) => path.includes('10.90.')).length).toBe(
+      half.match(/10\.90\.\d+\.0\/24/g)?.length,
+    );
+  });
+
   it('UN-14 at 3 the tier decides, at 2 and at 1 nothing is written; the rule is named; reading goes on', async () => {
     stage = new Stage();
     const child = await stage.serve();
@@ -243,7 +265,7 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
       await expect(stage.carryOut(plan, more)).rejects.toMatchObject({ code: 'UNDERLAY_REQUEST' });
   });
 
-  it('PO-3 is served to the services of the appliance alone', async () => {
+  it('PO-3 is served by the socket of the intent alone, whatever else can be opened', async () => {
     stage = new Stage();
     await stage.serve();
     const device = JSON.stringify(DEVICE);
@@ -255,6 +277,9 @@ describe('devices behind the gate', { timeout: 240_000 }, () => {
       await expect(async () => {
         for await (const part of stage.devices(way).read({ device }, { deadlineMs: 10_000 })) void part;
       }).rejects.toMatchObject({ code: 'BUS_UNIMPLEMENTED' });
+    await expect(stage.devices('internal/devices.sock').health({ deadlineMs: 1_000 })).rejects.toMatchObject({
+      code: 'BUS_UNREACHABLE',
+    });
   });
 
   it('UN-12 two plans on one device go one after the other; one that waits for its turn may leave', async () => {

@@ -139,7 +139,8 @@ export class Stage {
   /** @param budgetMs of the path */
   constructor(budgetMs = 10_000) {
     const ways = ['console', ...TIERS.map((tier) => `local/${tier}`)];
-    for (const name of ['board', 'sock/internal', 'tools', ...ways.map((way) => `sock/${way}/underlay`)])
+    const own = ['board', 'sock/internal', 'sock/devices', 'tools'];
+    for (const name of [...own, ...ways.map((way) => `sock/${way}/underlay`)])
       mkdirSync(join(this.root, name), { recursive: true });
     for (const name of ['', 'board', 'sock', 'sock/local', ...ways.map((way) => `sock/${way}`)])
       chmodSync(join(this.root, name), 0o755);
@@ -189,6 +190,7 @@ export class Stage {
           owners: { posture: uid, warden: uid, 'dataplane-reference': uid },
         },
         sockets: join(this.root, 'sock'),
+        devicesSocket: join(this.root, 'sock/devices/devices.sock'),
         state: this.state,
         accords: join(DEFAULTS, 'accords.json'),
         zones: join(DEFAULTS, 'zones.json'),
@@ -240,7 +242,7 @@ export class Stage {
     return client;
   }
 
-  devices(way = 'internal/devices.sock'): DevicesClient {
+  devices(way = 'devices/devices.sock'): DevicesClient {
     const client = devicesClient(join(this.root, 'sock', way));
     this.#ends.push(() => {
       client.close();

@@ -4,8 +4,15 @@
  * Must not leave a namespace, a process or a file.
  */
 import { PolicyKeeper } from '@kedge/authz';
-import { type ExecuteReply, openDesiredStore, ParticipantSlot, PostureBoard, sha256 } from '@kedge/bus';
-import type { LedgerRecord, Tier } from '@kedge/contracts';
+import {
+  type CarryOutRequest,
+  type ExecuteReply,
+  openDesiredStore,
+  ParticipantSlot,
+  PostureBoard,
+  sha256,
+} from '@kedge/bus';
+import type { LedgerRecord, NetworkMutation, Tier } from '@kedge/contracts';
 import type { Reading } from '@kedge/driver-kit';
 import { planData } from '@kedge/intent-model';
 import { openSpool } from '@kedge/ledger';
@@ -145,7 +152,7 @@ async function stand(
   const devices = new Devices({
     config,
     keeper,
-    wayTo: waysOf(sha256, () => ({ netns: NETNS })),
+    wayTo: waysOf(sha256, () => ({ netns: NETNS, timeoutMs: 20_000, toolDirectory: tools })),
     records,
     bootId,
     clock,
@@ -175,6 +182,8 @@ async function stand(
     devices,
     /** How many records would survive a power cut now. */
     durable: (): bigint => records.status().spool?.durable ?? 0n,
+    /** From now on no record is kept. */
+    loseRecords: () => records.close(),
     /** Ends the underlay, and reads what it recorded. */
     records: async (): Promise<LedgerRecord[]> => {
       await close();
@@ -288,6 +297,22 @@ const mutationsIn = (records: readonly LedgerRecord[], name: string) =>
     (record) => record.schema === 'kedge.network-mutation/1' && record.mutation.startsWith(name),
   );
 
+const neverLeft = () => ({ signal: new AbortController().signal });
+
+/** A request for a plan over what a device has now, made with a port of its own. */
+async function askedPlan(devices: Devices): Promise<CarryOutRequest> {
+  ip('-n', NETNS, 'link', 'add', 'port1', 'type', 'veth', 'peer', 'name', 'far1');
+  const device = JSON.stringify(DEVICE);
+  const parts = [];
+  for await (const part of devices.read({ device }, neverLeft())) parts.push(part);
+  const tree = JSON.parse(Buffer.concat(parts.map((part) => part.tree)).toString()) as Reading['tree'];
+  return {
+    ...{ id: 'mutation-a', principal: 'user:mia', tier: 'master', channel: 'local', kind: 'ordinary' },
+    device,
+    plan: JSON.stringify(planData(planFor(intentOf(1), { tree, own: [] }))),
+  };
+}
+
 describe('what the underlay records', () => {
   it('UN-13 of a change who, under what, before and after, before it is said to be done; and what the kernel got', async () => {
     const { execute, durable, records } = await stand();
@@ -337,21 +362,7 @@ describe('what the underlay records', () => {
 
   it('UN-13 of a plan on a device is on the disk when the first word of its answer is said', async () => {
     const { devices, durable, records } = await stand();
-    ip('-n', NETNS, 'link', 'add', 'port1', 'type', 'veth', 'peer', 'name', 'far1');
-    const call = { signal: new AbortController().signal };
-    const device = JSON.stringify(DEVICE);
-    const parts = [];
-    for await (const part of devices.read({ device }, call)) parts.push(part);
-    const tree = JSON.parse(Buffer.concat(parts.map((part) => part.tree)).toString()) as Reading['tree'];
-    const plan = JSON.stringify(planData(planFor(intentOf(1), { tree, own: [] })));
-    const asked = {
-      id: 'mutation-a',
-      principal: 'user:mia',
-      tier: 'master',
-      channel: 'local',
-      kind: 'ordinary',
-    };
-    const replies = devices.carryOut({ ...asked, device, plan }, call);
+    const replies = devices.carryOut(await askedPlan(devices), neverLeft());
     expect((await replies.next()).value).toMatchObject({
       outcome: 'carried',
       carried: { result: 'applied' },
@@ -362,6 +373,46 @@ describe('what the underlay records', () => {
     const [mutation] = mutationsIn(found, 'mutation-a');
     expect(mutation).toMatchObject({ result: 'applied', target: 'device/appliance' });
     expect(found.findIndex((record) => record === mutation)).toBeLessThan(Number(durableThen));
+  });
+
+  it('UN-13 of what was done cannot be recorded any more: that is the answer, and an alarm with its name', async () => {
+    const { underlay, devices, durable, loseRecords, hold, release, execute } = await stand();
+    const asked = await askedPlan(devices);
+    const before = durable();
+    hold();
+    const route = execute('mutation-r', '10.7.0.2');
+    const plan = devices.carryOut(asked, neverLeft());
+    const first = plan.next();
+    // Both permits are on the disk, and nothing is done yet.
+    await expect.poll(durable, { timeout: 10_000 }).toBe(before + 2n);
+    await loseRecords();
+    release();
+    expect(await route).toMatchObject({
+      outcome: 'refusal',
+      refusal: { code: 'UNDERLAY_OUTCOME_UNRECORDED', rule: 'no-record-no-word' },
+    });
+    expect((await first).value).toMatchObject({
+      carried: { result: 'applied', failure: { code: 'UNDERLAY_OUTCOME_UNRECORDED' } },
+    });
+    await plan.return(undefined);
+    expect(ip('-n', NETNS, '-br', 'link')).toContain('br0');
+    expect(underlay.status().alarms.join()).toMatch(
+      /what became of (mutation-r, mutation-a|mutation-a, mutation-r) is not recorded/,
+    );
+  });
+
+  it('UN-13 of a plan that is refused again and again names it each time, with its steps the first time', async () => {
+    const { underlay, devices, tighten, records } = await stand();
+    const asked = await askedPlan(devices);
+    tighten(2n, 5, 2);
+    await expect.poll(() => underlay.status(), { timeout: 10_000 }).toMatchObject({ appliedEpoch: 2n });
+    for (const more of [{}, {}, { principal: 'user:eve' }])
+      for await (const reply of devices.carryOut({ ...asked, ...more }, neverLeft()))
+        expect(reply).toMatchObject({ refusal: { code: 'GATE_EMERGENCY_ONLY' } });
+    const found = mutationsIn(await records(), 'mutation-a') as NetworkMutation[];
+    expect(found).toMatchObject(Array.from({ length: 3 }, () => ({ result: 'refused', parts: 1 })));
+    expect(new Set(found.map(({ base }) => base)).size).toBe(1);
+    expect(found.map(({ steps }) => steps.length > 0)).toEqual([true, false, true]);
   });
 
   it('UN-13 of a change that was not let in: the code, the rule, and what it was to be', async () => {

@@ -66,7 +66,10 @@ export interface Applied {
   readonly outcome: 'applied' | 'unchanged' | 'failed' | 'cancelled';
   /** Ids of the steps that hold now, in the order in which they were done. */
   readonly done: readonly string[];
-  /** Why it failed, a code of docs/errors.md and a sentence; present exactly when `outcome` is `failed`. */
+  /**
+   * Why it failed, a code of docs/errors.md and a sentence. With another outcome: that outcome stands, but could not be
+   * recorded.
+   */
   readonly failure?: { readonly code: string; readonly message: string; readonly step?: string };
 }
 

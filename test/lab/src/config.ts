@@ -15,6 +15,7 @@ import {
   BPF,
   CLASSES,
   DATAPLANE,
+  DEVICES_SOCKET,
   ETC,
   FORWARDER_NAMESPACE,
   GID,
@@ -307,7 +308,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
       ...intake('intent'),
       state: `${STATE}/intent`,
       accords: { socket: INTENT_SOCKET, inForce: ACCORDS },
-      devices: { socket: `${SOCKETS}/internal/devices.sock` },
+      devices: { socket: DEVICES_SOCKET },
     }),
     ...Object.fromEntries(
       ROUTE_MODES.map((mode) => [
@@ -321,6 +322,7 @@ export function serviceFiles(settings: LabSettings): Readonly<Record<string, str
           state: `${STATE}/${mode}`,
           ...inForce('paths'),
           budgetMs: settings.budgets[mode === 'overlay' ? 'overlayMs' : 'underlayMs'],
+          ...(mode === 'underlay' ? { devicesSocket: DEVICES_SOCKET } : {}),
           reconcileMs: 3_000,
         }),
       ]),

@@ -16,6 +16,7 @@ import {
   ACCORDS,
   BOARD,
   BPF,
+  DEVICES_SOCKET,
   ETC,
   GID,
   IDENTITY,
@@ -58,6 +59,7 @@ function directories(): void {
   for (const [name, group] of Object.entries(SOURCES))
     directory(`${SOCKETS}/sources/${name}`, 0o750, UIDS.quartermaster, group);
   directory(dirname(INTENT_SOCKET), 0o750, UIDS.coordinator, UIDS.intent);
+  directory(dirname(DEVICES_SOCKET), 0o750, UIDS.underlay, UIDS.intent);
   // Who may scrape may do nothing else, so metrics have a directory of their own.
   directory(`${SOCKETS}/metrics`, 0o1770, 0, GID);
   directory(STATE, 0o755);

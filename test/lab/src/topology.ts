@@ -115,6 +115,8 @@ export const ETC = `${RUN}/etc`;
 export const ACCORDS = `${RUN}/accords`;
 /** The coordinator's way in for the intent, in a directory that the intent alone can pass. */
 export const INTENT_SOCKET = `${SOCKETS}/intent/posture.sock`;
+/** The underlay's way in for the intent, in a directory that the intent alone can pass. */
+export const DEVICES_SOCKET = `${SOCKETS}/devices/devices.sock`;
 /** The accords that the lab starts with, and that `kedge accords reload` reads. */
 export const OFFERED = { accords: `${ETC}/accords.json`, zones: `${ETC}/zones.json` } as const;
 export const TRAFFIC = `${RUN}/traffic`;
