@@ -4,11 +4,12 @@
  * Must not leave a process or a file.
  */
 import type { IntentClient, IntentReply } from '@kedge/bus';
+import { bundledService } from '@kedge/lab';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { CALL, MAIN, Stage } from './stage.js';
+import { CALL, Stage } from './stage.js';
 
 const YANG = join(import.meta.dirname, '../../../yang');
 const TERMS = { principal: 'user:ada', comment: '', confirmSeconds: 0, ifRevision: 0 };
@@ -21,7 +22,7 @@ const whole = (device: object, site: object = SITE): string =>
 
 let stage: Stage;
 beforeEach(() => {
-  stage = new Stage(MAIN);
+  stage = new Stage(bundledService('intent'));
 });
 afterEach(async () => {
   await stage.remove();

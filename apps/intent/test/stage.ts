@@ -4,7 +4,6 @@
  */
 import { intentClient, type IntentClient, intentDevicesClient, type IntentDevicesClient } from '@kedge/bus';
 import type { LedgerRecord } from '@kedge/contracts';
-import { bundledService } from '@kedge/lab';
 import { openSpool } from '@kedge/ledger';
 import {
   createPostureSegment,
@@ -24,8 +23,6 @@ import { join } from 'node:path';
 const SERVE = join(import.meta.dirname, 'serve.mjs');
 /** The same with devices. */
 const SERVE_DEVICES = join(import.meta.dirname, 'serve-devices.mjs');
-/** The process as it is shipped, with the project's modules. */
-export const MAIN = bundledService('intent');
 export const TIERS = ['site_owner', 'master', 'journeyman', 'apprentice'] as const;
 export const CALL = { deadlineMs: 10_000 };
 

@@ -46,7 +46,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const MAIN = bundledService('underlay');
 const DEFAULTS = join(import.meta.dirname, '../../../yang/defaults');
 const TIERS = ['site_owner', 'master', 'journeyman', 'apprentice'];
 export const CALL = { deadlineMs: 60_000 };
@@ -203,7 +202,7 @@ export class Stage {
       'ip',
       [
         ...['netns', 'exec', this.netns, 'sh', '-c', place, join(this.root, 'tools/ip'), real],
-        ...[process.execPath, MAIN, '--config', config],
+        ...[process.execPath, bundledService('underlay'), '--config', config],
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
