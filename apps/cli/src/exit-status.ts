@@ -182,6 +182,7 @@ const STATUS: Readonly<Record<number, readonly string[]>> = {
     'RECONCILE_DEADLINE',
     'RECONCILE_PREEMPTED',
     'RECONCILE_STUCK',
+    'ROLLOUT_SUPERSEDED',
     'ROLLOUT_UNANSWERED',
     'ROUTES_TIMEOUT',
     'SEGMENT_OPENING',

@@ -99,6 +99,7 @@ export async function datastoresOver(store, onKept = () => undefined, onBegin = 
     },
     posture: { level: 5, epoch: 7n },
     intend: () => undefined,
+    withhold: () => undefined,
     record: async () => undefined,
     onTrouble: () => undefined,
   });
