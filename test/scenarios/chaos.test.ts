@@ -47,7 +47,7 @@ describe('chaos', () => {
       'STOP warden during a loosening and a tightening',
       'KILL warden',
     ]);
-  }, 900_000);
+  }, 1_800_000);
 
   it('every service is killed and stopped at every step of both ways, and more', () => {
     expect(CHAOS_ACTS).toBe(STRUCK_SERVICES.length * 2 * STEPS.length * 2 + 5);
