@@ -92,14 +92,15 @@ describe('chaos', () => {
     execFileSync('make', ['-C', LAB_FOLDER, 'mutant'], { stdio: 'ignore' });
     const lab = await labUp({ name: NAME, foreground: true, forwarder: LATE });
     try {
-      const report = await drill(lab, { course: [1, 5], dwellMs: 250 });
+      // Three times: a host that takes the senders' processor away for just these 5 ms hides them once, not thrice.
+      const report = await drill(lab, { course: [1, 5, 1, 5, 1, 5], dwellMs: 250 });
       expect(report.ok).toBe(false);
       const leaks = report.violations.filter(({ kind }) => kind === 'leak');
-      expect(new Set(leaks.map((leak) => leak.class))).toEqual(
-        new Set(['critical', 'ordinary', 'unapproved']),
-      );
       // 5 ms of 2,000 packets a second are 10; what is found must be of that order, not one stray packet.
-      for (const { packets = 0 } of leaks) expect(packets).toBeGreaterThan(4);
+      const most = (name: string): number =>
+        Math.max(0, ...leaks.map((leak) => (leak.class === name ? (leak.packets ?? 0) : 0)));
+      for (const name of ['critical', 'ordinary', 'unapproved']) expect(most(name), name).toBeGreaterThan(4);
+      expect(most('management')).toBe(0);
       // The command says so by its exit status too.
       const { status, out } = await kedge(['drill', '--dwell', '250', '--lab', NAME, '--json']);
       expect(JSON.parse(out)).toMatchObject({ ok: false });

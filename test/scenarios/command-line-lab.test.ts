@@ -3,7 +3,7 @@
  * drill's page, and the playbook that runs the drill.
  * Must not judge how a drill ends; the drill's own scenarios do.
  */
-import { type Lab, labDown, labUp } from '@kedge/lab';
+import { type Lab, labDown, labUp, PATIENT_BUDGETS } from '@kedge/lab';
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -105,7 +105,7 @@ beforeAll(async () => {
   work = mkdtempSync(join(tmpdir(), 'kedge-looked-over-'));
   process.env['KEDGE_PLANTED_TOKEN'] = SECRETS.environment;
   try {
-    lab = await labUp({ name: NAME, foreground: true });
+    lab = await labUp({ name: NAME, budgets: PATIENT_BUDGETS, foreground: true });
   } finally {
     delete process.env['KEDGE_PLANTED_TOKEN'];
   }
@@ -150,7 +150,9 @@ describe('an appliance that is looked over', () => {
     const [, tightening] = await history('--limit', '2');
     const { out } = await kedge(['transition', 'show', tightening?.epoch ?? '', ...LAB]);
     expect(out).toMatch(/\npath +participant +start +end +took +budget +outcome +changes\n/);
-    expect(out).toMatch(/\ndataplane +\+[\d.]+ [nµm]?s +\+[\d.]+ µs +[\d.]+ µs +1\.00 ms {2}applied\n/);
+    expect(out).toMatch(
+      /\ndataplane +\+[\d.]+ [nµm]?s +\+[\d.]+ [nµm]s +[\d.]+ [nµm]s +50\.0 ms {2}applied\n/,
+    );
     expect(out).toMatch(/\n +reference\/0 +\+.* applied +\d+\n/);
     for (const path of ['overlay', 'underlay']) expect(out).toMatch(new RegExp(`\n${path} `));
   });

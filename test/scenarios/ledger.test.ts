@@ -309,7 +309,7 @@ describe('the ledger of a lab', { timeout: 120_000 }, () => {
     expect(alarms).toEqual([]);
     expect(size).toBeGreaterThan(0n);
     expect(new Set(sources.map(({ service }) => service))).toEqual(
-      new Set(['posture-coordinator', 'vpp-bridge', 'overlay', 'underlay']),
+      new Set(['posture-coordinator', 'vpp-bridge', 'overlay', 'underlay', 'intent']),
     );
     const said = await kedge(['ledger', 'status', ...LAB]);
     expect(said.out).toContain('kedge.example/ledger');

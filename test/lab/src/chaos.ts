@@ -50,6 +50,7 @@ const CALL_MS = 2_000;
 const CONVERGED_WITHIN_MS = 20_000;
 const HOLD_MS = 150;
 const CLOSED_WITHIN_MS = 2_000;
+const DECIDED_WITHIN_MS = 5_000;
 const HEALTH_MS = 500;
 const FLOWING_MS = 60;
 
@@ -394,6 +395,22 @@ export async function describe({ lab, trace }: Stage): Promise<string> {
   return `${parts.join(', ')}; last words of the coordinator: ${words}`;
 }
 
+/** Asks until it is decided, as long as what was decided before is still under way; undefined when it is refused. */
+async function decided(stage: Stage, from: Level, to: Level, reason: string): Promise<bigint | undefined> {
+  for (const end = performance.now() + DECIDED_WITHIN_MS; performance.now() < end;) {
+    const reply = await stage.lab
+      .posture(wayInFor(from, to))
+      .set(
+        { level: to, reason, principal: 'service:drill', idempotencyKey: randomUUID() },
+        { deadlineMs: CALL_MS },
+      );
+    if (reply.outcome === 'decision') return reply.decision.epoch;
+    if (reply.outcome === 'refusal') return undefined;
+    await sleep(50, stage.signal);
+  }
+  return undefined;
+}
+
 /** The bridge is killed whenever it comes back, while the posture goes down and up. */
 async function bridgeGone(stage: Stage): Promise<ChaosAct> {
   const { lab, trace } = stage;
@@ -407,16 +424,7 @@ async function bridgeGone(stage: Stage): Promise<ChaosAct> {
       [5, 1],
       [1, 5],
     ] as const) {
-      const reply = await lab.posture(wayInFor(from, to)).set(
-        {
-          level: to,
-          reason: `chaos drill: ${name}`,
-          principal: 'service:drill',
-          idempotencyKey: randomUUID(),
-        },
-        { deadlineMs: CALL_MS },
-      );
-      const epoch = reply.outcome === 'decision' ? reply.decision.epoch : undefined;
+      const epoch = await decided(stage, from, to, `chaos drill: ${name}`);
       const there =
         epoch === undefined
           ? undefined
@@ -427,7 +435,7 @@ async function bridgeGone(stage: Stage): Promise<ChaosAct> {
       if (there === undefined) {
         violations.push({
           kind: 'not-converged',
-          message: `${from} → ${to} did not reach the data plane without the bridge`,
+          message: `${from} → ${to} ${epoch === undefined ? 'was not decided' : 'did not reach the data plane'} without the bridge (${await describe(stage)})`,
         });
       }
       await sleep(300, stage.signal);
