@@ -2,7 +2,7 @@
  * What became of the intent, and who was not let at it, as records of the ledger.
  * It must not decide anything, nor say more of a revision than the revision does.
  */
-import type { Action, AuthorisationDecision, IntentChange } from '@kedge/contracts';
+import { type Action, type AuthorisationDecision, type IntentChange, lineOf } from '@kedge/contracts';
 import {
   type Fact,
   type Holder,
@@ -181,9 +181,4 @@ export const RESOURCE = 'intent';
 
 function aboutRevision({ number, id, hash, of, confirmSeconds }: Revision) {
   return { revision: number, revisionId: id, documentSha256: hash, of, confirmSeconds };
-}
-
-/** Text that a record takes, whoever wrote it. */
-function lineOf(text: string, most: number): string {
-  return [...text.replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ')].join('').slice(0, most);
 }

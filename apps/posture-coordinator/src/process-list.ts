@@ -2,6 +2,7 @@
  * The processes of the controller as the kernel lists them.
  * It must not hold anything up: it is read in pieces, and what ended meanwhile is left out.
  */
+import { lineOf } from '@kedge/contracts';
 import type { ForensicItem } from '@kedge/ledger';
 import { readdir, readFile } from 'node:fs/promises';
 
@@ -74,8 +75,4 @@ async function processItem(root: string, pid: number): Promise<ForensicItem | un
   } catch {
     return undefined;
   }
-}
-
-function lineOf(text: string, most: number): string {
-  return [...text.replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ')].slice(0, most / 2).join('');
 }

@@ -263,7 +263,9 @@ describe('accords of the intent', { timeout: 120_000 }, () => {
       mesh.beat(true);
       acknowledge(5);
       await until('the mesh', async () =>
-        (await box.get()).services.some(({ name }) => name === 'participant-mesh') ? true : undefined,
+        (await box.get()).services.some(({ name, serving }) => name === 'participant-mesh' && serving)
+          ? true
+          : undefined,
       );
       const tightening = await reload(asked(['console', 'site_owner'], documents(withoutArp)));
       const epoch = tightening.outcome === 'decision' ? tightening.decision.epoch : -1n;

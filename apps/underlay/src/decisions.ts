@@ -2,7 +2,7 @@
  * The answers of the gate as records: who asked for what, whether they may, and by which rule (PO-5).
  * It must not decide anything.
  */
-import type { Action, AuthorisationDecision, Channel, Tier } from '@kedge/contracts';
+import { type Action, type AuthorisationDecision, type Channel, lineOf, type Tier } from '@kedge/contracts';
 import type { Clock, Epoch, Level } from '@kedge/units';
 
 /** Who asked, and for what. */
@@ -51,14 +51,9 @@ export class Decisions {
       ...asked,
       ...told,
       rule: rule.slice(0, 64),
-      reason: lineOf(reason, 250),
-      principal: lineOf(principal, 64),
+      reason: lineOf(reason, 512),
+      principal: lineOf(principal, 128),
       askedAtNs: String(atNs),
     };
   }
-}
-
-/** Text that a record takes, whoever wrote it. */
-function lineOf(text: string, most: number): string {
-  return [...text.replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ')].slice(0, most).join('');
 }

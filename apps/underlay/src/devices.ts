@@ -19,7 +19,7 @@ import { Fence } from './fence.js';
 import { type GateKeeper, refusalOf, type Said } from './gate-keeper.js';
 import { carriedAnswer, lighter, type PlanAnswer, readingParts, repliesOf, weightOf } from './plan-answer.js';
 import { type PlanFacts, PlanRecords } from './plan-records.js';
-import { Turns } from './turns.js';
+import { PlaceTurns } from './place-turns.js';
 import type { Way, WayTo } from './ways.js';
 
 /** What the devices are given; all of it stays its caller's. */
@@ -80,7 +80,7 @@ interface Seen {
 export class Devices {
   readonly #parts: DevicesParts;
   readonly #records: PlanRecords;
-  readonly #turns = new Turns();
+  readonly #turns = new PlaceTurns();
   readonly #answers = new Answers<PlanAnswer>({
     bounds: ANSWERS,
     // Who was refused may ask again under another posture.

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { levelOfPostureResource, postureResource } from './authorisation.js';
@@ -5,6 +6,7 @@ import { type PluginManifest, pluginManifestSchema } from './plugin.js';
 import {
   type LedgerRecord,
   ledgerRecordSchema,
+  lineOf,
   PERSONAL_FIELDS,
   RECORD_SCHEMAS,
   SNAPSHOT_SECTIONS,
@@ -344,5 +346,21 @@ describe('resources', () => {
     for (const text of ['posture/0', 'posture/6', 'posture/33', 'posture', 'xposture/3', 'posture/3 ']) {
       expect(levelOfPostureResource(text)).toBeUndefined();
     }
+  });
+});
+
+describe('text of anybody', () => {
+  it('LE-1 is put on one line that every record takes, cut between characters and otherwise as it was', () => {
+    const sample = examples['kedge.authorisation-decision/1'];
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 1_200 }), (text) => {
+        const reason = lineOf(text, 512);
+        expect(ledgerRecordSchema.safeParse({ ...sample, reason }).error).toBeUndefined();
+        expect(reason.length).toBeGreaterThanOrEqual(Math.min(text.length, 511));
+      }),
+    );
+    expect(lineOf('a\r\nb\u0000c\ud800', 512)).toBe('a  b c ');
+    expect(lineOf('😀😀', 3)).toBe('😀');
+    expect(lineOf('Grüße', 512)).toBe('Grüße');
   });
 });

@@ -50,6 +50,18 @@ const lineSchema = (max: number) =>
     .max(max)
     .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'expected one line of text without control characters');
 
+/**
+ * Text of anybody as a record takes it: on one line, and cut where it is longer.
+ *
+ * @param most as the field allows, in UTF-16 code units; no character is cut in two.
+ */
+export function lineOf(text: string, most: number): string {
+  return text
+    .replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ')
+    .slice(0, most)
+    .replace(/\p{Cs}$/u, '');
+}
+
 /** A SHA-256 in hexadecimal. */
 const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'expected a SHA-256 in hexadecimal');
 const idSchema = z

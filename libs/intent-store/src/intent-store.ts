@@ -1,15 +1,16 @@
 /**
- * The kept intent: the near end of its thread. Calls go out, answers come back in the same order.
+ * The kept intent: the near end of its thread.
  * It must not know what is kept.
  */
 import type { IntentKeeping, Keep, Kept } from '@kedge/datastores';
-import { KedgeError } from '@kedge/units';
-import { Worker } from 'node:worker_threads';
+import { DatabaseThread } from '@kedge/sqlite';
 
-import type { Answer, Call, Reply, ThreadData } from './thread.js';
+import type { Call, Reply, ThreadData } from './thread.js';
 
 /** From source and from what is built of it: a thread is started from what is built. */
 const PROGRAM = new URL('../dist/worker.js', import.meta.url);
+
+type StoreThread = DatabaseThread<Call, Reply>;
 
 /** Where it is kept. */
 export interface IntentStoreOptions {
@@ -39,9 +40,15 @@ export interface IntentStore extends IntentKeeping {
  *   `INTENT_STORE_FULL`, `INTENT_STORE_FAILED`.
  */
 export async function openIntentStore({ path }: IntentStoreOptions): Promise<IntentStore> {
-  const thread = new StoreThread({ path });
+  const thread: StoreThread = new DatabaseThread({
+    program: PROGRAM,
+    data: { path } satisfies ThreadData,
+    name: 'the kept intent',
+    codes: { gone: 'INTENT_STORE_FAILED', closed: 'INTENT_STORE_CLOSED' },
+    help: 'start the service again',
+  });
   try {
-    return new OpenStore(thread, (await thread.ask({ call: 'open' })) as Kept | undefined);
+    return new OpenStore(thread, (await thread.ask({ call: 'open' })).answer as Kept | undefined);
   } catch (error) {
     await thread.end();
     throw error;
@@ -62,83 +69,10 @@ class OpenStore implements IntentStore {
   }
 
   async documentOf(hash: string): Promise<string> {
-    return (await this.#thread.ask({ call: 'document', hash })) as string;
+    return (await this.#thread.ask({ call: 'document', hash })).answer as string;
   }
 
   async close(): Promise<void> {
     await this.#thread.end();
-  }
-}
-
-interface Waiting {
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: KedgeError) => void;
-}
-
-class StoreThread {
-  readonly #path: string;
-  readonly #worker: Worker;
-  readonly #waiting: Waiting[] = [];
-  readonly #ended: Promise<void>;
-  #isEnding = false;
-
-  constructor(data: ThreadData) {
-    this.#path = data.path;
-    // Options of the process that say how modules are found are not for what is built.
-    this.#worker = new Worker(PROGRAM, { workerData: data, execArgv: [] });
-    let cause: unknown;
-    this.#worker.on('message', (reply: Reply) => this.#take(reply));
-    this.#worker.on('error', (error) => {
-      cause = error;
-    });
-    this.#ended = new Promise((resolve) => {
-      this.#worker.once('exit', () => {
-        this.#isEnding = true;
-        for (const { reject } of this.#waiting.splice(0)) reject(this.#gone(cause));
-        resolve();
-      });
-    });
-  }
-
-  ask(call: Call): Promise<Answer> {
-    if (this.#isEnding) return Promise.reject(this.#closed());
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
-      this.#worker.postMessage(call);
-    });
-  }
-
-  async end(): Promise<void> {
-    if (!this.#isEnding) {
-      this.#isEnding = true;
-      this.#worker.postMessage({ call: 'close' } satisfies Call);
-    }
-    await this.#ended;
-  }
-
-  #take(reply: Reply): void {
-    const waiting = this.#waiting.shift();
-    if ('error' in reply) {
-      const cause = reply.cause === '' ? {} : { cause: new Error(reply.cause) };
-      waiting?.reject(new KedgeError({ ...reply.error, ...cause }));
-      return;
-    }
-    waiting?.resolve(reply.answer);
-  }
-
-  #gone(cause: unknown): KedgeError {
-    return new KedgeError({
-      code: 'INTENT_STORE_FAILED',
-      message: `cannot use the kept intent ${this.#path}: its thread has ended`,
-      help: 'start the service again',
-      cause,
-    });
-  }
-
-  #closed(): KedgeError {
-    return new KedgeError({
-      code: 'INTENT_STORE_CLOSED',
-      message: `cannot use the kept intent ${this.#path}: it is closed`,
-    });
   }
 }

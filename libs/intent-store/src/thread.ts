@@ -3,7 +3,6 @@
  * It must not hold code.
  */
 import type { Keep, Kept } from '@kedge/datastores';
-import type { KedgeErrorJson } from '@kedge/units';
 
 /** What the thread is started with. */
 export interface ThreadData {
@@ -20,5 +19,7 @@ export type Call =
 /** What it answers with: what was kept, or a document. */
 export type Answer = Kept | string | undefined;
 
-/** One for each call, in their order. */
-export type Reply = { readonly answer: Answer } | { readonly error: KedgeErrorJson; readonly cause: string };
+/** One for each call that did not fail, in their order. */
+export interface Reply {
+  readonly answer: Answer;
+}

@@ -2,6 +2,7 @@
  * The thread of the kept intent: a disk that takes its time takes none of its service's event loop.
  * It must not be imported; it is started.
  */
+import type { Failed } from '@kedge/sqlite';
 import { KedgeError } from '@kedge/units';
 import { parentPort, workerData } from 'node:worker_threads';
 
@@ -30,7 +31,7 @@ function done(asked: Call): Answer {
   }
 }
 
-function replyTo(asked: Call): Reply {
+function replyTo(asked: Call): Reply | Failed {
   try {
     return { answer: done(asked) };
   } catch (error) {

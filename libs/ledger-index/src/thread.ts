@@ -2,8 +2,6 @@
  * What the index and its thread say to each other.
  * It must not hold code.
  */
-import type { KedgeErrorJson } from '@kedge/units';
-
 import type { CheckedPage } from './checked-question.js';
 import type { Answer, Filter } from './question.js';
 
@@ -40,7 +38,8 @@ export interface Told {
   readonly leaf: Uint8Array | undefined;
 }
 
-/** One for each call, in their order. */
-export type Reply =
-  | { readonly told: Told; readonly answer?: Answer | undefined }
-  | { readonly error: KedgeErrorJson; readonly cause: string };
+/** One for each call that did not fail, in their order. */
+export interface Reply {
+  readonly told: Told;
+  readonly answer?: Answer | undefined;
+}

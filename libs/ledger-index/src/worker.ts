@@ -2,7 +2,7 @@
  * The thread of the index: does what it is asked, one call after the other, beside the event loop of its service.
  * It must not be imported; it is started.
  */
-import { removeDatabase } from '@kedge/sqlite';
+import { type Failed, removeDatabase } from '@kedge/sqlite';
 import { KedgeError } from '@kedge/units';
 import { parentPort, workerData } from 'node:worker_threads';
 
@@ -97,7 +97,7 @@ function errorOf(error: unknown): KedgeError {
   return damaged(error);
 }
 
-function replyTo(asked: Call): Reply {
+function replyTo(asked: Call): Reply | Failed {
   try {
     if (isDamaged && asked.call !== 'close') throw new WrongPart('what was found before');
     const answer = done(asked);

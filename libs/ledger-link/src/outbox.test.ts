@@ -142,10 +142,8 @@ describe('an outbox', () => {
     const outbox = outboxOf({ maxBytes: 65_536 });
     await outbox.ready();
     expect(valueOf(outbox, 'kedge_spool_open')).toBe(1);
-    for (let number = 1; outbox.lost === 0 && number < 1_000; number++) {
-      outbox.put(record(number, 'x'.repeat(500)));
-      await new Promise(setImmediate);
-    }
+    for (let number = 1; outbox.lost === 0 && number < 1_000; number++)
+      await outbox.keep([record(number, 'x'.repeat(500))]);
     await expect(outbox.ready()).rejects.toMatchObject({ code: 'LEDGER_SPOOL_FULL' });
     expect(outbox.alarms).toEqual([
       'the spool takes no records: it is full',

@@ -2,7 +2,7 @@
  * A context: the modules that data is read by, and the door to everything else.
  * Must not change its modules while a tree of it is alive.
  */
-import { addon, CHECKS, type ContextHandle, FORMATS, KINDS, type RawTree } from './addon.js';
+import { addon, CHECKS, type ContextHandle, FORMATS, KINDS, type RawModule, type RawTree } from './addon.js';
 import { chosen, type DataFormat, DataTree, type JobOptions, type TreeKind } from './data-tree.js';
 import { Diff } from './diff.js';
 import { JobQueue } from './job-queue.js';
@@ -88,7 +88,7 @@ export class Context implements Disposable {
       throw wrongArgument(operation, 'revision', 'a date: 2018-02-20');
     const features = featuresOf(operation, options.features);
     const handle = this.#open(operation);
-    return called(operation, () => addon.loadModule(handle, name, revision, features)) as Module;
+    return moduleOf(called(operation, () => addon.loadModule(handle, name, revision, features)));
   }
 
   /**
@@ -103,14 +103,14 @@ export class Context implements Disposable {
     const yin = chosen(operation, 'format', { yang: 0, yin: 1 }, options.format ?? 'yang') === 1;
     const features = featuresOf(operation, options.features);
     const handle = this.#open(operation);
-    return called(operation, () => addon.parseModule(handle, text, yin, features)) as Module;
+    return moduleOf(called(operation, () => addon.parseModule(handle, text, yin, features)));
   }
 
   /** Every module, libyang's own included. @throws YangError `YANG_DISPOSED` */
   modules(): readonly Module[] {
     const operation = 'list the modules';
     const handle = this.#open(operation);
-    return called(operation, () => addon.modules(handle)) as readonly Module[];
+    return called(operation, () => addon.modules(handle)).map((raw) => moduleOf(raw));
   }
 
   /** The module of that name that is implemented, or else imported; undefined when there is none. */
@@ -305,4 +305,8 @@ function featuresOf(
   if (!Array.isArray(features)) throw wrongArgument(operation, 'features', "a list of names, or 'all'");
   for (const feature of features) checkText(operation, 'features', feature as string, 1024);
   return features as readonly string[];
+}
+
+function moduleOf(raw: RawModule): Module {
+  return { ...raw, identities: raw.identities === '' ? [] : raw.identities.split(' ') };
 }

@@ -68,7 +68,10 @@ describe('modules of the IETF', () => {
       'pre-provisioning': false,
       'if-mib': true,
     });
-    expect(context.module('ietf-yang-types')).toMatchObject({ implemented: false });
+    expect(context.module('ietf-yang-types')).toMatchObject({ implemented: false, identities: [] });
+    const { identities } = context.load('iana-if-type');
+    expect(identities.slice(0, 2)).toEqual(['iana-interface-type', 'other']);
+    expect(identities.length).toBeGreaterThan(200);
     expect(context.module('ietf-nothing')).toBeUndefined();
     context.dispose();
   });

@@ -4,11 +4,14 @@
  *   yang DIRECTORY DIRECTORY BEFORE.json AFTER.json
  *
  * Reads words from its standard input and answers each with the nanoseconds that it took: "load" makes a context with
- * the modules, "parse" reads and validates BEFORE, "diff" compares BEFORE and AFTER. It works on a thread of its own, as
- * the binding does: the allocator gives threads memory of another kind. It must not count what tidies up.
+ * the modules, "parse" reads and validates BEFORE, "diff" compares BEFORE and AFTER. It parses and compares on four threads
+ * in turn, as the binding does on those of libuv: the allocator gives each thread memory of its own, and where what
+ * libyang needs meanwhile comes to lie decides about most of the time of a comparison. It must not count what tidies up,
+ * nor what goes from thread to thread.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,43 +75,96 @@ static struct lyd_node *parse(const struct ly_ctx *context, const char *text)
   return tree;
 }
 
+/* What is done on a thread of the pool. */
+struct job {
+  enum { PARSE, DIFF } kind;
+  const struct ly_ctx *context;
+  const char *text;
+  const struct lyd_node *a, *b;
+  struct lyd_node *made;
+  uint64_t took_ns;
+};
+
+/* A thread of the pool: it takes what it is given, and says when it is done. */
+struct worker {
+  pthread_t thread;
+  sem_t given, done;
+  struct job *job;
+};
+
 static void *work(void *given)
 {
-  char **argv = given, word[16];
-  char *before = text_of(argv[3]), *after = text_of(argv[4]);
-  struct ly_ctx *context = load(argv + 1);
-  struct lyd_node *a = parse(context, before), *b = parse(context, after);
-  while (scanf("%15s", word) == 1) {
-    uint64_t from = now_ns(), to;
-    if (strcmp(word, "load") == 0) {
-      struct ly_ctx *made = load(argv + 1);
-      to = now_ns();
-      ly_ctx_destroy(made);
-    } else if (strcmp(word, "parse") == 0) {
-      struct lyd_node *made = parse(context, before);
-      to = now_ns();
-      lyd_free_all(made);
-    } else {
-      struct lyd_node *made = NULL;
-      must(strcmp(word, "diff") == 0 && lyd_diff_siblings(a, b, 0, &made) == LY_SUCCESS, "cannot compare");
-      to = now_ns();
-      lyd_free_all(made);
-    }
-    printf("%llu\n", (unsigned long long)(to - from));
+  struct worker *self = given;
+  for (;;) {
+    must(sem_wait(&self->given) == 0, "no work");
+    struct job *job = self->job;
+    if (job == NULL)
+      return NULL;
+    uint64_t from = now_ns();
+    if (job->kind == PARSE)
+      job->made = parse(job->context, job->text);
+    else
+      must(lyd_diff_siblings(job->a, job->b, 0, &job->made) == LY_SUCCESS, "cannot compare");
+    job->took_ns = now_ns() - from;
+    must(sem_post(&self->done) == 0, "nobody waits");
   }
-  lyd_free_all(a);
-  lyd_free_all(b);
-  ly_ctx_destroy(context);
-  free(before);
-  free(after);
-  return NULL;
+}
+
+static struct worker pool[4];
+
+/* Does a job on the next thread of the pool. */
+static void run(struct job *job)
+{
+  static unsigned turn;
+  struct worker *worker = &pool[turn++ % (sizeof(pool) / sizeof(pool[0]))];
+  worker->job = job;
+  must(sem_post(&worker->given) == 0 && sem_wait(&worker->done) == 0, "no work was done");
 }
 
 int main(int argc, char **argv)
 {
-  pthread_t thread;
+  char word[16];
   must(argc == 5, "usage: yang DIRECTORY DIRECTORY BEFORE.json AFTER.json");
   setvbuf(stdout, NULL, _IOLBF, 0);
-  must(pthread_create(&thread, NULL, work, argv) == 0 && pthread_join(thread, NULL) == 0, "no thread");
+  for (size_t i = 0; i < sizeof(pool) / sizeof(pool[0]); i++)
+    must(sem_init(&pool[i].given, 0, 0) == 0 && sem_init(&pool[i].done, 0, 0) == 0 &&
+             pthread_create(&pool[i].thread, NULL, work, &pool[i]) == 0,
+         "no thread");
+  char *before = text_of(argv[3]), *after = text_of(argv[4]);
+  struct ly_ctx *context = load(argv + 1);
+  struct job a = {.kind = PARSE, .context = context, .text = before};
+  struct job b = {.kind = PARSE, .context = context, .text = after};
+  run(&a);
+  run(&b);
+  while (scanf("%15s", word) == 1) {
+    struct job job = {.context = context};
+    if (strcmp(word, "load") == 0) {
+      uint64_t from = now_ns();
+      struct ly_ctx *made = load(argv + 1);
+      job.took_ns = now_ns() - from;
+      ly_ctx_destroy(made);
+    } else if (strcmp(word, "parse") == 0) {
+      job.kind = PARSE;
+      job.text = before;
+      run(&job);
+    } else {
+      must(strcmp(word, "diff") == 0, "no such word");
+      job.kind = DIFF;
+      job.a = a.made;
+      job.b = b.made;
+      run(&job);
+    }
+    lyd_free_all(job.made);
+    printf("%llu\n", (unsigned long long)job.took_ns);
+  }
+  for (size_t i = 0; i < sizeof(pool) / sizeof(pool[0]); i++) {
+    pool[i].job = NULL;
+    must(sem_post(&pool[i].given) == 0 && pthread_join(pool[i].thread, NULL) == 0, "a thread does not end");
+  }
+  lyd_free_all(a.made);
+  lyd_free_all(b.made);
+  ly_ctx_destroy(context);
+  free(before);
+  free(after);
   return 0;
 }

@@ -3,8 +3,6 @@
  * meanwhile, and the memory afterwards; and what compiling from such data costs. Must not give one side anything that
  * the other has not.
  */
-import type { DataTree } from '@kedge/libyang-ts';
-import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,11 +13,11 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Bench } from './bench.js';
 import { compileBench } from './compile.js';
 import { goalOf, hostOf, percentile, rowOf } from './figures.js';
-import { DIRECTORIES, documentOf, load } from './yang-material.js';
+import { DIRECTORIES, documentOf } from './yang-material.js';
 
 const INTERFACES = 10_000;
 const CHANGES = 100;
-const SAMPLES = 15;
+const SAMPLES = 31;
 const WARM_UP = 8;
 const REST_MS = 100;
 /** Loading is short: more of it, for the same certainty. */
@@ -27,42 +25,35 @@ const LOADS_PER_SAMPLE = 5;
 const ROUNDS = 1_000;
 const OVERHEAD = 1.15;
 
-/** The program beside: a word in, the nanoseconds that it took out. */
-function peer(before: string, after: string): { ask(word: string): Promise<number>; end(): void } {
-  const program = join(import.meta.dirname, '../build/yang');
-  const child = spawn(program, [...DIRECTORIES, before, after], { stdio: ['pipe', 'pipe', 'inherit'] });
+/**
+ * What an allocator does with memory that is given back is not what is measured: both sides keep it, and neither asks
+ * the kernel for the same pages again in every round.
+ */
+const KEPT = { MALLOC_TRIM_THRESHOLD_: String(2 ** 30), MALLOC_MMAP_THRESHOLD_: String(2 ** 25) };
+
+/** One of the two programs: a word in, its answer out. */
+interface Side {
+  ask(word: string): Promise<string>;
+  end(): void;
+}
+
+function sideOf(command: string, words: readonly string[]): Side {
+  const child = spawn(command, words, {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, ...KEPT },
+  });
+  // Who has ended is told by the answer that does not come.
+  child.stdin.on('error', () => undefined);
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {
     ask: async (word) => {
       child.stdin.write(`${word}\n`);
       const { value, done } = await lines.next();
-      if (done === true) throw new Error('bench: the program beside has ended');
-      return Number(value);
+      if (done === true) throw new Error(`bench: ${command} has ended`);
+      return value;
     },
     end: () => child.stdin.end(),
   };
-}
-
-async function timed<T>(work: () => T | Promise<T>): Promise<{ ns: number; result: T }> {
-  const from = monotonicNs();
-  const result = await work();
-  return { ns: Number(monotonicNs() - from), result };
-}
-
-/** How late a timer of a millisecond comes while `work` goes on, in nanoseconds. */
-async function watched<T>(late: number[], work: () => Promise<T>): Promise<T> {
-  let done = false;
-  const watching = (async () => {
-    while (!done) {
-      const from = monotonicNs();
-      await wait(1);
-      late.push(Math.max(0, Number(monotonicNs() - from) - 1e6));
-    }
-  })();
-  const result = await work();
-  done = true;
-  await watching;
-  return result;
 }
 
 const median = (all: readonly number[]): number =>
@@ -86,57 +77,39 @@ export const yang: Bench = async (options) => {
   const [before, after] = [documentOf(count), documentOf(count, count / CHANGES)];
   writeFileSync(join(directory, 'before.json'), before);
   writeFileSync(join(directory, 'after.json'), after);
-  const beside = peer(join(directory, 'before.json'), join(directory, 'after.json'));
+  const documents = [join(directory, 'before.json'), join(directory, 'after.json')];
+  const sides = {
+    mine: sideOf(process.execPath, [join(import.meta.dirname, 'yang-side.js'), ...documents]),
+    theirs: sideOf(join(import.meta.dirname, '../build/yang'), [...DIRECTORIES, ...documents]),
+  };
   const mine = { load: [] as number[], parse: [] as number[], diff: [] as number[], read: [] as number[] };
   const theirs = { load: [] as number[], parse: [] as number[], diff: [] as number[] };
   try {
     progress(`${ROUNDS} rounds of 100 interfaces`);
     const memory = memoryAfter(quick ? ROUNDS / 10 : ROUNDS);
     progress(`${count} interfaces, ${(before.length / 1e6).toFixed(1)} MB, in turns with libyang alone`);
-    const context = load();
-    const trees: DataTree[] = [];
-    for (const document of [before, after]) trees.push(await context.parseConfiguration(document));
-    const [a, b] = trees;
-    if (a === undefined || b === undefined) throw new Error('bench: nothing was parsed');
-    // Each thread of the pool has memory of its own, which it is given when it first needs it.
-    for (let i = 0; i < WARM_UP; i += 1) {
-      await beside.ask('parse');
-      (await context.parseConfiguration(before)).dispose();
-    }
-    const late: number[] = [];
-    // In turns, one kind after the other: whatever the machine does meanwhile, it does to both, and both allocators go
-    // through the same sequence. What frees on another thread is given the time for it.
-    for (let i = 0; i < samples * LOADS_PER_SAMPLE; i += 1) {
-      theirs.load.push(await beside.ask('load'));
-      const loaded = await timed(load);
-      mine.load.push(loaded.ns);
-      loaded.result.dispose();
-    }
+    // In turns, and in turns who begins: whatever the machine does meanwhile, it does to both.
+    const inTurns = async (word: 'load' | 'parse' | 'diff', rounds: number): Promise<void> => {
+      for (let i = 0; i < WARM_UP; i += 1)
+        for (const side of [sides.theirs, sides.mine]) await side.ask(word);
+      for (let i = 0; i < rounds; i += 1) {
+        for (const who of i % 2 === 0 ? (['theirs', 'mine'] as const) : (['mine', 'theirs'] as const)) {
+          const ns = Number(await sides[who].ask(word));
+          (who === 'mine' ? mine : theirs)[word].push(ns);
+          await wait(REST_MS);
+        }
+      }
+    };
+    await inTurns('load', samples * LOADS_PER_SAMPLE);
+    await inTurns('parse', samples);
+    await inTurns('diff', samples);
     for (let i = 0; i < samples; i += 1) {
-      theirs.parse.push(await beside.ask('parse'));
-      const parsed = await watched(late, () => timed(() => context.parseConfiguration(before)));
-      mine.parse.push(parsed.ns);
-      parsed.result.dispose();
-      await wait(REST_MS);
+      const [ns, changes] = (await sides.mine.ask('read')).split(' ').map(Number);
+      if (ns === undefined || changes !== CHANGES)
+        throw new Error(`bench: ${String(changes)} changes were found, not ${String(CHANGES)}`);
+      mine.read.push(ns);
     }
-    for (let i = 0; i < samples; i += 1) {
-      theirs.diff.push(await beside.ask('diff'));
-      const compared = await watched(late, () => timed(() => context.diff(a, b)));
-      mine.diff.push(compared.ns);
-      const read = await watched(late, () =>
-        timed(async () => {
-          let changes = 0;
-          for await (const change of compared.result) changes += change.op === 'replace' ? 1 : 0;
-          return changes;
-        }),
-      );
-      mine.read.push(read.ns);
-      compared.result.dispose();
-      if (read.result !== CHANGES)
-        throw new Error(`bench: ${read.result} changes were found, not ${CHANGES}`);
-    }
-    for (const tree of trees) tree.dispose();
-    context.dispose();
+    const late = JSON.parse(await sides.mine.ask('late')) as number[];
     const compiling = await compileBench(options);
     const ratio = (name: 'load' | 'parse' | 'diff'): number => median(mine[name]) / median(theirs[name]);
     const lateP99 = percentile(
@@ -174,7 +147,7 @@ export const yang: Bench = async (options) => {
       ],
     };
   } finally {
-    beside.end();
+    for (const side of Object.values(sides)) side.end();
     rmSync(directory, { recursive: true });
   }
 };

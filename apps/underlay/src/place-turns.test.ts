@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { MOST_WAITING, Turns } from './turns.js';
+import { MOST_WAITING, PlaceTurns } from './place-turns.js';
 
 const never = (): AbortSignal => new AbortController().signal;
 
@@ -23,7 +23,7 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('turns', () => {
   it('UN-12 one thing at a time at one place, in the order of asking; a place that hangs holds up no other', async () => {
-    const turns = new Turns();
+    const turns = new PlaceTurns();
     const log: string[] = [];
     const [hangs, next, last, other] = [
       work('hangs', log),
@@ -48,7 +48,7 @@ describe('turns', () => {
   });
 
   it('whoever leaves while waiting is passed over, a failure passes the turn on, and the queue is bounded', async () => {
-    const turns = new Turns();
+    const turns = new PlaceTurns();
     const log: string[] = [];
     const first = work('first', log);
     const failing = turns.take('sw1', never(), async () => {

@@ -1,5 +1,5 @@
 /**
- * Turns: at one place one thing is done at a time, in the order of asking; places do not wait for each other.
+ * Turns by place: at one place one thing is done at a time, in the order of asking; places do not wait for each other.
  * It must not know what is done.
  */
 import { KedgeError } from '@kedge/units';
@@ -12,7 +12,7 @@ interface Waiting {
 }
 
 /** See the head of the file. */
-export class Turns {
+export class PlaceTurns {
   /** Places at which something is done, each with those that wait. */
   readonly #places = new Map<string, Waiting[]>();
 
