@@ -5,8 +5,6 @@
 import { KedgeError } from '@kedge/units';
 import { createRequire } from 'node:module';
 
-import type { Module } from './schema.js';
-
 declare const brand: unique symbol;
 
 /** A context of the addon; it works only in the thread that made it. */
@@ -57,9 +55,6 @@ export const KINDS = { configuration: 0, operational: 1, rpc: 2, reply: 3, notif
 export const CHECKS = { all: 0, present: 1, none: 2 } as const;
 export const DEFAULTS = { explicit: 0, trim: 1, all: 2, tagged: 3 } as const;
 
-/** A module as the addon tells it: the names of its identities, which have no spaces, are one text. */
-export type RawModule = Omit<Module, 'identities'> & { readonly identities: string };
-
 type Document = string | Uint8Array;
 
 export interface Addon {
@@ -72,14 +67,14 @@ export interface Addon {
     name: string,
     revision: string | undefined,
     features: readonly string[] | undefined,
-  ): RawModule;
+  ): unknown;
   parseModule(
     context: ContextHandle,
     text: string,
     yin: boolean,
     features: readonly string[] | undefined,
-  ): RawModule;
-  modules(context: ContextHandle): readonly RawModule[];
+  ): unknown;
+  modules(context: ContextHandle): readonly unknown[];
   schema(context: ContextHandle, module: string): unknown;
   schemaAt(context: ContextHandle, path: string, output: boolean): unknown;
   parse(

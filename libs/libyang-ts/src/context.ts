@@ -2,7 +2,7 @@
  * A context: the modules that data is read by, and the door to everything else.
  * Must not change its modules while a tree of it is alive.
  */
-import { addon, CHECKS, type ContextHandle, FORMATS, KINDS, type RawModule, type RawTree } from './addon.js';
+import { addon, CHECKS, type ContextHandle, FORMATS, KINDS, type RawTree } from './addon.js';
 import { chosen, type DataFormat, DataTree, type JobOptions, type TreeKind } from './data-tree.js';
 import { Diff } from './diff.js';
 import { JobQueue } from './job-queue.js';
@@ -307,6 +307,8 @@ function featuresOf(
   return features as readonly string[];
 }
 
-function moduleOf(raw: RawModule): Module {
-  return { ...raw, identities: raw.identities === '' ? [] : raw.identities.split(' ') };
+/** A module as the addon tells it: the names of its identities, which have no spaces, are one text. */
+function moduleOf(raw: unknown): Module {
+  const { identities, ...module } = raw as Omit<Module, 'identities'> & { readonly identities: string };
+  return { ...module, identities: identities === '' ? [] : identities.split(' ') };
 }
