@@ -1,6 +1,6 @@
 /**
  * The whole chaos drill, with short budgets, and the proof that drills can fail: a forwarder that is 5 ms late
- * is caught. Must not need more than four minutes.
+ * is caught. Must not need more than six minutes.
  */
 import {
   aimAt,
