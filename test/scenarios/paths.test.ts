@@ -11,6 +11,7 @@ import {
   type LabRoute,
   labUp,
   linksOf,
+  PATIENT_BUDGETS,
   ROUTE_MODES,
   ROUTE_NAMESPACES,
   type RouteMode,
@@ -82,7 +83,7 @@ const remove = (destination: string): Promise<unknown> =>
 
 beforeAll(async () => {
   await labDown(NAME);
-  lab = await labUp({ name: NAME, foreground: true });
+  lab = await labUp({ name: NAME, budgets: PATIENT_BUDGETS, foreground: true });
 }, 120_000);
 
 afterEach(async () => {
