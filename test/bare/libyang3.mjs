@@ -14,8 +14,8 @@ const BOUND_MS = 15 * 60_000;
 /** What is done in the clone, and what its output has to show. */
 const STEPS = [
   ['npm packages', 'npm ci --ignore-scripts --no-audit --no-fund --loglevel=error', undefined],
-  // The second is what the tests' helper for sanitizers comes with (@kedge/lab).
-  ['the addons', 'make -s -j2 -C libs/libyang-ts && make -s -C libs/shared-memory-ipc', undefined],
+  ['the addon', 'make -s -j2 -C libs/libyang-ts', undefined],
+  ['what the helper of sanitized tests comes with', 'make -s -C libs/shared-memory-ipc', undefined],
   ['TypeScript', 'npx tsc -b libs/libyang-ts', undefined],
   [
     'which libyang',
