@@ -344,7 +344,7 @@ Napi::Value module_info(Napi::Env env, const lys_module *module)
   set_text(object, "contact", module->contact);
   set_text(object, "description", module->dsc);
   object.Set("implemented", Napi::Boolean::New(env, module->implemented != 0));
-  Napi::Array features = list(env), imports = list(env);
+  Napi::Array features = list(env), imports = list(env), identities = list(env);
   if (module->parsed != nullptr) {
     uint32_t at = 0;
     for (lysp_feature *feature = nullptr; (feature = lysp_feature_next(feature, module->parsed, &at)) != nullptr;) {
@@ -361,13 +361,11 @@ Napi::Value module_info(Napi::Env env, const lys_module *module)
         push(imports, import.module->name);
     }
   }
-  /* There may be hundreds of them: one text costs a tenth of as many. */
-  std::string identities;
   LY_ARRAY_COUNT_TYPE i;
-  LY_ARRAY_FOR(module->identities, i) identities.append(i == 0 ? "" : " ").append(module->identities[i].name);
+  LY_ARRAY_FOR(module->identities, i) push(identities, module->identities[i].name);
   object.Set("features", features);
   object.Set("imports", imports);
-  set_text(object, "identities", identities.c_str());
+  object.Set("identities", identities);
   return object;
 }
 

@@ -88,7 +88,7 @@ export class Context implements Disposable {
       throw wrongArgument(operation, 'revision', 'a date: 2018-02-20');
     const features = featuresOf(operation, options.features);
     const handle = this.#open(operation);
-    return moduleOf(called(operation, () => addon.loadModule(handle, name, revision, features)));
+    return called(operation, () => addon.loadModule(handle, name, revision, features)) as Module;
   }
 
   /**
@@ -103,14 +103,14 @@ export class Context implements Disposable {
     const yin = chosen(operation, 'format', { yang: 0, yin: 1 }, options.format ?? 'yang') === 1;
     const features = featuresOf(operation, options.features);
     const handle = this.#open(operation);
-    return moduleOf(called(operation, () => addon.parseModule(handle, text, yin, features)));
+    return called(operation, () => addon.parseModule(handle, text, yin, features)) as Module;
   }
 
   /** Every module, libyang's own included. @throws YangError `YANG_DISPOSED` */
   modules(): readonly Module[] {
     const operation = 'list the modules';
     const handle = this.#open(operation);
-    return called(operation, () => addon.modules(handle)).map((raw) => moduleOf(raw));
+    return called(operation, () => addon.modules(handle)) as readonly Module[];
   }
 
   /** The module of that name that is implemented, or else imported; undefined when there is none. */
@@ -305,10 +305,4 @@ function featuresOf(
   if (!Array.isArray(features)) throw wrongArgument(operation, 'features', "a list of names, or 'all'");
   for (const feature of features) checkText(operation, 'features', feature as string, 1024);
   return features as readonly string[];
-}
-
-/** A module as the addon tells it: the names of its identities, which have no spaces, are one text. */
-function moduleOf(raw: unknown): Module {
-  const { identities, ...module } = raw as Omit<Module, 'identities'> & { readonly identities: string };
-  return { ...module, identities: identities === '' ? [] : identities.split(' ') };
 }
