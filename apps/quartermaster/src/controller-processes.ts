@@ -2,6 +2,7 @@
  * The processes of the controller as a section of the forensic snapshot: what this service's own namespace has.
  * It must not tell what a process was started with beyond its program: words of a command line may be secrets.
  */
+import { lineOf } from '@kedge/contracts';
 import type { ForensicItem } from '@kedge/ledger';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
@@ -26,12 +27,12 @@ export function controllerProcesses(): readonly ForensicItem[] {
         const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
         // The name may hold anything, so count from the last parenthesis; the fields after it start at 3.
         const end = stat.lastIndexOf(')');
-        const name = stat.slice(stat.indexOf('(') + 1, end).replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ');
+        const name = stat.slice(stat.indexOf('(') + 1, end);
         const fields = stat.slice(end + 2).split(' ');
         const uid = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '';
         return [
           {
-            name: `${pid} ${name}`.slice(0, 128),
+            name: lineOf(`${pid} ${name}`, 128),
             state: STATES[fields[0] ?? ''] ?? 'unknown',
             facts: {
               parent: Number(fields[1]),

@@ -3,7 +3,7 @@
  * It must not decide any of it, and keeps no more waiting than a bound.
  */
 import type { CallAuthority } from '@kedge/runtime';
-import type { AuthorisationDecision } from '@kedge/contracts';
+import { type AuthorisationDecision, lineOf } from '@kedge/contracts';
 import type { LedgerStore } from '@kedge/ledger-store';
 import type { Clock, Level } from '@kedge/units';
 
@@ -86,18 +86,13 @@ export class OwnRecords {
       at: new Date(wallMs).toISOString(),
       epoch: String(epoch),
       ...decision,
-      reason: line(decision.reason, 512),
-      principal: line(decision.principal, 128),
-      resource: line(decision.resource, 128),
+      reason: lineOf(decision.reason, 512),
+      principal: lineOf(decision.principal, 128),
+      resource: lineOf(decision.resource, 128),
       tier,
       channel,
       level,
       askedAtNs: String(askedAtNs),
     };
   }
-}
-
-/** Text of somebody else as a record takes it. */
-function line(text: string, max: number): string {
-  return [...text.replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ')].join('').slice(0, max);
 }

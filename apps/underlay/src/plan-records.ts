@@ -3,7 +3,7 @@
  * rollback could not bring back.
  * It must not decide when a record is kept.
  */
-import type { LedgerRecord, Mutation, NetworkMutation, Plan } from '@kedge/contracts';
+import { type LedgerRecord, lineOf, type Mutation, type NetworkMutation, type Plan } from '@kedge/contracts';
 import type { CarriedOut } from '@kedge/driver-host';
 import { mutationRecords, type RecordedStep } from '@kedge/ledger';
 import type { Clock, Level } from '@kedge/units';
@@ -106,5 +106,5 @@ function endOf(became: PlanFacts['became']): Pick<NetworkMutation, 'result' | 'f
 }
 
 function failureOf({ code, message }: { readonly code: string; readonly message: string }) {
-  return { code, message: [...message.replaceAll(/[\p{Cc}\p{Cs}]/gu, ' ')].slice(0, 250).join('') };
+  return { code, message: lineOf(message, 250) };
 }
