@@ -2,9 +2,9 @@
  * The thread of the kept intent: a disk that takes its time takes none of its service's event loop.
  * It must not be imported; it is started.
  */
-import type { Failed } from '@kedge/sqlite';
+import { answerCalls } from '@kedge/sqlite';
 import { KedgeError } from '@kedge/units';
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 
 import { StoreFile } from './store-file.js';
 import type { Answer, Call, Reply, ThreadData } from './thread.js';
@@ -31,24 +31,14 @@ function done(asked: Call): Answer {
   }
 }
 
-function replyTo(asked: Call): Reply | Failed {
-  try {
-    return { answer: done(asked) };
-  } catch (error) {
-    const known =
-      error instanceof KedgeError
-        ? error
-        : new KedgeError({
-            code: 'INTENT_STORE_FAILED',
-            message: `cannot use the kept intent ${path}`,
-            cause: error,
-          });
-    return { error: known.toJSON(), cause: known.cause instanceof Error ? known.cause.message : '' };
-  }
+function errorOf(error: unknown): KedgeError {
+  return error instanceof KedgeError
+    ? error
+    : new KedgeError({
+        code: 'INTENT_STORE_FAILED',
+        message: `cannot use the kept intent ${path}`,
+        cause: error,
+      });
 }
 
-const port = parentPort;
-port?.on('message', (asked: Call) => {
-  port.postMessage(replyTo(asked));
-  if (asked.call === 'close') port.close();
-});
+answerCalls((asked: Call): Reply => ({ answer: done(asked) }), errorOf);

@@ -2,9 +2,9 @@
  * The thread of the index: does what it is asked, one call after the other, beside the event loop of its service.
  * It must not be imported; it is started.
  */
-import { type Failed, removeDatabase } from '@kedge/sqlite';
+import { answerCalls, removeDatabase } from '@kedge/sqlite';
 import { KedgeError } from '@kedge/units';
-import { parentPort, workerData } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 
 import { EntryTable, KINDS, WrongPart } from './entry-table.js';
 import { failed, type IndexFile, isDamage, openFile } from './index-file.js';
@@ -97,20 +97,9 @@ function errorOf(error: unknown): KedgeError {
   return damaged(error);
 }
 
-function replyTo(asked: Call): Reply | Failed {
-  try {
-    if (isDamaged && asked.call !== 'close') throw new WrongPart('what was found before');
-    const answer = done(asked);
-    const { from, upTo, leaf } = current?.table.standing ?? { from: 0, upTo: 0, leaf: undefined };
-    return { told: { beginning: current?.beginning ?? 'new', from, upTo, leaf }, answer };
-  } catch (error) {
-    const known = errorOf(error);
-    return { error: known.toJSON(), cause: known.cause instanceof Error ? known.cause.message : '' };
-  }
-}
-
-const port = parentPort;
-port?.on('message', (asked: Call) => {
-  port.postMessage(replyTo(asked));
-  if (asked.call === 'close') port.close();
-});
+answerCalls((asked: Call): Reply => {
+  if (isDamaged && asked.call !== 'close') throw new WrongPart('what was found before');
+  const answer = done(asked);
+  const { from, upTo, leaf } = current?.table.standing ?? { from: 0, upTo: 0, leaf: undefined };
+  return { told: { beginning: current?.beginning ?? 'new', from, upTo, leaf }, answer };
+}, errorOf);

@@ -1,20 +1,20 @@
 /**
- * A thread that has a database: the near end of it. Calls go out, replies come back in the same order, so that a disk
- * that takes its time takes none of its service's event loop.
+ * A thread that has a database, and its service: calls go out, replies come back in the same order, so that a disk that
+ * takes its time takes none of its service's event loop.
  * It must not know what a call does.
  */
 import { KedgeError, type KedgeErrorJson } from '@kedge/units';
-import { Worker } from 'node:worker_threads';
+import { parentPort, Worker } from 'node:worker_threads';
 
 /** A reply that says what went wrong; `cause` is empty where nothing more is known. */
-export interface Failed {
+interface Failed {
   readonly error: KedgeErrorJson;
   readonly cause: string;
 }
 
 /** What is started, and how it is spoken of. */
 export interface DatabaseThreadOptions {
-  /** The program of the thread: it answers each message with one, and ends after `{ call: 'close' }`. */
+  /** The program of the thread, which does {@link answerCalls}. */
   readonly program: URL;
   /** What it is started with. */
   readonly data: { readonly path: string };
@@ -31,7 +31,7 @@ interface Waiting<Reply> {
   readonly reject: (error: KedgeError) => void;
 }
 
-/** A thread that runs. `end` it. */
+/** The service's end of a thread that runs. `end` it. */
 export class DatabaseThread<Call extends { readonly call: string }, Reply extends object> {
   readonly #options: DatabaseThreadOptions;
   readonly #worker: Worker;
@@ -104,4 +104,29 @@ export class DatabaseThread<Call extends { readonly call: string }, Reply extend
     const { name, data, codes } = this.#options;
     return new KedgeError({ code: codes.closed, message: `cannot use ${name} ${data.path}: it is closed` });
   }
+}
+
+/**
+ * The thread's end: answers each call with one reply, until it is asked to `close`.
+ *
+ * @param answer may throw.
+ * @param errorOf what was thrown, as the service is told it.
+ */
+export function answerCalls<Call extends { readonly call: string }, Reply extends object>(
+  answer: (call: Call) => Reply,
+  errorOf: (thrown: unknown) => KedgeError,
+): void {
+  const port = parentPort;
+  const replyTo = (call: Call): Reply | Failed => {
+    try {
+      return answer(call);
+    } catch (thrown) {
+      const error = errorOf(thrown);
+      return { error: error.toJSON(), cause: error.cause instanceof Error ? error.cause.message : '' };
+    }
+  };
+  port?.on('message', (call: Call) => {
+    port.postMessage(replyTo(call));
+    if (call.call === 'close') port.close();
+  });
 }

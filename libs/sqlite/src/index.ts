@@ -1,5 +1,6 @@
 /**
- * The front door of SQLite: files that one process has open at a time, what is wrong with them, and threads that have them.
+ * The front door of SQLite: files that one process has open at a time, what is wrong with them, and threads that have
+ * them.
  * It must not hold code of its own.
  */
 export {
@@ -12,4 +13,4 @@ export {
   type Statement,
   wrongWith,
 } from './database.js';
-export { DatabaseThread, type DatabaseThreadOptions, type Failed } from './database-thread.js';
+export { answerCalls, DatabaseThread, type DatabaseThreadOptions } from './database-thread.js';
