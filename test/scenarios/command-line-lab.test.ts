@@ -150,9 +150,7 @@ describe('an appliance that is looked over', () => {
     const [, tightening] = await history('--limit', '2');
     const { out } = await kedge(['transition', 'show', tightening?.epoch ?? '', ...LAB]);
     expect(out).toMatch(/\npath +participant +start +end +took +budget +outcome +changes\n/);
-    expect(out).toMatch(
-      /\ndataplane +\+[\d.]+ [nµm]?s +\+[\d.]+ [nµm]s +[\d.]+ [nµm]s +50\.0 ms {2}applied\n/,
-    );
+    expect(out).toMatch(/\ndataplane +\+[\d.]+ [nµm]?s +\+[\d.]+ [µm]s +[\d.]+ [µm]s +50\.0 ms {2}applied\n/);
     expect(out).toMatch(/\n +reference\/0 +\+.* applied +\d+\n/);
     for (const path of ['overlay', 'underlay']) expect(out).toMatch(new RegExp(`\n${path} `));
   });

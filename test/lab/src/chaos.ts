@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 
 import { type ArmedStrike, armStrike, type BoardTrace, type Step } from './board-watch.js';
 import {
+  askFor,
   DRILL_RATES,
   graceNs,
   leakViolations,
@@ -395,22 +396,6 @@ export async function describe({ lab, trace }: Stage): Promise<string> {
   return `${parts.join(', ')}; last words of the coordinator: ${words}`;
 }
 
-/** Asks until it is decided, as long as what was decided before is still under way; undefined when it is refused. */
-async function decided(stage: Stage, from: Level, to: Level, reason: string): Promise<bigint | undefined> {
-  for (const end = performance.now() + DECIDED_WITHIN_MS; performance.now() < end;) {
-    const reply = await stage.lab
-      .posture(wayInFor(from, to))
-      .set(
-        { level: to, reason, principal: 'service:drill', idempotencyKey: randomUUID() },
-        { deadlineMs: CALL_MS },
-      );
-    if (reply.outcome === 'decision') return reply.decision.epoch;
-    if (reply.outcome === 'refusal') return undefined;
-    await sleep(50, stage.signal);
-  }
-  return undefined;
-}
-
 /** The bridge is killed whenever it comes back, while the posture goes down and up. */
 async function bridgeGone(stage: Stage): Promise<ChaosAct> {
   const { lab, trace } = stage;
@@ -424,19 +409,22 @@ async function bridgeGone(stage: Stage): Promise<ChaosAct> {
       [5, 1],
       [1, 5],
     ] as const) {
-      const epoch = await decided(stage, from, to, `chaos drill: ${name}`);
-      const there =
-        epoch === undefined
-          ? undefined
-          : await trace.until(
-              (state) => state.word.epoch >= epoch && acknowledgedBy(state, epoch, to),
-              5_000,
-            );
-      if (there === undefined) {
-        violations.push({
-          kind: 'not-converged',
-          message: `${from} → ${to} ${epoch === undefined ? 'was not decided' : 'did not reach the data plane'} without the bridge (${await describe(stage)})`,
-        });
+      try {
+        const behind = { waitMs: DECIDED_WITHIN_MS, signal: stage.signal };
+        const epoch = await askFor(lab, from, to, `chaos drill: ${name}`, behind);
+        const there = await trace.until(
+          (state) => state.word.epoch >= epoch && acknowledgedBy(state, epoch, to),
+          5_000,
+        );
+        if (there === undefined) {
+          violations.push({
+            kind: 'not-converged',
+            message: `${from} → ${to} did not reach the data plane without the bridge (${await describe(stage)})`,
+          });
+        }
+      } catch (error) {
+        if (!(error instanceof KedgeError) || error.code !== 'DRILL_REFUSED') throw error;
+        violations.push({ kind: 'not-converged', message: error.message });
       }
       await sleep(300, stage.signal);
     }

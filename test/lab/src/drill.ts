@@ -185,15 +185,29 @@ export function wayInFor(from: Level, to: Level): SocketDirectory {
 /**
  * Asks for a level.
  *
- * @throws KedgeError the refusal's own code, or `DRILL_REFUSED` when it has to wait
+ * @param options.waitMs for so long asks again while another transition is under way; not at all by default.
+ * @throws KedgeError `DRILL_REFUSED` when it is refused, or would have to wait longer
  */
-export async function askFor(lab: Lab, from: Level, to: Level, reason: string): Promise<bigint> {
-  const reply: SetReply = await lab
-    .posture(wayInFor(from, to))
-    .set(
-      { level: to, reason, principal: 'service:drill', idempotencyKey: randomUUID() },
-      { deadlineMs: SET_DEADLINE_MS },
-    );
+export async function askFor(
+  lab: Lab,
+  from: Level,
+  to: Level,
+  reason: string,
+  { waitMs = 0, signal }: { readonly waitMs?: number; readonly signal?: AbortSignal | undefined } = {},
+): Promise<bigint> {
+  const ask = (): Promise<SetReply> =>
+    lab
+      .posture(wayInFor(from, to))
+      .set(
+        { level: to, reason, principal: 'service:drill', idempotencyKey: randomUUID() },
+        { deadlineMs: SET_DEADLINE_MS },
+      );
+  const end = performance.now() + waitMs;
+  let reply = await ask();
+  while (reply.outcome === 'waiting' && performance.now() < end) {
+    await sleep(50, signal);
+    reply = await ask();
+  }
   switch (reply.outcome) {
     case 'decision':
       return reply.decision.epoch;
