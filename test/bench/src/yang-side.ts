@@ -8,7 +8,6 @@
  * how long that took and how many there were; "late" answers, as JSON, how late a timer of a millisecond came while the
  * others went on. Must not count what tidies up.
  */
-import type { DataTree } from '@kedge/libyang-ts';
 import { monotonicNs } from '@kedge/shared-memory-ipc';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -42,28 +41,23 @@ async function watched<T>(work: () => Promise<T>): Promise<T> {
 
 const [before = '', after = ''] = process.argv.slice(2).map((path) => readFileSync(path, 'utf8'));
 const context = load();
-const trees: DataTree[] = [];
-for (const document of [before, after]) trees.push(await context.parseConfiguration(document));
+const a = await context.parseConfiguration(before);
+const b = await context.parseConfiguration(after);
+
+/** What it took, of something that is not needed any more. */
+function nsOf({ ns, result }: { readonly ns: number; readonly result: { dispose(): void } }): string {
+  result.dispose();
+  return String(ns);
+}
 
 async function answer(word: string): Promise<string> {
-  const [a, b] = trees;
-  if (a === undefined || b === undefined) throw new Error('bench: nothing was parsed');
   switch (word) {
-    case 'load': {
-      const { ns, result } = await timed(load);
-      result.dispose();
-      return String(ns);
-    }
-    case 'parse': {
-      const { ns, result } = await watched(() => timed(() => context.parseConfiguration(before)));
-      result.dispose();
-      return String(ns);
-    }
-    case 'diff': {
-      const { ns, result } = await watched(() => timed(() => context.diff(a, b)));
-      result.dispose();
-      return String(ns);
-    }
+    case 'load':
+      return nsOf(await timed(load));
+    case 'parse':
+      return nsOf(await watched(() => timed(() => context.parseConfiguration(before))));
+    case 'diff':
+      return nsOf(await watched(() => timed(() => context.diff(a, b))));
     case 'read': {
       using diff = await context.diff(a, b);
       const { ns, result } = await watched(() =>
@@ -85,5 +79,4 @@ async function answer(word: string): Promise<string> {
 for await (const word of createInterface({ input: process.stdin })) {
   process.stdout.write(`${await answer(word)}\n`);
 }
-for (const tree of trees) tree.dispose();
-context.dispose();
+for (const each of [a, b, context]) each.dispose();

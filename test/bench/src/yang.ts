@@ -84,18 +84,19 @@ export const yang: Bench = async (options) => {
   };
   const mine = { load: [] as number[], parse: [] as number[], diff: [] as number[], read: [] as number[] };
   const theirs = { load: [] as number[], parse: [] as number[], diff: [] as number[] };
+  const taken = { mine, theirs };
   try {
     progress(`${ROUNDS} rounds of 100 interfaces`);
     const memory = memoryAfter(quick ? ROUNDS / 10 : ROUNDS);
     progress(`${count} interfaces, ${(before.length / 1e6).toFixed(1)} MB, in turns with libyang alone`);
     // In turns, and in turns who begins: whatever the machine does meanwhile, it does to both.
     const inTurns = async (word: 'load' | 'parse' | 'diff', rounds: number): Promise<void> => {
+      // Each thread of a pool has memory of its own, which it is given when it first needs it.
       for (let i = 0; i < WARM_UP; i += 1)
         for (const side of [sides.theirs, sides.mine]) await side.ask(word);
       for (let i = 0; i < rounds; i += 1) {
         for (const who of i % 2 === 0 ? (['theirs', 'mine'] as const) : (['mine', 'theirs'] as const)) {
-          const ns = Number(await sides[who].ask(word));
-          (who === 'mine' ? mine : theirs)[word].push(ns);
+          taken[who][word].push(Number(await sides[who].ask(word)));
           await wait(REST_MS);
         }
       }
